@@ -1,0 +1,231 @@
+"""Packet-rate benchmarks: the same traffic through testpmd, OVS-DPDK and Martlet in one run. See README.md."""
+import argparse
+import fcntl
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import machine
+import report
+import traffic
+from contenders import MARTLET_FOLDER, OVS_DAEMON, Case, Guests, Rig, contenders
+
+LOCK = "/run/martlet-benchmark.lock"
+RESULTS = pathlib.Path(__file__).resolve().parent / "results"
+MAC_COUNTS = [1, 1_000, 10_000, 100_000]
+
+
+def measure(case, contender, seconds, tsc, nice):
+    """One fresh start of one contender: its packet rate over `seconds`."""
+    with machine.Scratch() as scratch:
+        rig = Rig(case, scratch)
+        guests = Guests(rig, nice) if case.rig == "v2v" else None
+        contender.start(rig, nice)
+        if guests:
+            guests.start()
+        contender.warm()
+        watched = [contender.child] + ([guests.child] if guests else [])
+        before = _sample(contender, guests, watched)
+        time.sleep(seconds)
+        after = _sample(contender, guests, watched)
+        for child in watched:
+            child.check()
+    return _result(before, after, tsc)
+
+
+def _sample(contender, guests, watched):
+    started = time.monotonic()
+    packets = guests.packets() if guests else contender.packets()
+    finished = time.monotonic()
+    return (started + finished) / 2, packets, [child.cpu_nanoseconds() for child in watched], finished
+
+
+def _result(before, after, tsc):
+    seconds = after[0] - before[0]
+    *offered, entered, left = (late - early for early, late in zip(before[1], after[1]))
+    if left <= 0:
+        raise RuntimeError("no packet came through")
+    shares = [machine.share_of_core(early, late, after[3] - before[3]) for early, late in zip(before[2], after[2])]
+    result = {"mpps": left / seconds / 1e6, "loss": max(0, 1 - left / entered), "share": shares[0],
+              # Cycles that the polling thread really had: a competitor on its core costs rate, not cycles per packet.
+              "cycles": tsc * seconds * min(1, shares[0]) / left}
+    if offered:
+        result |= {"offered_mpps": offered[0] / seconds / 1e6, "guest_share": shares[1]}
+    return result
+
+
+def cases(options):
+    """Every size at the first MAC count and every MAC count at the first size; with --product every pair."""
+    for rig in options.rig:
+        for mac_count in options.macs:
+            for size in options.sizes:
+                if options.product or mac_count == options.macs[0] or size == options.sizes[0]:
+                    yield Case(rig, size, mac_count, min(options.sources, mac_count))
+
+
+def order(names, round_number):
+    """Rotates and turns the order from round to round, so that no contender always follows the same one."""
+    start = round_number % len(names)
+    rotated = names[start:] + names[:start]
+    return rotated if round_number % 2 == 0 else rotated[::-1]
+
+
+def run(options, tsc, records):
+    chosen = list(cases(options))
+    names = {rig: [name for name in contenders(rig) if name in options.contenders] for rig in options.rig}
+    total = sum(len(names[case.rig]) for case in chosen) * options.runs
+    started, done = time.monotonic(), 0
+    for case in chosen:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="martlet-bench-traffic-"))
+        try:
+            case.prepare(folder)
+            for round_number in range(options.runs):
+                for name in order(names[case.rig], round_number):
+                    record = _attempt(case, name, options, tsc) | {"round": round_number}
+                    records.append(record)
+                    done += 1
+                    left = (time.monotonic() - started) / done * (total - done)
+                    print(f"[{done}/{total}] {case} run {round_number + 1} {name:16} {report.in_words(record)}"
+                          f"  ({left / 60:.0f} min left)", flush=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _attempt(case, name, options, tsc):
+    """A run whose polling threads had to share their core is measured again; the least disturbed counts, however fast."""
+    record = {"rig": case.rig, "size": case.size, "macs": case.mac_count, "sources": case.source_count, "contender": name}
+    attempts = []
+    try:
+        while len(attempts) <= options.retries and (not attempts or report.disturbed(attempts[-1])):
+            attempts.append(measure(case, contenders(case.rig)[name], options.seconds, tsc, options.nice))
+        return record | max(attempts, key=report.least_share) | {"attempts": len(attempts)}
+    except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as failure:
+        return record | {"failure": str(failure)}
+
+
+def soak(options):
+    """Martlet in the synthetic rig until `packets` have passed; its memory must stay flat."""
+    case = Case("synthetic", "64", 1000)
+    with machine.Scratch() as scratch:
+        case.prepare(scratch.folder)
+        switch = contenders("synthetic")["martlet"]
+        switch.start(Rig(case, scratch), options.nice)
+        switch.warm()
+        samples, started = [], time.monotonic()
+        while not samples or samples[-1]["packets"] < options.packets:
+            time.sleep(options.interval)
+            switch.child.check()
+            memory = switch.child.memory_kilobytes()
+            samples.append({"seconds": time.monotonic() - started, "packets": switch.packets()[1],
+                            **{field: memory[field] for field in ("VmRSS", "RssAnon")}})
+            print("{seconds:7.0f} s {packets:15,} packets   RSS {VmRSS:,} kB (anonymous {RssAnon:,} kB)".format(**samples[-1]),
+                  flush=True)
+    growth = samples[-1]["RssAnon"] - samples[0]["RssAnon"]
+    print(f"\nanonymous memory grew by {growth} kB between the first and the last sample")
+    report.write_soak(RESULTS, samples, machine.describe())
+    return 0 if growth <= options.allowed_growth else 1
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="run.sh", description=__doc__)
+    parser.add_argument("subject", nargs="?", choices=["rates", "soak"], default="rates")
+    listed = lambda kind: lambda text: [kind(item) for item in text.split(",")]
+    parser.add_argument("--rig", type=listed(str), default=["synthetic", "v2v"], metavar="synthetic,v2v")
+    parser.add_argument("--sizes", type=listed(str.lower), default=traffic.SIZES, help="bytes with FCS, or imix")
+    parser.add_argument("--macs", type=listed(int), default=MAC_COUNTS, help="destination MACs (V2V: MACs of each guest)")
+    parser.add_argument("--sources", type=int, default=1, help="source MACs in the synthetic rig")
+    parser.add_argument("--contenders", type=listed(str), help="default: all")
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--product", action="store_true", help="every size with every MAC count (hours)")
+    parser.add_argument("--quick", action="store_true", help="64 B, 1 MAC, 3 runs of 2 s")
+    parser.add_argument("--kind", help="last part of the result's file name")
+    parser.add_argument("--retries", type=int, default=2, help="how often to repeat a run whose cores were not its own")
+    parser.add_argument("--nice", type=int, default=0, help="autogroup weight of what is measured, for a busy machine")
+    parser.add_argument("--packets", type=float, default=1e9, help="soak: how many")
+    parser.add_argument("--interval", type=float, default=5, help="soak: seconds between samples")
+    parser.add_argument("--allowed-growth", type=int, default=1024, help="soak: kB")
+    return _complete(parser, parser.parse_args())
+
+
+def _complete(parser, options):
+    known = {name for rig in ("synthetic", "v2v") for name in contenders(rig)}
+    _refuse_strangers(parser, "rig", options.rig, {"synthetic", "v2v"})
+    _refuse_strangers(parser, "size", options.sizes, {"imix", *map(str, range(64, 1519))})
+    _refuse_strangers(parser, "contender", options.contenders or [], known)
+    options.contenders = options.contenders or sorted(known)
+    if min([*options.macs, options.sources]) < 1 or max([*options.macs, options.sources]) > 1_000_000:
+        parser.error("MAC counts are between 1 and 1000000")
+    options.kind = options.kind or ("quick" if options.quick else "-".join(options.rig))
+    if options.quick:
+        options.sizes, options.macs = options.sizes[:1], options.macs[:1]
+    options.runs = options.runs or (3 if options.quick else 5)
+    options.seconds = options.seconds or (2 if options.quick else 3)
+    return options
+
+
+def _refuse_strangers(parser, noun, given, known):
+    for item in given:
+        if item not in known:
+            parser.error(f"no {noun} is called {item!r}")
+
+
+def lock():
+    """Two benchmarks at once would measure each other."""
+    file = open(LOCK, "a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise machine.Refusal(f"another benchmark runs (process {file.read().strip() or 'unknown'}, {LOCK}): wait for it") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def check_programs(options):
+    needed = {"dpdk-testpmd": "the package dpdk-dev"}
+    if any(name.startswith("ovs") for name in options.contenders):
+        needed |= {OVS_DAEMON: "the package openvswitch-switch-dpdk", "ovsdb-server": "the package openvswitch-common"}
+    if "martlet" in options.contenders:
+        needed[str(MARTLET_FOLDER / "martletd")] = "swift build -c release"
+    for program, source in needed.items():
+        if not shutil.which(program):
+            raise machine.Refusal(f"{program} is missing; it comes from {source}")
+
+
+def main():
+    options = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.subject == "soak":
+        options.contenders = ["martlet"]
+    held = lock()  # kept open until the process ends
+    check_programs(options)
+    machine.preflight(2048 if max(options.macs) > 10_000 else 1536)
+    os.sched_setaffinity(0, {machine.OTHER_CORE})
+    if options.subject == "soak":
+        return soak(options)
+    records, tsc = [], machine.tsc_hertz()
+    complete = False
+    try:
+        run(options, tsc, records)
+        complete = True
+    finally:
+        if records:
+            report.write(RESULTS, options.kind, records, machine.describe() | {"tsc_hertz": tsc}, vars(options), complete)
+    return 0 if not any("failure" in record for record in records) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except machine.Refusal as refusal:
+        sys.exit(f"run.sh: {refusal}")
+    except KeyboardInterrupt:
+        sys.exit(130)

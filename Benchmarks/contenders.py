@@ -1,0 +1,285 @@
+"""The switches under test, and the guests they serve. Each starts on SWITCH_CORE with the ports of a `Case`, knows where
+every MAC address is before the first packet arrives, and forwards until its `Scratch` ends."""
+import dataclasses
+import os
+import pathlib
+import subprocess
+import time
+
+import traffic
+from machine import OTHER_CORE, RPC, SWITCH_CORE, Child, Telemetry, wait_until
+
+OVS_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+OVS_DAEMON = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
+MARTLET_FOLDER = pathlib.Path(__file__).resolve().parent.parent / ".build" / "release"
+DEFAULT_FDB_CAPACITY = 8192
+SWITCH_CORES = ["--lcores", f"0@{OTHER_CORE},1@{SWITCH_CORE}", "--main-lcore", "0"]
+GUEST_CORES = ["--lcores", f"0@{OTHER_CORE},1@{OTHER_CORE}", "--main-lcore", "0"]
+
+
+@dataclasses.dataclass
+class Case:
+    """One row of the table: the same captures for every contender.
+
+    Synthetic: the port `in` replays captures[0] to `mac_count` destinations behind `out`.
+    V2V: the guest behind g0 replays captures[0] to the MACs behind g1, and g1's replays captures[1] the other way."""
+    rig: str
+    size: str
+    mac_count: int
+    source_count: int = 1
+
+    def prepare(self, folder):
+        self.folder = folder
+        first, second = traffic.macs(self.mac_count, 1), traffic.macs(self.source_count, 2)
+        if self.rig == "v2v":
+            second = traffic.macs(self.mac_count, 2)
+        self.behind = {"out": first} if self.rig == "synthetic" else {"g0": second, "g1": first}
+        self.captures = [folder / "0.pcap", folder / "1.pcap"]
+        self.packet_count = traffic.write(self.captures[0], self.size, first, second)
+        if self.rig == "v2v":
+            traffic.write(self.captures[1], self.size, second, first)
+        self.fdb_capacity = max(DEFAULT_FDB_CAPACITY, 2 * (len(first) + len(second)))
+
+    def key(self):
+        return self.rig, self.size, self.mac_count
+
+    def __str__(self):
+        size = "IMIX" if self.size == "imix" else f"{self.size} B"
+        return f"{self.rig} {size} {self.mac_count} MAC{'s' if self.mac_count > 1 else ''}"
+
+
+class Rig:
+    """The ports of a case during one measurement, in the order in which to add them: what sends comes last."""
+
+    def __init__(self, case, scratch):
+        self.case, self.scratch = case, scratch
+        if case.rig == "synthetic":
+            self.devices = {"out": "net_null0,no-rx=1", "in": f"net_pcap0,rx_pcap={case.captures[0]},infinite_rx=1"}
+        else:
+            self.sockets = {name: scratch.folder / name for name in ("g0", "g1")}
+
+    @property
+    def mbuf_count(self):
+        """infinite_rx keeps the whole capture in the receiving port's pool; the rest is for rings and bursts."""
+        return 32768 + (self.case.packet_count if self.case.rig == "synthetic" else 0)
+
+    @property
+    def memory_megabytes(self):
+        return 256 + self.mbuf_count * 3 // 1024
+
+
+class Testpmd:
+    def __init__(self, name, mode):
+        self.name, self.mode = name, mode
+
+    def start(self, rig, nice):
+        devices = rig.devices.values() if rig.case.rig == "synthetic" else [
+            f"net_vhost{i},iface={path},client=1" for i, path in enumerate(rig.sockets.values())]
+        prefix = f"{rig.scratch.prefix}-switch"
+        self.child = Child(rig.scratch, "testpmd", [
+            "dpdk-testpmd", *SWITCH_CORES, "--no-pci", "--in-memory", "--file-prefix", prefix,
+            "--socket-mem", rig.memory_megabytes, *(f"--vdev={device}" for device in devices),
+            "--", "-i", "--nb-cores=1", f"--forward-mode={self.mode}", f"--total-num-mbufs={rig.mbuf_count}",
+            "--no-mlockall", "--auto-start"], nice)
+        self.ports = EthdevCounters(prefix, self.child)
+
+    def warm(self):
+        time.sleep(0.5)
+
+    def packets(self):
+        return self.ports.in_and_out()
+
+
+class EthdevCounters:
+    """Packets into the port `in` and out of `out`, of a DPDK process in the synthetic rig."""
+
+    def __init__(self, prefix, child):
+        self._telemetry = Telemetry(prefix, child)
+
+    def in_and_out(self):
+        """The two counters cannot be read at one instant: what left is read before and after what entered, and averaged."""
+        ports = self._telemetry.ports()
+        out = lambda: self._telemetry.packets(ports["net_null0"])[1]
+        early, entered, late = out(), self._telemetry.packets(ports["net_pcap0"])[0], out()
+        return entered, (early + late) / 2
+
+
+class OpenVSwitch:
+    """OVS-DPDK with a database of its own. The bridge starts with no flow (fail-mode secure), so nothing floods before
+    the static FDB entries are there. Port numbers: 1 and 2 in the order of adding."""
+
+    BRIDGE = "mbench0"
+
+    def __init__(self, name, flows):
+        self.name, self.flows = name, flows
+
+    def start(self, rig, nice):
+        self.rig, self.folder = rig, rig.scratch.folder
+        self.environment = {name: str(self.folder) for name in ("OVS_RUNDIR", "OVS_DBDIR", "OVS_SYSCONFDIR", "OVS_LOGDIR")}
+        self._start_database()
+        self._configure()
+        # A network namespace of its own: the daemon's tap `ovs-netdev` can exist once in each.
+        self.child = Child(rig.scratch, "ovs-vswitchd", [
+            "unshare", "--net", OVS_DAEMON, f"unix:{self.folder}/db.sock", f"--unixctl={self.folder}/vswitchd.ctl"], nice, self.environment)
+        self._add_bridge()
+        for number, name in enumerate(self._ports(), 1):
+            self._vsctl("--timeout=60", "add-port", self.BRIDGE, name, "--", "set", "Interface", name,
+                        f"ofport_request={number}", *self._ports()[name])
+            self._add_entries(name)
+        if rig.case.rig == "synthetic":
+            self.ports = EthdevCounters(self._prefix, self.child)
+
+    def _start_database(self):
+        self._run("ovsdb-tool", "create", self.folder / "conf.db", OVS_SCHEMA)
+        self.database = Child(self.rig.scratch, "ovsdb-server", [
+            "ovsdb-server", self.folder / "conf.db", f"--remote=punix:{self.folder}/db.sock",
+            f"--unixctl={self.folder}/ovsdb.ctl"], environment=self.environment)
+        wait_until((self.folder / "db.sock").exists, 10, "ovsdb-server to listen", self.database)
+
+    def _configure(self):
+        # max-revalidator: the flow limit starts at 10,000 and grows by 1,000 at each revalidation, so short rounds reach
+        # 100,000 flows in seconds; `warm` restores the default before anything is measured.
+        self._vsctl("--no-wait", "--", "init", "--", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
+                    f"other_config:dpdk-extra=--no-pci --in-memory --file-prefix {self._prefix}",
+                    f"other_config:dpdk-socket-mem={max(1024, self.rig.memory_megabytes)}",
+                    f"other_config:pmd-cpu-mask={1 << SWITCH_CORE:#x}", f"other_config:dpdk-lcore-mask={1 << OTHER_CORE:#x}",
+                    "other_config:max-revalidator=50")
+
+    def _add_bridge(self):
+        self._vsctl("--timeout=60", "add-br", self.BRIDGE, "--", "set", "Bridge", self.BRIDGE, "datapath_type=netdev",
+                    "fail-mode=secure", f"other_config:mac-table-size={self.rig.case.fdb_capacity}")
+        for flow in self.flows:
+            self._run("ovs-ofctl", "add-flow", self.BRIDGE, flow)
+        self.control = RPC(self.folder / "vswitchd.ctl")
+
+    def _ports(self):
+        if self.rig.case.rig == "synthetic":
+            # Open vSwitch reads the commas of devargs as separators unless the value is quoted.
+            return {name: ["type=dpdk", f'options:dpdk-devargs="{devargs}"'] for name, devargs in self.rig.devices.items()}
+        return {name: ["type=dpdkvhostuserclient", f"options:vhost-server-path={path}"]
+                for name, path in self.rig.sockets.items()}
+
+    def _add_entries(self, port):
+        macs = self.rig.case.behind.get(port, [])
+        self.control.call_each("fdb/add", [[self.BRIDGE, port, "0", traffic.mac_text(mac)] for mac in macs])
+
+    def warm(self):
+        """Until no packet misses the flow tables any more (the first packet of each megaflow is an upcall)."""
+        time.sleep(0.3)
+        self._steady, self._misses = 0, -1
+        wait_until(self._is_steady, 90, "Open vSwitch to install its flows", self.child)
+        self._vsctl("--no-wait", "remove", "Open_vSwitch", ".", "other_config", "max-revalidator")
+        time.sleep(0.5)
+
+    def _is_steady(self):
+        time.sleep(0.2)
+        lines = self.control.call("dpif-netdev/pmd-stats-show", []).split("\n")
+        misses = sum(int(line.split(":")[1]) for line in lines if "miss with" in line)
+        self._steady, self._misses = (self._steady + 1 if misses == self._misses else 0), misses
+        return self._steady >= 2
+
+    def packets(self):
+        return self.ports.in_and_out()
+
+    @property
+    def _prefix(self):
+        return f"{self.rig.scratch.prefix}-switch"
+
+    def _vsctl(self, *arguments):
+        self._run("ovs-vsctl", f"--db=unix:{self.folder}/db.sock", *arguments)
+
+    def _run(self, *command):
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=90,
+                              env={**os.environ, **self.environment})
+        if done.returncode or "Error" in done.stderr:
+            raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
+
+
+class Martlet:
+    """martletd, spoken to over its control socket as martletctl does (Sources/Control/README.md)."""
+
+    name = "martlet"
+    BRIDGE = "br0"
+
+    def start(self, rig, nice):
+        self.case, folder = rig.case, rig.scratch.folder
+        path = folder / "martlet.sock"
+        (folder / "state").mkdir()
+        self.child = Child(rig.scratch, "martletd", [
+            MARTLET_FOLDER / "martletd", "--state-dir", folder / "state", "--socket", path,
+            "--file-prefix", f"{rig.scratch.prefix}-switch", "--worker-lcores", SWITCH_CORE, "--main-lcore", OTHER_CORE,
+            "--socket-memory", max(512, rig.memory_megabytes)], nice)
+        wait_until(lambda: self._connect(path), 20, "martletd to listen on its control socket", self.child)
+        self.control.call("bridge.add", {"name": self.BRIDGE, "fdb_capacity": rig.case.fdb_capacity})
+        for name, port in self._ports(rig).items():
+            self.control.call("port.add", {"bridge": self.BRIDGE, "name": name, **port})
+            self._add_entries(name)
+
+    def _connect(self, path):
+        try:
+            self.control = RPC(path, "2.0")
+            return True
+        except OSError:
+            return False
+
+    def _ports(self, rig):
+        if rig.case.rig == "synthetic":
+            return {name: {"type": "dpdk", "options": {"devargs": devargs}} for name, devargs in rig.devices.items()}
+        return {name: {"type": "vhost-user", "options": {"path": str(path), "mode": "client"}}
+                for name, path in rig.sockets.items()}
+
+    def _add_entries(self, port):
+        self.control.call_each("fdb.add", [{"bridge": self.BRIDGE, "port": port, "mac": traffic.mac_text(mac)}
+                                           for mac in self.case.behind.get(port, [])])
+
+    def warm(self):
+        time.sleep(0.5)
+
+    def packets(self):
+        ports = {port["name"]: port for port in self.control.call("stats.ports", {})["ports"]}
+        return ports["in"]["rx_packets"], ports["out"]["tx_packets"]
+
+
+class Guests:
+    """Two guests in one testpmd on the other core: each sends its capture for ever and swallows what it receives.
+
+    The loop is open, so the switch always has more to do than it can, and loss shows. The pool is small on purpose:
+    one that fits the cache makes the guests cheap enough to saturate a switch from one core."""
+
+    def __init__(self, rig, nice):
+        self.prefix = f"{rig.scratch.prefix}-guests"
+        mbuf_count = 4096 + 2 * rig.case.packet_count
+        devices = [f"net_virtio_user{i},path={path},server=1,queues=1" for i, path in enumerate(rig.sockets.values())]
+        devices += [f"net_pcap{i},rx_pcap={path},infinite_rx=1" for i, path in enumerate(rig.case.captures)]
+        # --single-file-segments: vhost-user carries at most eight memory regions, a page each would be hundreds.
+        self.child = Child(rig.scratch, "guests", [
+            "dpdk-testpmd", *GUEST_CORES, "--no-pci", "--in-memory", "--single-file-segments", "--file-prefix", self.prefix,
+            "--socket-mem", 256 + mbuf_count * 3 // 1024, *(f"--vdev={device}" for device in devices),
+            "--", "-i", "--nb-cores=1", "--forward-mode=io", "--portlist=0,2,1,3", f"--total-num-mbufs={mbuf_count}",
+            "--no-mlockall"], nice)
+
+    def start(self):
+        """Once both virtqueues are connected."""
+        self._telemetry = Telemetry(self.prefix, self.child)
+        linked = lambda port: self._telemetry.ask(f"/ethdev/link_status,{port}")["status"] == "UP"
+        wait_until(lambda: linked(0) and linked(1), 20, "the switch to connect to the guests' sockets", self.child)
+        self.child.say("start")
+
+    def packets(self):
+        """(offered, accepted by the virtqueues, delivered), both directions summed"""
+        count = lambda ports, direction: sum(self._telemetry.packets(port)[direction] for port in ports)
+        early, accepted, late = count((0, 1), 0), count((0, 1), 1), count((0, 1), 0)  # averaged, as in EthdevCounters
+        return count((2, 3), 0), accepted, (early + late) / 2
+
+
+def contenders(rig):
+    return {contender.name: contender for contender in _CONTENDERS[rig]}
+
+
+_NORMAL = OpenVSwitch("ovs-normal", ["actions=NORMAL"])
+_CONTENDERS = {
+    "synthetic": [Testpmd("testpmd-io", "io"), Testpmd("testpmd-macswap", "macswap"), _NORMAL,
+                  OpenVSwitch("ovs-output", ["in_port=2,actions=output:1"]), Martlet()],
+    "v2v": [Testpmd("testpmd-vhost", "io"), _NORMAL,
+            OpenVSwitch("ovs-output", ["in_port=1,actions=output:2", "in_port=2,actions=output:1"]), Martlet()],
+}

@@ -1,0 +1,218 @@
+"""The results: statistics over the runs, ratios, the issue's goals, as Markdown, JSON and an SVG plot."""
+import datetime
+import json
+import statistics
+
+COLOURS = {"martlet": "#d1495b", "testpmd-io": "#9aa5b1", "testpmd-macswap": "#52606d", "testpmd-vhost": "#52606d",
+           "ovs-normal": "#2e86ab", "ovs-output": "#84c0dc"}
+DISTURBED = 0.95  # a polling thread that got less of its core than this was not alone
+
+# rig, frame size, MACs (None: any count measured), compared with, at least (None: to be told only)
+GOALS = [("synthetic", "64", 1, "testpmd-macswap", 0.75), ("synthetic", "64", 10_000, "testpmd-macswap", 0.65),
+         ("synthetic", "64", None, "ovs-normal", 1.3), ("v2v", "64", None, "ovs-normal", 1.5),
+         ("v2v", "64", None, "ovs-output", 1.0), ("v2v", "64", None, "testpmd-vhost", None)]
+
+
+def in_words(record):
+    if "failure" in record:
+        return f"FAILED: {record['failure']}"
+    text = f"{record['mpps']:6.2f} Mpps {record['cycles']:5.0f} cycles, loss {_percent(record['loss'])}"
+    if "offered_mpps" in record:
+        text += f", offered {record['offered_mpps']:.1f}"
+    return text + (f", DISTURBED (share of the core {_shares(record)})" if disturbed(record) else "")
+
+
+def least_share(record):
+    return min(record["share"], record.get("guest_share", 1))
+
+
+def disturbed(record):
+    return least_share(record) < DISTURBED
+
+
+def rows(records):
+    """One row for each contender of each case, in the order of measuring."""
+    groups = {}
+    for record in records:
+        if "failure" not in record:
+            groups.setdefault((record["rig"], record["size"], record["macs"], record["contender"]), []).append(record)
+    return [_row(key, runs, groups) for key, runs in groups.items()]
+
+
+def _row(key, runs, groups):
+    rig, size, macs, contender = key
+    row = {"rig": rig, "size": size, "macs": macs, "flows": 2 * macs if rig == "v2v" else macs, "contender": contender,
+           "runs": len(runs), "mpps": spread([run["mpps"] for run in runs]),
+           "cycles": statistics.median(run["cycles"] for run in runs), "loss": max(run["loss"] for run in runs),
+           "share": min(least_share(run) for run in runs)}
+    if "offered_mpps" in runs[0]:
+        row["offered_mpps"] = statistics.median(run["offered_mpps"] for run in runs)
+    if contender != "martlet":
+        row["martlet_ratio"] = ratio(groups.get((rig, size, macs, "martlet"), []), runs)
+    return row
+
+
+def spread(values):
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def ratio(numerators, denominators):
+    """Of the pairs measured in the same round; None without a pair."""
+    by_round = {run["round"]: run["mpps"] for run in denominators}
+    ratios = [run["mpps"] / by_round[run["round"]] for run in numerators if run["round"] in by_round]
+    return spread(ratios) if ratios else None
+
+
+def goals(table):
+    """[(what, goal, measured, verdict)] for the goals whose case was measured."""
+    lines = []
+    for rig, size, macs, peer, least in GOALS:
+        for row in table:
+            if (row["rig"], row["size"], row["contender"]) == (rig, size, peer) and macs in (None, row["macs"]):
+                measured = row.get("martlet_ratio")
+                verdict = "" if not measured or least is None else "met" if measured["median"] >= least else "MISSED"
+                lines.append((f"{rig}, {size} B, {row['macs']} MACs: martlet : {peer}",
+                              f">= {least}" if least else "to be told", _ratio_text(measured) or "not measured", verdict))
+    return lines
+
+
+def write(folder, kind, records, machine, options, complete):
+    table = rows(records)
+    stem = _stem(folder, kind)
+    document = {"date": _today(), "complete": complete, "machine": machine, "options": options,
+                "goals": goals(table), "rows": table, "records": records}
+    stem.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    stem.with_suffix(".svg").write_text(_plot(table))
+    markdown = _markdown(stem, kind, document)
+    stem.with_suffix(".md").write_text(markdown)
+    print("\n" + _goal_table(document["goals"]) + f"\nwritten: {stem}.md, .json, .svg", flush=True)
+
+
+def write_soak(folder, samples, machine):
+    stem = _stem(folder, "soak")
+    stem.with_suffix(".json").write_text(json.dumps({"date": _today(), "machine": machine, "samples": samples}, indent=1) + "\n")
+    lines = [f"# Soak, {_today()}", "", *_machine_lines(machine), "",
+             "martletd, synthetic rig, 64 B, 1,000 MACs: memory of the daemon while packets pass.", "",
+             "| seconds | packets | RSS kB | anonymous kB |", "|--:|--:|--:|--:|"]
+    lines += [f"| {s['seconds']:.0f} | {s['packets']:,} | {s['VmRSS']:,} | {s['RssAnon']:,} |" for s in samples]
+    stem.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print(f"written: {stem}.md, .json")
+
+
+def _stem(folder, kind):
+    folder.mkdir(exist_ok=True)
+    return folder / f"{_today()}-{kind}"
+
+
+def _today():
+    return datetime.date.today().isoformat()
+
+
+def _machine_lines(machine):
+    guest = ", a virtual machine" if machine["virtualised"] else ""
+    return [f"Machine: {machine['cpu']}, {machine['cores']} cores{guest}, {machine['memory']} of memory, "
+            f"hugepages {machine['hugepages']}; {machine['kernel']}; DPDK {machine['dpdk']}; "
+            f"Open vSwitch {machine['openvswitch']}; Martlet {machine['martlet']}."]
+
+
+def _markdown(stem, kind, document):
+    lines = [f"# Packet rates, {document['date']}, {kind}", "", *_machine_lines(document["machine"]),
+             f"TSC {document['machine']['tsc_hertz'] / 1e6:.0f} MHz. Switch on core 1, everything else on core 0; "
+             f"{document['options']['runs']} runs of {document['options']['seconds']:g} s, each a fresh start, in turned order."]
+    if not document["complete"]:
+        lines += ["", "**The run was interrupted: what follows is a part.**"]
+    lines += ["", "## Goals", "", _goal_table(document["goals"]), f"![Mpps]({stem.name}.svg)", ""]
+    for rig in dict.fromkeys(row["rig"] for row in document["rows"]):
+        lines += [f"## {rig}", "", *_rate_table([row for row in document["rows"] if row["rig"] == rig]), ""]
+    failures = [record for record in document["records"] if "failure" in record]
+    if failures:
+        lines += ["## Failed", ""] + [
+            f"* {r['rig']} {r['size']} {r['macs']} MACs, {r['contender']}, run {r['round'] + 1}: {r['failure']}" for r in failures]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _goal_table(lines):
+    head = ["| goal | at least | measured | |", "|---|---|---|---|"]
+    body = [f"| {' | '.join(line)} |" for line in lines] or ["| none of the goals' cases was measured | | | |"]
+    return "\n".join(head + body) + "\n"
+
+
+def _rate_table(table):
+    v2v = table[0]["rig"] == "v2v"
+    offered = " offered |" if v2v else ""
+    yield f"| frame | MACs | flows | contender | Mpps min | median | max |{offered} cycles/packet | loss | core | martlet : this |"
+    yield "|--:|--:|--:|---|--:|--:|--:|" + ("--:|" if v2v else "") + "--:|--:|--:|---|"
+    for row in table:
+        mpps = row["mpps"]
+        offered = f" {row['offered_mpps']:.2f} |" if v2v else ""
+        yield (f"| {row['size']} | {row['macs']} | {row['flows']} | {row['contender']} | {mpps['min']:.2f} | {mpps['median']:.2f} "
+               f"| {mpps['max']:.2f} |{offered} {row['cycles']:.0f} | {_percent(row['loss'])} | {row['share']:.2f} "
+               f"| {_ratio_text(row.get('martlet_ratio'))} |")
+
+
+def _ratio_text(ratio):
+    return f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})" if ratio else ""
+
+
+def _percent(loss):
+    return "0" if loss < 1e-6 else f"{loss * 100:.2g} %"
+
+
+def _shares(record):
+    return ", ".join(f"{record[key]:.2f}" for key in ("share", "guest_share") if key in record)
+
+
+# The plot: a panel for each rig and MAC count; a group of bars for each frame size; whiskers from min to max.
+
+PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 560, 220, 44
+
+
+def _plot(table):
+    panels = list(dict.fromkeys((row["rig"], row["macs"]) for row in table))
+    names = [name for name in COLOURS if any(row["contender"] == name for row in table)]
+    height = 40 + -(-len(panels) // 2) * (PANEL_HEIGHT + 60)
+    body = [_legend(names)]
+    for i, panel in enumerate(panels):
+        body.append(f'<g transform="translate({i % 2 * (PANEL_WIDTH + MARGIN) + MARGIN},{i // 2 * (PANEL_HEIGHT + 60) + 60})">')
+        body += _panel([row for row in table if (row["rig"], row["macs"]) == panel], panel, names) + ["</g>"]
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * (PANEL_WIDTH + MARGIN) + 20}" height="{height}" '
+            'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>\n'
+            + "\n".join(body) + "\n</svg>\n")
+
+
+def _legend(names):
+    return "\n".join(f'<rect x="{MARGIN + i * 130}" y="12" width="12" height="12" fill="{COLOURS[name]}"/>'
+                     f'<text x="{MARGIN + 17 + i * 130}" y="22">{name}</text>' for i, name in enumerate(names))
+
+
+def _panel(table, panel, names):
+    top = max(row["mpps"]["max"] for row in table)
+    scale = PANEL_HEIGHT / (top * 1.05)
+    sizes = list(dict.fromkeys(row["size"] for row in table))
+    group = PANEL_WIDTH / len(sizes)
+    bar = min(group * 0.85 / len(names), 40)
+    drawn = [f'<text x="0" y="-8" font-weight="bold">{panel[0]}, {panel[1]:,} MAC{"s" if panel[1] > 1 else ""}, Mpps</text>']
+    drawn += _grid(top, scale)
+    for i, size in enumerate(sizes):
+        drawn.append(f'<text x="{(i + 0.5) * group:.0f}" y="{PANEL_HEIGHT + 15}" text-anchor="middle">'
+                     f'{"IMIX" if size == "imix" else size + " B"}</text>')
+        for row in (row for row in table if row["size"] == size):
+            x = (i + 0.5) * group + (names.index(row["contender"]) - len(names) / 2) * bar
+            drawn.append(_bar(x, bar, scale, row))
+    return drawn
+
+
+def _grid(top, scale):
+    step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if top / s <= 8)
+    for i in range(int(top / step) + 1):
+        y = PANEL_HEIGHT - i * step * scale
+        yield (f'<line x1="0" x2="{PANEL_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dddddd"/>'
+               f'<text x="-5" y="{y + 4:.1f}" text-anchor="end">{i * step:g}</text>')
+
+
+def _bar(x, width, scale, row):
+    y = {name: PANEL_HEIGHT - value * scale for name, value in row["mpps"].items()}
+    middle = x + width / 2
+    return (f'<rect x="{x:.1f}" y="{y["median"]:.1f}" width="{width * 0.9:.1f}" height="{PANEL_HEIGHT - y["median"]:.1f}" '
+            f'fill="{COLOURS[row["contender"]]}"><title>{row["contender"]} {row["mpps"]["median"]:.2f} Mpps</title></rect>'
+            f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{y["min"]:.1f}" y2="{y["max"]:.1f}" stroke="black"/>')

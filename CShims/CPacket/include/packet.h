@@ -1,0 +1,49 @@
+// The layout of a DPDK packet buffer (struct rte_mbuf of DPDK 22.11), without DPDK: what the dataplane reads and
+// edits in place. CDPDK asserts at compile time that sizes and offsets are DPDK's own.
+#ifndef MARTLET_PACKET_H
+#define MARTLET_PACKET_H
+
+#include <stdint.h>
+
+struct martlet_packet {
+    void *buffer;            // start of the buffer; the frame starts at buffer + data_off
+    uint64_t iova;
+    uint16_t data_off;
+    uint16_t refcnt;
+    uint16_t segment_count;
+    uint16_t port;
+    uint64_t ol_flags;
+    uint32_t packet_type;
+    uint32_t packet_length;  // bytes of the frame, all segments
+    uint16_t data_length;    // bytes of the frame in this segment
+    uint16_t vlan_tci;
+    uint32_t hash[2];
+    uint16_t vlan_tci_outer;
+    uint16_t buffer_length;
+    void *pool;
+    struct martlet_packet *next;
+    uint64_t tx_offload;
+    void *shared_info;
+    uint16_t private_size;
+    uint16_t timesync;
+    uint32_t dynfield[9];
+};
+
+// A copy of a packet with buffers of its own, or NULL when there is no memory. The copy has room in front.
+typedef struct martlet_packet *(*martlet_copy)(const struct martlet_packet *);
+
+// Swift rejects what it cannot see into inside a @_noLocks function. This vouches for a C function:
+// whoever implements martlet_copy promises that it neither allocates from the heap nor locks.
+#define MARTLET_NO_LOCKS __attribute__((swift_attr("@_noLocks")))
+
+MARTLET_NO_LOCKS static inline struct martlet_packet *martlet_copied(martlet_copy copy,
+                                                                     const struct martlet_packet *packet) {
+    return copy(packet);
+}
+
+// Fetches the cache line of an address that will be read soon; any address will do.
+MARTLET_NO_LOCKS static inline void martlet_prefetch(const void *address) {
+    __builtin_prefetch(address, 0, 3);
+}
+
+#endif

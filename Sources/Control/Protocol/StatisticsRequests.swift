@@ -1,0 +1,120 @@
+public struct WorkerList: Request {
+    public static let method = "worker.list"
+
+    public struct Response: Codable, Hashable, Sendable {
+        public let workers: [Worker]
+    }
+
+    public struct Worker: Codable, Hashable, Sendable {
+        public let lcore: Int
+        /// NUMA node.
+        public let socket: Int
+        public let queues: [Queue]
+        /// Share of its cycles since start that went into turns with packets: 0 to 1.
+        public let busy: Double
+        public let packets: UInt64
+    }
+
+    public struct Queue: Codable, Hashable, Sendable {
+        public let port: String
+        public let queue: Int
+    }
+
+    public init() {}
+}
+
+/// Has the worker of an lcore poll a receive queue, now and after every restart.
+public struct WorkerAssign: Request {
+    public static let method = "worker.assign"
+    public typealias Response = Done
+
+    public var port: String
+    public var queue: Int
+    public var lcore: Int
+
+    public init(port: String, queue: Int, lcore: Int) {
+        self.port = port
+        self.queue = queue
+        self.lcore = lcore
+    }
+}
+
+public struct StatsPorts: Request {
+    public static let method = "stats.ports"
+
+    public struct Response: Codable, Hashable, Sendable {
+        public let ports: [Port]
+    }
+
+    /// Counted since the port was added. Bytes are of frames as on the wire, frame check sequence not counted.
+    public struct Port: Codable, Hashable, Sendable {
+        public let name: String
+        public let receivedPackets: UInt64
+        public let receivedBytes: UInt64
+        public let transmittedPackets: UInt64
+        public let transmittedBytes: UInt64
+        public let drops: UInt64
+
+        enum CodingKeys: String, CodingKey {
+            case name, drops
+            case receivedPackets = "rx_packets"
+            case receivedBytes = "rx_bytes"
+            case transmittedPackets = "tx_packets"
+            case transmittedBytes = "tx_bytes"
+        }
+    }
+
+    /// Absent: all ports.
+    public var port: String?
+
+    public init(port: String? = nil) { self.port = port }
+}
+
+public struct StatsWorkers: Request {
+    public static let method = "stats.workers"
+
+    public struct Response: Codable, Hashable, Sendable {
+        public let workers: [Worker]
+    }
+
+    /// Counted since the worker started.
+    public struct Worker: Codable, Hashable, Sendable {
+        public let lcore: Int
+        public let turns: UInt64
+        /// Turns that found at least one packet.
+        public let busyTurns: UInt64
+        /// TSC cycles.
+        public let cycles: UInt64
+        public let busyCycles: UInt64
+        public let cyclesPerSecond: UInt64
+        public let packets: UInt64
+
+        enum CodingKeys: String, CodingKey {
+            case lcore, turns, cycles, packets
+            case busyTurns = "busy_turns"
+            case busyCycles = "busy_cycles"
+            case cyclesPerSecond = "cycles_per_second"
+        }
+    }
+
+    public init() {}
+}
+
+public struct StatsDrops: Request {
+    public static let method = "stats.drops"
+
+    public struct Response: Codable, Hashable, Sendable {
+        public let drops: [Drop]
+    }
+
+    public struct Drop: Codable, Hashable, Sendable {
+        public let port: String
+        /// A name of `DropReason`.
+        public let reason: String
+        public let packets: UInt64
+    }
+
+    public var port: String?
+
+    public init(port: String? = nil) { self.port = port }
+}

@@ -1,0 +1,137 @@
+import Foundation
+import NIOCore
+
+/// One client: its requests are answered one after the other, in the order they came.
+final class Connection {
+    private let channel: any Channel
+    private let control: Switch
+    private let patience: TimeAmount
+    private var captures: [Int: CaptureStream] = [:]
+    private var captureCount = 0
+
+    init(channel: any Channel, control: Switch, patience: Duration) {
+        self.channel = channel
+        self.control = control
+        self.patience = TimeAmount(patience)
+    }
+
+    /// Answers until the client has sent its last request, then ends its captures.
+    /// - Throws: when the client is gone before its answer.
+    func serve(_ inbound: NIOAsyncChannelInboundStream<ByteBuffer>) async throws {
+        do {
+            try await answerAll(inbound)
+        } catch {
+            await endCaptures()
+            throw error
+        }
+        await endCaptures()
+    }
+
+    /// Says why nobody listens to this client.
+    func turnAway(_ reason: String) async throws {
+        try await send(Message.line(Message.ErrorAnswer(id: .null, error: .refused(reason))))
+    }
+
+    private func answerAll(_ inbound: NIOAsyncChannelInboundStream<ByteBuffer>) async throws {
+        var lines = LineBuffer()
+        var unfinished: Scheduled<Void>?
+        defer { unfinished?.cancel() }
+        for try await var piece in inbound {
+            lines.append(&piece)
+            do {
+                var hadLine = false
+                while let line = try lines.next() {
+                    hadLine = true
+                    try await answer(line)
+                }
+                // The time runs from a line's first byte: sending one byte now and then does not buy more.
+                if hadLine || !lines.isPartial {
+                    unfinished?.cancel()
+                    unfinished = nil
+                }
+            } catch is LineBuffer.TooLong {
+                return try await refuseLongLine()
+            }
+            if lines.isPartial, unfinished == nil { unfinished = disconnectLater() }
+        }
+    }
+
+    private func answer(_ line: Data) async throws {
+        let call: Message.Call
+        do {
+            call = try Message.call(line)
+        } catch {
+            return try await send(Message.line(Message.ErrorAnswer(id: .null, error: error)))
+        }
+        var answer: Data
+        do {
+            answer = try await result(of: call, line)
+        } catch {
+            answer = Message.line(Message.ErrorAnswer(id: call.id ?? .null, error: error))
+        }
+        if call.id != nil { try await send(answer) }
+        for capture in captures.values { capture.begin() }
+    }
+
+    private func result(of call: Message.Call, _ line: Data) async throws(Message.Failure) -> Data {
+        let id = call.id ?? .null
+        switch call.method {
+        case CaptureStart.method:
+            let response = try await startCapture(try Message.parameters(CaptureStart.self, line))
+            return Message.line(Message.Result(id: id, result: response))
+        case CaptureStop.method:
+            let response = try await stopCapture(try Message.parameters(CaptureStop.self, line))
+            return Message.line(Message.Result(id: id, result: response))
+        default:
+            guard let method = Method.all[call.method] else { throw .unknownMethod(call.method) }
+            return try await method(control, id, line)
+        }
+    }
+
+    // MARK: Captures
+
+    private func startCapture(_ request: CaptureStart) async throws(Message.Failure) -> CaptureStart.Response {
+        do {
+            let capture = try await control.startCapture(request)
+            captureCount += 1
+            captures[captureCount] = CaptureStream(number: captureCount, capture: capture, channel: channel)
+            return CaptureStart.Response(capture: captureCount)
+        } catch {
+            throw .refused(error.reason)
+        }
+    }
+
+    private func stopCapture(_ request: CaptureStop) async throws(Message.Failure) -> CaptureStop.Response {
+        guard let stream = captures.removeValue(forKey: request.capture) else {
+            throw .refused("capture \(request.capture) does not run on this connection: capture.start names those that do")
+        }
+        let captured = await stream.finish()
+        await control.endCapture(stream.capture)
+        return CaptureStop.Response(captured: captured, lost: stream.capture.lost)
+    }
+
+    private func endCaptures() async {
+        for stream in captures.values {
+            stream.cancel()
+            await control.endCapture(stream.capture)
+        }
+    }
+
+    // MARK: Sending
+
+    /// Returns when the kernel has all of it, so that at most one answer waits for a client.
+    private func send(_ line: Data) async throws {
+        let watch = disconnectLater()
+        defer { watch.cancel() }
+        try await channel.writeAndFlush(ByteBuffer(bytes: line))
+    }
+
+    private func refuseLongLine() async throws {
+        let words = "the line is longer than \(LineBuffer.maximumLength) bytes: the connection ends here"
+        try await send(Message.line(Message.ErrorAnswer(id: .null, error: .noRequest(words))))
+    }
+
+    private func disconnectLater() -> Scheduled<Void> {
+        channel.eventLoop.scheduleTask(in: patience) { [channel] in channel.close(promise: nil) }
+    }
+}

@@ -1,0 +1,63 @@
+import Foundation
+
+/// A method of the socket: its name, and what turns a line into the result's bytes.
+struct Method: Sendable {
+    let name: String
+    private let answer: @Sendable (Switch, Message.ID, Data) async throws(Message.Failure) -> Data
+
+    /// Every method that needs nothing but the switch. Captures belong to a connection: see `Connection`.
+    static let all: [String: Method] = Dictionary(
+        uniqueKeysWithValues: [
+            Method(VersionShow.self) { control, _ in control.version() },
+            Method(Show.self) { control, _ in control.show() },
+            Method(BridgeAdd.self) { try $0.addBridge($1) },
+            Method(BridgeSet.self) { try $0.setBridge($1) },
+            Method(BridgeDelete.self) { try $0.deleteBridge($1) },
+            Method(BridgeList.self) { control, _ in control.listBridges() },
+            Method(PortAdd.self) { try $0.addPort($1) },
+            Method(PortSet.self) { try $0.setPort($1) },
+            Method(PortDelete.self) { try $0.deletePort($1) },
+            Method(PortList.self) { try $0.listPorts($1) },
+            Method(PortShow.self) { try $0.showPort($1) },
+            Method(WorkerList.self) { control, _ in control.listWorkers() },
+            Method(WorkerAssign.self) { try $0.assignQueue($1) },
+            Method(FDBShow.self) { try $0.showFDB($1) },
+            Method(FDBStats.self) { try $0.fdbStatistics($1) },
+            Method(FDBAdd.self) { try $0.addStation($1) },
+            Method(FDBDelete.self) { try $0.deleteStation($1) },
+            Method(FDBFlush.self) { try $0.flushFDB($1) },
+            Method(StatsPorts.self) { try $0.portStatistics($1) },
+            Method(StatsWorkers.self) { control, _ in control.workerStatistics() },
+            Method(StatsDrops.self) { try $0.dropStatistics($1) },
+            Method(LogLevelSet.self) { try $0.setLogLevel($1) },
+            Method(Doctor.self) { control, _ in control.doctor() },
+        ].map { ($0.name, $0) }
+    )
+
+    /// - Parameter body: what the switch does; the answer is written down outside the switch, so that a long one
+    ///   keeps nobody else waiting.
+    private init<R: Request>(_: R.Type, _ body: @escaping @Sendable (isolated Switch, R) throws -> R.Response) {
+        name = R.method
+        answer = { control, id, line throws(Message.Failure) in
+            let request = try Message.parameters(R.self, line)
+            do {
+                let response = try await control.perform { control in try body(control, request) }
+                return Message.line(Message.Result(id: id, result: response))
+            } catch {
+                throw .refused(error.reason)
+            }
+        }
+    }
+
+    func callAsFunction(_ control: Switch, _ id: Message.ID, _ line: Data) async throws(Message.Failure) -> Data {
+        try await answer(control, id, line)
+    }
+}
+
+extension Switch {
+    fileprivate func perform<Result: Sendable>(
+        _ body: @Sendable (isolated Switch) throws -> Result
+    ) throws -> Result {
+        try body(self)
+    }
+}

@@ -1,0 +1,163 @@
+import Dataplane
+import Foundation
+import GRDB
+
+/// Why the state file cannot be used: one sentence with its path and what to do.
+public struct StoreError: Error, CustomStringConvertible {
+    public let description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+/// The state file: an SQLite database that holds what an operator said, and outlives the daemon.
+///
+/// What a call has returned from is on disk (write-ahead log, synchronous=FULL). One daemon holds the file at a
+/// time (locking_mode=EXCLUSIVE). A file that is damaged, foreign or of a newer schema is refused and left alone;
+/// nothing here ever empties or replaces one.
+public final class Store: Sendable {
+    static let schemaVersion = 1
+    /// "MARL": says whose file it is, also to file(1).
+    static let applicationID = 0x4d41_524c
+
+    public let path: String
+    let database: DatabaseQueue
+
+    /// Opens `martlet.db` in a directory; creates both when missing.
+    /// - Throws: `StoreError`.
+    public convenience init(directory: String) throws {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: directory,
+                withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o750]
+            )
+        } catch {
+            throw StoreError("state directory '\(directory)' cannot be made (\(error.reason)): give another one")
+        }
+        try self.init(path: directory + "/martlet.db")
+    }
+
+    private init(path: String) throws {
+        self.path = path
+        do {
+            if !FileManager.default.fileExists(atPath: path) { try Self.create(path) }
+            database = try DatabaseQueue(path: path, configuration: Self.configuration(creates: false))
+            try database.read { try Self.check($0, path: path) }
+        } catch let error as DatabaseError {
+            throw Self.sentence(for: error, path: path)
+        }
+    }
+
+    /// Lets go of the file, so that another daemon may have it; every later write is refused.
+    public func close() throws { try database.close() }
+
+    /// A new file is finished under another name first: whatever stands under `path` is whole.
+    private static func create(_ path: String) throws {
+        guard !FileManager.default.fileExists(atPath: path + "-wal") else {
+            throw StoreError("state file '\(path)' is missing but its log '\(path)-wal' is there: \(restore(path))")
+        }
+        let draft = path + ".new"
+        try? FileManager.default.removeItem(atPath: draft)
+        try? FileManager.default.removeItem(atPath: draft + "-journal")
+        let database = try DatabaseQueue(path: draft, configuration: configuration(creates: true))
+        try database.write { try $0.execute(sql: schema) }
+        try database.close()
+        guard rename(draft, path) == 0 else {
+            throw StoreError("state file '\(path)' cannot be made: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    private static func configuration(creates: Bool) -> Configuration {
+        var configuration = Configuration()
+        configuration.label = "martlet.store"
+        configuration.prepareDatabase { database in
+            guard !creates else { return }
+            // locking_mode comes before the first access: then the log's index is in memory, not in a shared file.
+            try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
+            try database.execute(sql: "PRAGMA journal_mode = WAL")
+            try database.execute(sql: "PRAGMA synchronous = FULL")
+        }
+        return configuration
+    }
+
+    private static func check(_ database: Database, path: String) throws {
+        let application = try Int.fetchOne(database, sql: "PRAGMA application_id")
+        let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+        guard application == applicationID, version > 0 else {
+            throw StoreError("state file '\(path)' was not written by martletd: \(restore(path))")
+        }
+        guard version <= schemaVersion else {
+            throw StoreError(
+                "state file '\(path)' has schema version \(version) and this martletd knows \(schemaVersion): "
+                    + "install the newer martlet that wrote it, or move the file aside to start empty"
+            )
+        }
+        let verdict = try String.fetchOne(database, sql: "PRAGMA quick_check(1)") ?? "no answer"
+        guard verdict == "ok" else {
+            throw StoreError("state file '\(path)' is damaged (\(verdict)): \(restore(path))")
+        }
+    }
+
+    static func sentence(for error: DatabaseError, path: String) -> StoreError {
+        switch error.resultCode {
+        case .SQLITE_BUSY, .SQLITE_LOCKED:
+            StoreError("state file '\(path)' is in use by another martletd: stop that one or give another --state-dir")
+        case .SQLITE_NOTADB, .SQLITE_CORRUPT:
+            StoreError("state file '\(path)' is damaged (\(error.reason)): \(restore(path))")
+        default:
+            StoreError("state file '\(path)' cannot be used (\(error.reason)): check its rights and the disk's space")
+        }
+    }
+
+    static func restore(_ path: String) -> String {
+        "restore a backup, or move the file aside to start with an empty switch"
+    }
+
+    private static let schema = """
+        CREATE TABLE bridge (
+            name TEXT PRIMARY KEY,
+            fdb_capacity INTEGER NOT NULL,
+            fdb_ageing INTEGER NOT NULL,
+            forward_reserved INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE port (
+            name TEXT PRIMARY KEY,
+            bridge TEXT NOT NULL REFERENCES bridge ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            type TEXT NOT NULL,
+            options TEXT NOT NULL,
+            mtu INTEGER NOT NULL,
+            vlan_mode TEXT NOT NULL,
+            tag INTEGER,
+            trunks TEXT NOT NULL,
+            UNIQUE (bridge, number)
+        ) STRICT;
+        CREATE TABLE station (
+            bridge TEXT NOT NULL REFERENCES bridge ON DELETE CASCADE,
+            mac TEXT NOT NULL,
+            vlan INTEGER NOT NULL,
+            port TEXT NOT NULL REFERENCES port ON DELETE CASCADE,
+            PRIMARY KEY (bridge, mac, vlan)
+        ) STRICT;
+        CREATE TABLE pin (
+            port TEXT NOT NULL REFERENCES port ON DELETE CASCADE,
+            queue INTEGER NOT NULL,
+            lcore INTEGER NOT NULL,
+            PRIMARY KEY (port, queue)
+        ) STRICT;
+        PRAGMA application_id = \(applicationID);
+        PRAGMA user_version = \(schemaVersion);
+        """
+}
+
+extension Error {
+    /// What went wrong, in the words of the layer below.
+    var reason: String {
+        switch self {
+        case let error as DatabaseError: error.message ?? "SQLite error \(error.resultCode.rawValue)"
+        case let error as StoreError: error.description
+        case let error as Refusal: error.reason
+        default: (self as NSError).localizedDescription
+        }
+    }
+}

@@ -1,0 +1,38 @@
+import Dataplane
+import Wire
+
+/// What the state file keeps: everything an operator said.
+struct SwitchState: Hashable, Sendable {
+    var bridges: [String: BridgeSettings] = [:]
+    var ports: [String: PortRecord] = [:]
+    /// Static FDB entries, and the port each leads to.
+    var stations: [Station: String] = [:]
+    /// Receive queues that an operator gave to a worker, by the worker's lcore.
+    var pins: [Pin: Int] = [:]
+}
+
+/// A port as an operator defined it.
+struct PortRecord: Hashable, Sendable {
+    let name: String
+    let bridge: String
+    let number: PortNumber
+    let type: PortType
+    let mtu: Int
+    var vlan: VLANPolicy
+
+    /// The longest frame sent to the port: the MTU and the Ethernet header.
+    var frameLength: Int { mtu + 14 }
+}
+
+/// A station of one bridge and VLAN.
+struct Station: Hashable, Sendable {
+    let bridge: String
+    let mac: MACAddress
+    let vlan: VLANID
+}
+
+/// A receive queue of a port.
+struct Pin: Hashable, Sendable {
+    let port: String
+    let queue: Int
+}

@@ -1,0 +1,70 @@
+import Dataplane
+import Glibc
+
+extension Switch {
+    /// What is wrong as the daemon sees it, each with its mend; what is well is said too.
+    public func doctor() -> Doctor.Response {
+        var findings = [workersFinding()]
+        for bridge in bridges.keys.sorted() {
+            findings.append(lengthFinding(of: bridge))
+            for port in portsInOrder(of: bridge) { findings.append(portFinding(port)) }
+        }
+        return Doctor.Response(findings: findings)
+    }
+
+    private func workersFinding() -> Finding {
+        let workers = io.workers()
+        guard !workers.isEmpty else {
+            return Finding("workers", ok: false, stops: true, "no worker polls: give martletd --worker-lcores")
+        }
+        return Finding("workers", ok: true, "lcores \(workers.map { "\($0.lcore)" }.joined(separator: ", ")) poll")
+    }
+
+    private func lengthFinding(of bridge: String) -> Finding {
+        let check = "bridge \(bridge)"
+        let byLength = portsInOrder(of: bridge).sorted { $0.record.mtu < $1.record.mtu }
+        guard let least = byLength.first?.record, let most = byLength.last?.record, least.mtu < most.mtu else {
+            return Finding(check, ok: true, "one MTU on all ports")
+        }
+        return Finding(
+            check,
+            ok: false,
+            "port '\(most.name)' takes frames of MTU \(most.mtu) that port '\(least.name)' (MTU \(least.mtu)) drops: "
+                + "have the guests use an MTU of \(least.mtu), or add the ports with one --option mtu"
+        )
+    }
+
+    private func portFinding(_ port: Port) -> Finding {
+        let check = "port \(port.record.name)"
+        if let failure = port.failure { return Finding(check, ok: false, failure) }
+        let status = io.status(of: port.index)
+        let lcores = Set(io.workers().map(\.lcore))
+        if let idle = status.queues.first(where: { $0.enabled && !lcores.contains($0.lcore) }) {
+            let mend = "martletctl worker assign \(port.record.name) \(idle.number) LCORE"
+            return Finding(check, ok: false, "no worker polls queue \(idle.number): \(mend)")
+        }
+        guard !status.linkUp else { return Finding(check, ok: true, "link up") }
+        return Finding(check, ok: false, "link down: \(port.record.type.reasonForNoLink)")
+    }
+}
+
+extension PortType {
+    fileprivate var reasonForNoLink: String {
+        switch self {
+        case .vhostUser(let path, .client, _):
+            switch fileKind(path) {
+            case nil: "nothing listens on '\(path)': start the guest (QEMU's chardev with server=on)"
+            case S_IFSOCK?: "the guest behind '\(path)' has not started its virtio-net driver: boot it"
+            case let kind?: "'\(path)' is \(fileKindWords(kind)) and no socket: remove it and start the guest"
+            }
+        case .vhostUser(let path, .server, _):
+            "no guest is connected to '\(path)': start one whose chardev connects there (reconnect=1)"
+        case .dpdk(let device, _, _):
+            "device '\(device)' has no carrier: check the cable or its peer"
+        case .ring(let name, _):
+            "no process has attached to the rings '\(name).rx' and '\(name).tx': start the network function"
+        case .tap(let interface):
+            "interface '\(interface)' is down: ip link set \(interface) up"
+        }
+    }
+}

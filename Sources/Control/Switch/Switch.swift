@@ -1,0 +1,176 @@
+import Dispatch
+public import Dataplane
+public import Logging
+public import ServiceLifecycle
+
+/// The switch as one object: its bridges, ports, stations and workers, in memory, on disk and in the dataplane.
+///
+/// Every change is a transaction: everything is checked first, the device is opened (it may refuse), the state file
+/// is written, and one `Dataplane.commit` makes it so for every packet. A call that throws `Refusal` has changed
+/// nothing, neither devices nor file nor dataplane. Changes happen one after the other, on a thread of the
+/// switch's own, because devices block: neither the workers nor the control socket's other clients wait for them.
+public actor Switch {
+    /// Everything but `restore` and the calls below takes its answers from here; the file is read once.
+    var bridges: [String: BridgeSettings] = [:]
+    var ports: [String: Port] = [:]
+    var stations: [Station: String] = [:]
+    var pins: [Pin: Int] = [:]
+    var captures: [String: PortCapture] = [:]
+
+    let dataplane: Dataplane
+    let io: any PortIO
+    let store: Store
+    let logger: Logger
+    let logLevel: LogLevel
+    let dpdk: String
+    private let thread = ControlThread()
+
+    /// - Parameters:
+    ///   - logLevel: the level that `log.level` shows and sets.
+    ///   - dpdk: DPDK's version, for `version`.
+    public init(
+        dataplane: Dataplane,
+        io: any PortIO,
+        store: Store,
+        logger: Logger,
+        logLevel: LogLevel,
+        dpdk: String
+    ) {
+        self.dataplane = dataplane
+        self.io = io
+        self.store = store
+        self.logger = logger
+        self.logLevel = logLevel
+        self.dpdk = dpdk
+    }
+
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+    /// A port as it runs.
+    struct Port {
+        var record: PortRecord
+        let index: PortIndex
+        /// Why the device is not open; nil when it is.
+        var failure: String?
+    }
+
+    /// Brings back what the state file holds. Call it once, before the control socket listens.
+    ///
+    /// Ports whose device cannot be opened stay in the switch, say so, and are tried again by `run`. No port
+    /// forwards before all others had their turn: there is one commit.
+    /// - Throws: `StoreError` when the file cannot be read.
+    public func restore() throws {
+        let state = try store.load()
+        bridges = state.bridges
+        stations = state.stations
+        pins = state.pins
+        for record in state.ports.values.sorted(by: { ($0.bridge, $0.number) < ($1.bridge, $1.number) }) {
+            var port = Port(record: record, index: PortIndex(UInt16(ports.count)))
+            open(&port)
+            ports[record.name] = port
+        }
+        commit()
+        for port in ports.values where port.failure == nil { installStations(of: port) }
+        logger.info("switch restored", metadata: ["bridges": "\(bridges.count)", "ports": "\(ports.count)"])
+    }
+
+    /// Makes the dataplane forward by the present configuration. Ports without a device are left out.
+    func commit() {
+        var configuration = SwitchConfiguration()
+        configuration.bridges = bridges.map { BridgeConfiguration(name: $0.key, settings: $0.value) }
+        configuration.ports = ports.values.filter { $0.failure == nil }.map { port in
+            PortConfiguration(
+                index: port.index,
+                name: port.record.name,
+                bridge: port.record.bridge,
+                number: port.record.number,
+                vlan: port.record.vlan,
+                frameLength: port.record.frameLength
+            )
+        }
+        configuration.bridges.sort { $0.name < $1.name }
+        configuration.ports.sort { $0.index.value < $1.index.value }
+        dataplane.commit(configuration)
+    }
+
+    // MARK: Start-up and repair
+
+    /// Opens a port's device and gives its queues to their workers; a failure is noted in the port.
+    private func open(_ port: inout Port) {
+        let record = port.record
+        do {
+            try io.open(port.index, name: record.name, type: record.type, mtu: record.mtu)
+            port.failure = nil
+        } catch {
+            if port.failure != error.reason {
+                logger.error("port cannot be opened", metadata: ["port": "\(record.name)", "reason": "\(error)"])
+            }
+            port.failure = error.reason
+            return
+        }
+        for (pin, lcore) in pins where pin.port == record.name {
+            do {
+                try io.assign(port.index, queue: pin.queue, lcore: lcore)
+            } catch {
+                logger.warning("queue stays where it is", metadata: ["port": "\(record.name)", "reason": "\(error)"])
+            }
+        }
+    }
+
+    private func installStations(of port: Port) {
+        for (station, name) in stations where name == port.record.name {
+            do {
+                try dataplane.fdbAdd(station.mac, vlan: station.vlan, port: port.index, on: station.bridge)
+            } catch {
+                logger.error("static station left out", metadata: ["mac": "\(station.mac)", "reason": "\(error)"])
+            }
+        }
+    }
+
+    /// Tries again to open the devices that could not be opened.
+    func retryFailedPorts() {
+        var opened: [Port] = []
+        for name in ports.filter({ $0.value.failure != nil }).keys.sorted() {
+            guard var port = ports[name] else { continue }
+            open(&port)
+            ports[name] = port
+            guard port.failure == nil else { continue }
+            logger.notice("port opened at last", metadata: ["port": "\(name)"])
+            opened.append(port)
+        }
+        guard !opened.isEmpty else { return }
+        commit()
+        for port in opened { installStations(of: port) }
+    }
+}
+
+extension Switch: Service {
+    private static let retrySeconds = 3
+
+    /// The switch's clock: ages the stations once a second and tries failed ports again. Ends when the task is
+    /// cancelled or the service group shuts down.
+    public func run() async throws {
+        await cancelWhenGracefulShutdown {
+            var seconds = 0
+            while (try? await Task.sleep(for: .seconds(1))) != nil {
+                seconds += 1
+                await self.tick(seconds)
+            }
+        }
+    }
+
+    private func tick(_ seconds: Int) {
+        dataplane.age()
+        if seconds.isMultiple(of: Self.retrySeconds) { retryFailedPorts() }
+    }
+}
+
+/// A thread on which one job runs at a time, and may block.
+private final class ControlThread: SerialExecutor {
+    private let queue = DispatchQueue(label: "martlet.control")
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        queue.async { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
+    }
+}

@@ -1,0 +1,72 @@
+/// Why a packet was not sent. Every packet that does not leave is counted under one of these, on one port:
+/// the port it came from, or, for `transmit...` reasons, the port it was meant for.
+///
+/// To add a reason, add a case here: counters, `martletctl stats drops` and the metrics follow.
+public enum DropReason: Int, Sendable, CaseIterable {
+    /// Shorter than an Ethernet header (14 bytes).
+    case runt
+    /// The first segment of a scattered packet does not hold the Ethernet header and its tags.
+    case scatteredHeader
+    /// A tag's TPID with no tag behind it.
+    case truncatedTag
+    /// VLAN 4095, reserved by IEEE Std 802.1Q-2022 clause 9.6.
+    case reservedVLAN
+    /// A VLAN that the port does not carry, or a tagged frame on an access port.
+    case vlanNotCarried
+    /// The source address is a group address or all zeros.
+    case invalidSource
+    /// The destination is one of 01-80-C2-00-00-00 to -0F and the bridge does not relay those.
+    case reservedAddress
+    /// The destination station is behind the port that the frame came from.
+    case samePort
+    /// No other port of the bridge carries the VLAN.
+    case noOtherPort
+    /// The port is not plugged into a bridge.
+    case noBridge
+    /// No mbuf was left for a copy.
+    case noBuffer
+    /// No room in front of the frame for a tag.
+    case noHeadroom
+    /// Longer than the output port's MTU allows.
+    case transmitTooLong
+    /// The output port has no link or no guest.
+    case transmitDown
+    /// The output port's queue was full.
+    case transmitFull
+
+    /// The name in counters and commands.
+    public var name: String {
+        switch self {
+        case .runt: "runt"
+        case .scatteredHeader: "scattered_header"
+        case .truncatedTag: "truncated_tag"
+        case .reservedVLAN: "reserved_vlan"
+        case .vlanNotCarried: "vlan_not_carried"
+        case .invalidSource: "invalid_source"
+        case .reservedAddress: "reserved_address"
+        case .samePort: "same_port"
+        case .noOtherPort: "no_other_port"
+        case .noBridge: "no_bridge"
+        case .noBuffer: "no_buffer"
+        case .noHeadroom: "no_headroom"
+        case .transmitTooLong: "transmit_too_long"
+        case .transmitDown: "transmit_down"
+        case .transmitFull: "transmit_full"
+        }
+    }
+}
+
+/// What a port has counted since it was added, summed over the workers. Bytes are of frames as on the wire,
+/// frame check sequence not counted.
+public struct PortCounters: Hashable, Sendable {
+    public var receivedPackets: UInt64 = 0
+    public var receivedBytes: UInt64 = 0
+    public var transmittedPackets: UInt64 = 0
+    public var transmittedBytes: UInt64 = 0
+    /// Indexed by `DropReason.rawValue`.
+    public var drops = [UInt64](repeating: 0, count: DropReason.allCases.count)
+
+    public init() {}
+
+    public var dropped: UInt64 { drops.reduce(0, +) }
+}

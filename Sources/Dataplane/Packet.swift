@@ -1,0 +1,58 @@
+public import CPacket
+
+/// A packet buffer, owned by the worker that holds it until it is sent or freed.
+///
+/// The pointer is valid from the receive burst that delivered it until it is put into an output queue or the drop
+/// list; the frame's first `data_length` bytes lie at `frame`.
+public typealias Packet = UnsafeMutablePointer<martlet_packet>
+
+/// Bytes of the addresses in front of an Ethernet header's type, and of a VLAN tag.
+let addressesLength = 12
+let tagLength = 4
+
+extension UnsafeMutablePointer where Pointee == martlet_packet {
+    /// The first byte of the frame. In bounds: `data_off` is kept within the buffer by DPDK and by the edits below.
+    @inline(__always)
+    var frame: UnsafeMutableRawPointer { pointee.buffer + Int(pointee.data_off) }
+
+    /// Makes room for a tag behind the addresses and writes it.
+    /// - Precondition: the first segment holds the addresses.
+    /// - Returns: false when there is no headroom; the packet is unchanged then.
+    @inline(__always)
+    func pushTag(type: UInt16, control: UInt16) -> Bool {
+        guard pointee.data_off >= UInt16(tagLength) else { return false }
+        let former = frame
+        pointee.data_off -= UInt16(tagLength)
+        pointee.data_length += UInt16(tagLength)
+        pointee.packet_length += UInt32(tagLength)
+        // The regions overlap: 12 bytes move 4 down, lower half first, so that no byte is read after it was written.
+        let head = former.loadUnaligned(as: UInt64.self)
+        let tail = former.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
+        frame.storeBytes(of: head, as: UInt64.self)
+        frame.storeBytes(of: tail, toByteOffset: 8, as: UInt32.self)
+        frame.storeBytes(of: type.bigEndian, toByteOffset: addressesLength, as: UInt16.self)
+        frame.storeBytes(of: control.bigEndian, toByteOffset: addressesLength + 2, as: UInt16.self)
+        return true
+    }
+
+    /// Removes the tag behind the addresses.
+    /// - Precondition: the first segment holds the addresses and the tag.
+    @inline(__always)
+    func popTag() {
+        let former = frame
+        let head = former.loadUnaligned(as: UInt64.self)
+        let tail = former.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
+        pointee.data_off += UInt16(tagLength)
+        pointee.data_length -= UInt16(tagLength)
+        pointee.packet_length -= UInt32(tagLength)
+        frame.storeBytes(of: head, as: UInt64.self)
+        frame.storeBytes(of: tail, toByteOffset: 8, as: UInt32.self)
+    }
+
+    /// Overwrites the control information of the tag behind the addresses.
+    /// - Precondition: the first segment holds the addresses and the tag.
+    @inline(__always)
+    func setTagControl(_ control: UInt16) {
+        frame.storeBytes(of: control.bigEndian, toByteOffset: addressesLength + 2, as: UInt16.self)
+    }
+}

@@ -1,0 +1,147 @@
+import CDPDK
+import Dataplane
+import Glibc
+import Synchronization
+
+/// How DPDK's environment abstraction layer starts: once a process.
+public struct EALOptions: Sendable {
+    /// The lcore that control threads run beside; it polls nothing.
+    public var mainLcore = 0
+    /// One worker each.
+    public var workerLcores = [1]
+    /// Memory without hugepages: slower, no `ring` ports.
+    public var withoutHugepages = false
+    /// Megabytes, one number for each NUMA node or one for all of them together.
+    public var socketMemory = [512]
+    /// Keeps two daemons on a machine apart.
+    public var filePrefix = "martlet"
+    /// Passed on as they are.
+    public var extra: [String] = []
+
+    public init() {}
+
+    /// The arguments that `rte_eal_init` takes.
+    var arguments: [String] {
+        let lcores = ([mainLcore] + workerLcores).map(String.init).joined(separator: ",")
+        let memory =
+            withoutHugepages
+            ? ["--no-huge", "--no-shconf", "-m", "\(socketMemory.reduce(0, +))"]
+            : ["--socket-mem", socketMemory.map(String.init).joined(separator: ",")]
+        return ["martletd", "-l", lcores, "--main-lcore", "\(mainLcore)", "--file-prefix", filePrefix]
+            // No device is taken unasked: an allow list with an address that names none.
+            + ["-a", "0000:00:00.0", "--no-telemetry", "--log-level", "lib.eal:warning"]
+            + memory + extra
+    }
+
+    /// - Throws: `Refusal` for what DPDK would refuse less clearly.
+    func validate() throws(Refusal) {
+        guard !workerLcores.isEmpty else { throw Refusal("no worker lcore: give --worker-lcores, for example 1") }
+        guard Set(workerLcores).count == workerLcores.count else {
+            throw Refusal("worker lcores \(workerLcores) name one twice")
+        }
+        guard !workerLcores.contains(mainLcore) else {
+            throw Refusal("lcore \(mainLcore) cannot be both main and worker: change --main-lcore or --worker-lcores")
+        }
+        let count = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+        for lcore in [mainLcore] + workerLcores where lcore < 0 || lcore >= count {
+            throw Refusal("lcore \(lcore) does not exist: this machine has lcores 0 to \(count - 1)")
+        }
+        guard !filePrefix.isEmpty, filePrefix.wholeMatch(of: /[A-Za-z0-9_.-]+/) != nil else {
+            throw Refusal("file prefix '\(filePrefix)' is not a name: use letters, digits, '_', '.', '-'")
+        }
+        guard geteuid() == 0 else {
+            throw Refusal("martletd must run as root: DPDK needs it for hugepages and devices")
+        }
+        if !withoutHugepages { try Hugepages.validate(needed: socketMemory.reduce(0, +)) }
+    }
+}
+
+/// DPDK's environment, started.
+enum EAL {
+    /// Starts DPDK on the calling thread and gives the thread back every CPU that no worker polls on.
+    /// - Throws: `Refusal` with what to do; the process cannot try again.
+    static func start(_ options: EALOptions) throws(Refusal) {
+        try options.validate()
+        rte_openlog_stream(martlet_log_stream(EALLog.write))
+        var affinity = cpu_set_t()
+        pthread_getaffinity_np(pthread_self(), MemoryLayout<cpu_set_t>.size, &affinity)
+        // DPDK keeps pointers into the arguments: they live as long as the process.
+        var arguments = options.arguments.map { strdup($0) }
+        let result = rte_eal_init(Int32(arguments.count), &arguments)
+        guard result >= 0 else {
+            throw Refusal("DPDK did not start: \(EALLog.lastLine ?? EAL.words(martlet_errno())). Run martletctl doctor")
+        }
+        releaseAffinity(affinity, workers: options.workerLcores)
+    }
+
+    /// Every thread that the daemon starts from here on runs where its parent may: beside the workers, not on them.
+    private static func releaseAffinity(_ former: cpu_set_t, workers: [Int]) {
+        var affinity = former
+        withUnsafeMutableBytes(of: &affinity) { bytes in
+            for lcore in workers { bytes[lcore / 8] &= ~(1 << UInt8(lcore % 8)) }
+        }
+        pthread_setaffinity_np(pthread_self(), MemoryLayout<cpu_set_t>.size, &affinity)
+    }
+
+    /// DPDK's error number in words.
+    static func words(_ error: Int32) -> String { String(cString: rte_strerror(abs(error))) }
+}
+
+/// What DPDK says, passed on line by line.
+public enum EALLog {
+    /// Receives every line of DPDK's log, on the thread that wrote it.
+    public static let sink = Mutex<@Sendable (String) -> Void>({ _ in })
+    private static let last = Mutex<String?>(nil)
+
+    static var lastLine: String? { last.withLock { $0 } }
+
+    static let write: martlet_log_write = { text, length in
+        guard let text else { return }
+        let bytes = UnsafeRawBufferPointer(start: text, count: length)
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
+            last.withLock { $0 = String(line) }
+            sink.withLock { $0 }(String(line))
+        }
+    }
+}
+
+/// Hugepages as the kernel reports them.
+enum Hugepages {
+    /// - Parameter needed: megabytes.
+    /// - Throws: `Refusal` when there is no hugetlbfs mount or not enough free pages.
+    static func validate(needed: Int) throws(Refusal) {
+        guard mounted else {
+            throw Refusal(
+                "no hugetlbfs is mounted: run 'martletctl doctor --reserve-hugepages \(needed)' or give --no-huge"
+            )
+        }
+        let free = freeMegabytes
+        guard free >= needed else {
+            throw Refusal(
+                "\(needed) MB of hugepages are wanted and \(free) MB are free: "
+                    + "run 'martletctl doctor --reserve-hugepages \(needed)', lower --socket-memory, or give --no-huge"
+            )
+        }
+    }
+
+    private static var mounted: Bool {
+        lines(of: "/proc/mounts").contains { $0.split(separator: " ").dropFirst(2).first == "hugetlbfs" }
+    }
+
+    /// Free pages of every size.
+    private static var freeMegabytes: Int {
+        let sizes = [2048, 1_048_576]
+        return sizes.reduce(0) { sum, kilobytes in
+            let path = "/sys/kernel/mm/hugepages/hugepages-\(kilobytes)kB/free_hugepages"
+            return sum + (lines(of: path).first.flatMap { Int($0) } ?? 0) * kilobytes / 1024
+        }
+    }
+
+    private static func lines(of path: String) -> [Substring] {
+        guard let file = fopen(path, "r") else { return [] }
+        defer { fclose(file) }
+        var text = [UInt8](repeating: 0, count: 65_536)
+        let length = fread(&text, 1, text.count, file)
+        return String(decoding: text[..<length], as: UTF8.self).split(separator: "\n")
+    }
+}

@@ -1,0 +1,74 @@
+import ArgumentParser
+import Control
+import Foundation
+
+struct DoctorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor",
+        abstract: "Finds what is wrong with the machine and the switch, and says how to mend it.",
+        discussion: "Ends with status 1 when something stops the switch."
+    )
+
+    @Option(
+        help: ArgumentHelp("Reserve 2 MB pages until so many MB are free, and mount hugetlbfs. Needs root.", valueName: "mb")
+    )
+    var reserveHugepages: Int?
+
+    @OptionGroup var reading: Reading
+
+    func validate() throws {
+        guard (1...16_777_216).contains(reserveHugepages ?? 1) else {
+            throw ValidationError("--reserve-hugepages takes 1 to 16777216 MB")
+        }
+    }
+
+    func run() throws {
+        let findings =
+            if let megabytes = reserveHugepages { Hugepages().reserve(megabytes: megabytes) } else { examination() }
+        if reading.json {
+            print(try jsonText(Doctor.Response(findings: findings)))
+        } else {
+            for finding in findings { print(finding.line) }
+        }
+        if findings.contains(where: \.stops) { throw ExitCode(1) }
+    }
+
+    /// The machine first, then the daemon's own view, if there is a daemon.
+    private func examination() -> [Finding] {
+        do {
+            let client = try reading.daemon.connect()
+            let own = try client.call(Doctor()).findings
+            let socket = Finding("daemon", ok: true, "martletd answers on '\(reading.daemon.path)'")
+            return Machine().findings(daemonRuns: true) + [socket] + own + (try growingDrops(client))
+        } catch {
+            return Machine().findings(daemonRuns: false) + [Finding("daemon", ok: false, stops: true, "\(error)")]
+        }
+    }
+
+    /// Drops that tell of trouble and grow while one looks.
+    private func growingDrops(_ client: ControlClient) throws -> [Finding] {
+        let before = try client.call(StatsDrops()).drops
+        Thread.sleep(forTimeInterval: 1)
+        let now = try client.call(StatsDrops()).drops
+        return now.compactMap { drop in
+            guard let mend = Self.mends[drop.reason] else { return nil }
+            let old = before.first { $0.port == drop.port && $0.reason == drop.reason }?.packets ?? 0
+            guard drop.packets > old else { return nil }
+            let words = "\(drop.packets - old) packets were dropped in a second as \(drop.reason): \(mend)"
+            return Finding("port \(drop.port)", ok: false, words)
+        }
+    }
+
+    private static let mends = [
+        "transmit_full": "whoever is behind the port reads too slowly: give it more processors, queues or descriptors",
+        "transmit_down": "start the guest or mend the link",
+        "transmit_too_long": "lower the senders' MTU or raise this port's (--option mtu)",
+        "no_buffer": "the packet buffers run out: give martletd more --socket-memory",
+        "reserved_vlan": "a sender uses VLAN 4095: correct it",
+        "vlan_not_carried": "the port's tag or trunks do not fit what is sent there: see martletctl show",
+    ]
+}
+
+extension Finding {
+    fileprivate var line: String { "\(ok ? "ok  " : stops ? "FAIL" : "warn")  \(check): \(message)" }
+}

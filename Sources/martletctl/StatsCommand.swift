@@ -1,0 +1,68 @@
+import ArgumentParser
+import Control
+
+struct StatsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "stats",
+        abstract: "Shows counters.",
+        subcommands: [Ports.self, Workers.self, Drops.self]
+    )
+
+    struct Ports: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Packets and bytes of the ports.")
+
+        @Argument var port: String?
+        @OptionGroup var reading: Reading
+
+        func run() throws { try reading.showPortCounters(of: port) }
+    }
+
+    struct Workers: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Turns and cycles of the workers.")
+
+        @OptionGroup var reading: Reading
+
+        func run() throws {
+            try reading.show(StatsWorkers()) { response in
+                table(
+                    ["LCORE", "TURNS", "BUSY-TURNS", "CYCLES", "BUSY-CYCLES", "CYCLES/S", "PACKETS"],
+                    response.workers.map {
+                        [
+                            "\($0.lcore)", "\($0.turns)", "\($0.busyTurns)", "\($0.cycles)", "\($0.busyCycles)",
+                            "\($0.cyclesPerSecond)", "\($0.packets)",
+                        ]
+                    }
+                )
+            }
+        }
+    }
+
+    struct Drops: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Packets that were not sent, by port and reason.")
+
+        @Argument var port: String?
+        @OptionGroup var reading: Reading
+
+        func run() throws {
+            try reading.show(StatsDrops(port: port)) { response in
+                table(["PORT", "REASON", "PACKETS"], response.drops.map { [$0.port, $0.reason, "\($0.packets)"] })
+            }
+        }
+    }
+}
+
+extension Reading {
+    func showPortCounters(of port: String?) throws {
+        try show(StatsPorts(port: port)) { response in
+            table(
+                ["PORT", "RX-PACKETS", "RX-BYTES", "TX-PACKETS", "TX-BYTES", "DROPS"],
+                response.ports.map {
+                    [
+                        $0.name, "\($0.receivedPackets)", "\($0.receivedBytes)", "\($0.transmittedPackets)",
+                        "\($0.transmittedBytes)", "\($0.drops)",
+                    ]
+                }
+            )
+        }
+    }
+}

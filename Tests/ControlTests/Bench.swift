@@ -1,0 +1,85 @@
+import Dataplane
+import Foundation
+import Logging
+import Testing
+
+@testable import Control
+
+/// A switch with a scripted packet engine, its state in a directory of its own.
+final class Bench: Sendable {
+    let directory: String
+    let io: ScriptedPortIO
+    let dataplane: Dataplane
+    let store: Store
+    let control: Switch
+    let logLevel = LogLevel(.info)
+
+    init(directory: String = makeDirectory(), io: ScriptedPortIO = ScriptedPortIO()) throws {
+        self.directory = directory
+        self.io = io
+        dataplane = Dataplane(workerCount: 1)
+        store = try Store(directory: directory)
+        control = Switch(
+            dataplane: dataplane,
+            io: io,
+            store: store,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            logLevel: logLevel,
+            dpdk: "DPDK 0.0"
+        )
+    }
+
+    /// With bridge br0, and ring port p1 (access 10) and vhost-user port vm1 on it.
+    static func furnished() async throws -> Bench {
+        let bench = try Bench()
+        _ = try await bench.control.addBridge(BridgeAdd(name: "br0"))
+        let ring = PortAdd(bridge: "br0", name: "p1", type: "ring", vlan: VLANOptions(tag: 10))
+        _ = try await bench.control.addPort(ring)
+        let socket = ["path": bench.directory + "/vm1.sock"]
+        _ = try await bench.control.addPort(PortAdd(bridge: "br0", name: "vm1", type: "vhost-user", options: socket))
+        return bench
+    }
+
+    /// The daemon ends and another one begins with the same state and a new packet engine.
+    func restarted(io: ScriptedPortIO = ScriptedPortIO()) async throws -> Bench {
+        try store.close()
+        let next = try Bench(directory: directory, io: io)
+        try await next.control.restore()
+        return next
+    }
+
+    /// Everything that a refused request must leave as it was.
+    func everything() async throws -> Everything {
+        Everything(
+            show: await control.show(),
+            file: try store.load(),
+            devices: io.opened,
+            stations: dataplane.fdb(of: "br0")
+        )
+    }
+
+    struct Everything: Equatable {
+        let show: Show.Response
+        let file: SwitchState
+        let devices: [PortIndex: ScriptedPortIO.Opened]
+        let stations: [FDBEntry]
+    }
+}
+
+/// Short, because a socket's path has 107 bytes at most.
+func makeDirectory() -> String {
+    var template = Array("/tmp/martlet-test-XXXXXX".utf8CString)
+    // mkdtemp(3) writes into the template, whose six X it replaces.
+    guard mkdtemp(&template) != nil else { fatalError("no temporary directory") }
+    return template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+}
+
+/// Waits for a condition, ten seconds at most.
+func eventually(_ condition: () async throws -> Bool, _ location: SourceLocation = #_sourceLocation) async throws {
+    let limit = ContinuousClock.now + .seconds(10)
+    while ContinuousClock.now < limit {
+        if try await condition() { return }
+        await Task.yield()
+    }
+    Issue.record("the condition did not come true in ten seconds", sourceLocation: location)
+}

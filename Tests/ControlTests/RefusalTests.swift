@@ -1,0 +1,200 @@
+import Dataplane
+import Foundation
+import Testing
+
+@testable import Control
+
+/// A request that is refused, and words that its sentence must have.
+struct Refused: Sendable, CustomTestStringConvertible {
+    let words: [String]
+    let ask: @Sendable (isolated Switch, Bench) throws -> Void
+
+    init(_ words: String..., ask: @escaping @Sendable (isolated Switch, Bench) throws -> Void) {
+        self.words = words
+        self.ask = ask
+    }
+
+    var testDescription: String { words.joined(separator: " ... ") }
+
+    static func port(
+        _ words: String...,
+        bridge: String = "br0",
+        name: String = "new",
+        type: String = "ring",
+        options: [String: String] = [:],
+        number: Int? = nil,
+        vlan: VLANOptions = VLANOptions()
+    ) -> Refused {
+        var refused = Refused { control, _ in
+            let request = PortAdd(
+                bridge: bridge,
+                name: name,
+                type: type,
+                options: options,
+                number: number,
+                vlan: vlan
+            )
+            _ = try control.addPort(request)
+        }
+        refused = Refused(words: words, ask: refused.ask)
+        return refused
+    }
+
+    private init(words: [String], ask: @escaping @Sendable (isolated Switch, Bench) throws -> Void) {
+        self.words = words
+        self.ask = ask
+    }
+}
+
+@Suite struct RefusalTests {
+    @Test(arguments: bridges + ports + vlans + devices + stations + others)
+    func refusalNamesTheValueAndChangesNothing(refused: Refused) async throws {
+        let bench = try await Bench.furnished()
+        FileManager.default.createFile(atPath: bench.directory + "/file", contents: nil)
+        let before = try await bench.everything()
+        let error = await #expect(throws: Refusal.self) { try await bench.control.attempt(refused, bench) }
+        for words in refused.words { #expect(error?.reason.contains(words) == true, "\(error?.reason ?? "")") }
+        #expect(try await bench.everything() == before)
+    }
+
+    static let bridges = [
+        Refused("bridge 'br0' exists") { control, _ in _ = try control.addBridge(BridgeAdd(name: "br0")) },
+        Refused("bridge name 'a b'") { control, _ in _ = try control.addBridge(BridgeAdd(name: "a b")) },
+        Refused("bridge name ''") { control, _ in _ = try control.addBridge(BridgeAdd(name: "")) },
+        Refused("1 to 64") { control, _ in
+            _ = try control.addBridge(BridgeAdd(name: String(repeating: "x", count: 65)))
+        },
+        Refused("FDB capacity 15") { control, _ in
+            _ = try control.addBridge(BridgeAdd(name: "br1", options: BridgeOptions(fdbCapacity: 15)))
+        },
+        Refused("FDB ageing 0 s") { control, _ in
+            _ = try control.setBridge(BridgeSet(name: "br0", options: BridgeOptions(fdbAgeing: 0)))
+        },
+        Refused("bridge 'br9' does not exist", "br0") { control, _ in
+            _ = try control.setBridge(BridgeSet(name: "br9", options: BridgeOptions()))
+        },
+        Refused("bridge 'br9' does not exist") { control, _ in
+            _ = try control.deleteBridge(BridgeDelete(name: "br9"))
+        },
+    ]
+
+    static let ports: [Refused] = [
+        .port("bridge 'br9' does not exist", bridge: "br9"),
+        .port("port name 'a/b'", name: "a/b"),
+        .port("port 'p1' exists", "br0", name: "p1"),
+        .port("port type 'patch' is unknown", type: "patch"),
+        .port("port number 0 is outside 1 to 65279", number: 0),
+        .port("port number 65280", number: 65280),
+        .port("port number 1 belongs to port 'p1'", number: 1),
+        .port("mtu=67", "68 to 9000", options: ["mtu": "67"]),
+        .port("mtu=9001", options: ["mtu": "9001"]),
+        .port("mtu=jumbo", options: ["mtu": "jumbo"]),
+        .port("size=1000", "power of two", options: ["size": "1000"]),
+        .port("no option 'colour'", options: ["colour": "red"]),
+        Refused("port 'ghost' does not exist") { control, _ in _ = try control.deletePort(PortDelete(name: "ghost")) },
+        Refused("port 'ghost' does not exist") { control, _ in _ = try control.showPort(PortShow(name: "ghost")) },
+        Refused("nothing to set") { control, _ in
+            _ = try control.setPort(PortSet(name: "p1", vlan: VLANOptions()))
+        },
+        Refused("bridge 'br9' does not exist") { control, _ in _ = try control.listPorts(PortList(bridge: "br9")) },
+    ]
+
+    static let vlans: [Refused] = [
+        .port("VLAN 4095 is reserved", "0 to 4094", vlan: VLANOptions(tag: 4095)),
+        .port("VLAN 4095 is reserved", vlan: VLANOptions(trunks: [1, 4095])),
+        .port("VLAN -1 does not exist", vlan: VLANOptions(tag: -1)),
+        .port("VLAN 70000 does not exist", vlan: VLANOptions(tag: 70000)),
+        .port("VLAN mode 'hybrid' is unknown", "native-tagged", vlan: VLANOptions(tag: 1, mode: "hybrid")),
+        .port("vlan mode native-tagged needs a tag", vlan: VLANOptions(mode: "native-tagged")),
+        .port("vlan mode trunk takes no tag", vlan: VLANOptions(tag: 1, mode: "trunk")),
+        .port("vlan mode access carries one VLAN", vlan: VLANOptions(tag: 1, trunks: [2])),
+        Refused("VLAN 4095 is reserved") { control, _ in
+            _ = try control.setPort(PortSet(name: "p1", vlan: VLANOptions(tag: 4095)))
+        },
+    ]
+
+    static let devices: [Refused] = [
+        .port("ring 'p1' belongs to port 'p1'", options: ["name": "p1"]),
+        .port("'3b:00' is not a PCI address", type: "dpdk", options: ["pci": "3b:00"]),
+        .port("needs its socket", type: "vhost-user"),
+        .port(
+            "has 108 bytes", "107 at most",
+            type: "vhost-user",
+            options: ["path": "/" + String(repeating: "x", count: 107)]
+        ),
+        .port(
+            "directory '/nowhere' of socket '/nowhere/s' does not exist",
+            type: "vhost-user",
+            options: ["path": "/nowhere/s", "mode": "server"]
+        ),
+        Refused("/vm1.sock' belongs to port 'vm1'") { control, bench in
+            let options = ["path": bench.directory + "/vm1.sock"]
+            _ = try control.addPort(PortAdd(bridge: "br0", name: "new", type: "vhost-user", options: options))
+        },
+        Refused("is a regular file and no socket", "remove it") { control, bench in
+            let options = ["path": bench.directory + "/file"]
+            _ = try control.addPort(PortAdd(bridge: "br0", name: "new", type: "vhost-user", options: options))
+        },
+        Refused("no device for 'new'", "plug one in") { control, bench in
+            bench.io.refuse(["new"])
+            _ = try control.addPort(PortAdd(bridge: "br0", name: "new", type: "tap"))
+        },
+        Refused("cannot be written") { control, bench in
+            try bench.store.database.write { try $0.execute(sql: "PRAGMA query_only = ON") }
+            _ = try control.addPort(PortAdd(bridge: "br0", name: "new", type: "tap"))
+        },
+    ]
+
+    static let stations = [
+        Refused("'52:54' is not a MAC address") { control, _ in
+            _ = try control.addStation(FDBAdd(bridge: "br0", mac: "52:54", port: "p1"))
+        },
+        Refused("01:00:5e:00:00:01 is no station's address") { control, _ in
+            _ = try control.addStation(FDBAdd(bridge: "br0", mac: "01:00:5e:00:00:01", port: "p1"))
+        },
+        Refused("VLAN 4095 is reserved") { control, _ in
+            _ = try control.addStation(FDBAdd(bridge: "br0", mac: "52:54:00:00:00:01", vlan: 4095, port: "p1"))
+        },
+        Refused("port 'ghost' does not exist") { control, _ in
+            _ = try control.addStation(FDBAdd(bridge: "br0", mac: "52:54:00:00:00:01", port: "ghost"))
+        },
+        Refused("knows no station 52:54:00:00:00:01 in VLAN 7") { control, _ in
+            _ = try control.deleteStation(FDBDelete(bridge: "br0", mac: "52:54:00:00:00:01", vlan: 7))
+        },
+        Refused("cannot be written") { control, bench in
+            try bench.store.database.write { try $0.execute(sql: "PRAGMA query_only = ON") }
+            _ = try control.addStation(FDBAdd(bridge: "br0", mac: "52:54:00:00:00:01", port: "p1"))
+        },
+        Refused("port 'ghost' does not exist") { control, _ in
+            _ = try control.flushFDB(FDBFlush(bridge: "br0", port: "ghost"))
+        },
+        Refused("bridge 'br9' does not exist") { control, _ in _ = try control.showFDB(FDBShow(bridge: "br9")) },
+    ]
+
+    static let others = [
+        Refused("no queue 5") { control, _ in
+            _ = try control.assignQueue(WorkerAssign(port: "p1", queue: 5, lcore: 2))
+        },
+        Refused("lcore 9 has no worker") { control, _ in
+            _ = try control.assignQueue(WorkerAssign(port: "p1", queue: 0, lcore: 9))
+        },
+        Refused("cannot be written") { control, bench in
+            try bench.store.database.write { try $0.execute(sql: "PRAGMA query_only = ON") }
+            _ = try control.assignQueue(WorkerAssign(port: "p1", queue: 0, lcore: 2))
+        },
+        Refused("log level 'loud' is unknown") { control, _ in _ = try control.setLogLevel(LogLevelSet(level: "loud")) },
+        Refused("capture direction 'up' is unknown") { control, _ in
+            _ = try control.startCapture(CaptureStart(port: "p1", direction: "up"))
+        },
+        Refused("snap length 13") { control, _ in
+            _ = try control.startCapture(CaptureStart(port: "p1", snapLength: 13))
+        },
+        Refused("filter 'nonsense'") { control, _ in
+            _ = try control.startCapture(CaptureStart(port: "p1", filter: "nonsense"))
+        },
+    ]
+}
+
+extension Switch {
+    fileprivate func attempt(_ refused: Refused, _ bench: Bench) throws { try refused.ask(self, bench) }
+}

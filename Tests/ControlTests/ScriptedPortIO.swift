@@ -1,0 +1,131 @@
+import Dataplane
+import Synchronization
+
+/// A packet engine without packets: it remembers what it was asked, and refuses what it is told to.
+final class ScriptedPortIO: PortIO {
+    struct Opened: Equatable {
+        let name: String
+        let type: PortType
+        let mtu: Int
+        var lcore = 1
+    }
+
+    private struct State {
+        var opened: [PortIndex: Opened] = [:]
+        var refused: Set<String> = []
+        var isDown: Set<String> = []
+        var captures: [PortIndex: ScriptedCapture] = [:]
+    }
+
+    private let state = Mutex(State())
+
+    var opened: [PortIndex: Opened] { state.withLock { $0.opened } }
+    var captures: [PortIndex: ScriptedCapture] { state.withLock { $0.captures } }
+
+    func refuse(_ names: Set<String>) { state.withLock { $0.refused = names } }
+    func takeDown(_ names: Set<String>) { state.withLock { $0.isDown = names } }
+
+    func open(_ port: PortIndex, name: String, type: PortType, mtu: Int) throws(Refusal) {
+        let isRefused = state.withLock { state in
+            precondition(state.opened[port] == nil, "port index \(port.value) is opened twice")
+            if state.refused.contains(name) { return true }
+            state.opened[port] = Opened(name: name, type: type, mtu: mtu)
+            return false
+        }
+        if isRefused { throw Refusal("no device for '\(name)': plug one in") }
+    }
+
+    func close(_ port: PortIndex) {
+        state.withLock { state in
+            state.opened[port] = nil
+            state.captures.removeValue(forKey: port)?.stop()
+        }
+    }
+
+    func status(of port: PortIndex) -> PortStatus {
+        state.withLock { state in
+            guard let opened = state.opened[port] else { return PortStatus(linkUp: false) }
+            return PortStatus(
+                linkUp: !state.isDown.contains(opened.name),
+                details: [.init("driver", "scripted")],
+                queues: [.init(number: 0, lcore: opened.lcore, enabled: true, size: 256)]
+            )
+        }
+    }
+
+    func workers() -> [WorkerStatus] {
+        [1, 2].map { lcore in
+            WorkerStatus(
+                lcore: lcore,
+                socket: 0,
+                queues: opened.filter { $0.value.lcore == lcore }.map { .init(port: $0.key, queue: 0) },
+                turns: 10,
+                busyTurns: 5,
+                cycles: 1000,
+                busyCycles: 250,
+                cyclesPerSecond: 1_000_000,
+                packets: 7
+            )
+        }
+    }
+
+    func assign(_ port: PortIndex, queue: Int, lcore: Int) throws(Refusal) {
+        guard queue == 0 else { throw Refusal("the port has no queue \(queue): it has 1") }
+        guard [1, 2].contains(lcore) else { throw Refusal("lcore \(lcore) has no worker: use 1 or 2") }
+        state.withLock { $0.opened[port]?.lcore = lcore }
+    }
+
+    func capture(_ port: PortIndex, request: CaptureRequest) throws(Refusal) -> any Capture {
+        guard request.filter != "nonsense" else { throw Refusal("filter 'nonsense' does not compile: see pcap-filter(7)") }
+        let capture = ScriptedCapture()
+        let isCaptured = state.withLock { state in
+            if state.captures[port]?.isStopped == false { return true }
+            state.captures[port] = capture
+            return false
+        }
+        if isCaptured { throw Refusal("the port is captured already: end that capture first") }
+        return capture
+    }
+}
+
+/// A capture whose packets a test puts in, or one that never runs dry.
+final class ScriptedCapture: Capture {
+    private struct State {
+        var waiting: [CapturedPacket] = []
+        var endless: CapturedPacket?
+        var taken = 0
+        var lost: UInt64 = 0
+        var isStopped = false
+    }
+
+    private let state = Mutex(State())
+
+    var isStopped: Bool { state.withLock { $0.isStopped } }
+    var taken: Int { state.withLock { $0.taken } }
+    var lost: UInt64 { state.withLock { $0.lost } }
+
+    func put(_ packets: [CapturedPacket], lost: UInt64 = 0) {
+        state.withLock { state in
+            state.waiting += packets
+            state.lost += lost
+        }
+    }
+
+    func flow(_ packet: CapturedPacket) { state.withLock { $0.endless = packet } }
+
+    func take(limit: Int) -> [CapturedPacket] {
+        state.withLock { state in
+            guard !state.isStopped else { return [] }
+            if let endless = state.endless {
+                state.taken += limit
+                return Array(repeating: endless, count: limit)
+            }
+            let taken = Array(state.waiting.prefix(limit))
+            state.waiting.removeFirst(taken.count)
+            state.taken += taken.count
+            return taken
+        }
+    }
+
+    func stop() { state.withLock { $0.isStopped = true } }
+}
