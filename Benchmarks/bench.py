@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 import machine
@@ -18,6 +17,7 @@ from contenders import MARTLET_FOLDER, OVS_DAEMON, Case, Guests, Rig, contenders
 LOCK = "/run/martlet-benchmark.lock"
 RESULTS = pathlib.Path(__file__).resolve().parent / "results"
 MAC_COUNTS = [1, 1_000, 10_000, 100_000]
+V2V_FLOWS = 1000
 
 
 def measure(case, contender, seconds, tsc, nice):
@@ -28,14 +28,14 @@ def measure(case, contender, seconds, tsc, nice):
         contender.start(rig, nice)
         if guests:
             guests.start()
-        contender.warm()
+        note = contender.warm()
         watched = [contender.child] + ([guests.child] if guests else [])
         before = _sample(contender, guests, watched)
         time.sleep(seconds)
         after = _sample(contender, guests, watched)
         for child in watched:
             child.check()
-    return _result(before, after, tsc)
+    return _result(before, after, tsc) | ({"note": note} if note else {})
 
 
 def _sample(contender, guests, watched):
@@ -64,8 +64,17 @@ def cases(options):
     for rig in options.rig:
         for mac_count in options.macs:
             for size in options.sizes:
-                if options.product or mac_count == options.macs[0] or size == options.sizes[0]:
-                    yield Case(rig, size, mac_count, min(options.sources, mac_count))
+                corner = mac_count == options.macs[0], size == options.sizes[0]
+                if options.product or any(corner):
+                    sources = mac_count if rig == "v2v" else min(options.sources, mac_count)
+                    for flow_count in _flow_counts(options, rig, mac_count, all(corner)):
+                        yield Case(rig, size, mac_count, flow_count, sources)
+
+
+def _flow_counts(options, rig, mac_count, first):
+    """Unless told otherwise a flow for each MAC, and once in V2V many connections between one pair of guests."""
+    asked = options.flows or ([mac_count, V2V_FLOWS] if rig == "v2v" and first else [mac_count])
+    return dict.fromkeys(max(count, mac_count) for count in asked)
 
 
 def order(names, round_number):
@@ -81,24 +90,21 @@ def run(options, tsc, records):
     total = sum(len(names[case.rig]) for case in chosen) * options.runs
     started, done = time.monotonic(), 0
     for case in chosen:
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="martlet-bench-traffic-"))
-        try:
-            case.prepare(folder)
+        with machine.Scratch() as traffic_scratch:
+            case.prepare(traffic_scratch.folder)
             for round_number in range(options.runs):
                 for name in order(names[case.rig], round_number):
                     record = _attempt(case, name, options, tsc) | {"round": round_number}
                     records.append(record)
                     done += 1
                     left = (time.monotonic() - started) / done * (total - done)
-                    print(f"[{done}/{total}] {case} run {round_number + 1} {name:16} {report.in_words(record)}"
+                    print(f"[{done}/{total}] {report.case_in_words(record)}, run {round_number + 1}, {name:15} {report.in_words(record)}"
                           f"  ({left / 60:.0f} min left)", flush=True)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _attempt(case, name, options, tsc):
     """A run whose polling threads had to share their core is measured again; the least disturbed counts, however fast."""
-    record = {"rig": case.rig, "size": case.size, "macs": case.mac_count, "sources": case.source_count, "contender": name}
+    record = case.columns() | {"contender": name}
     attempts = []
     try:
         while len(attempts) <= options.retries and (not attempts or report.disturbed(attempts[-1])):
@@ -110,7 +116,7 @@ def _attempt(case, name, options, tsc):
 
 def soak(options):
     """Martlet in the synthetic rig until `packets` have passed; its memory must stay flat."""
-    case = Case("synthetic", "64", 1000)
+    case = Case("synthetic", "64", mac_count=1000, flow_count=1000)
     with machine.Scratch() as scratch:
         case.prepare(scratch.folder)
         switch = contenders("synthetic")["martlet"]
@@ -138,6 +144,7 @@ def parse_arguments():
     parser.add_argument("--rig", type=listed(str), default=["synthetic", "v2v"], metavar="synthetic,v2v")
     parser.add_argument("--sizes", type=listed(str.lower), default=traffic.SIZES, help="bytes with FCS, or imix")
     parser.add_argument("--macs", type=listed(int), default=MAC_COUNTS, help="destination MACs (V2V: MACs of each guest)")
+    parser.add_argument("--flows", type=listed(int), help="five-tuples (default: as many as MACs; V2V with 1 MAC also 1000)")
     parser.add_argument("--sources", type=int, default=1, help="source MACs in the synthetic rig")
     parser.add_argument("--contenders", type=listed(str), help="default: all")
     parser.add_argument("--runs", type=int)
@@ -159,8 +166,9 @@ def _complete(parser, options):
     _refuse_strangers(parser, "size", options.sizes, {"imix", *map(str, range(64, 1519))})
     _refuse_strangers(parser, "contender", options.contenders or [], known)
     options.contenders = options.contenders or sorted(known)
-    if min([*options.macs, options.sources]) < 1 or max([*options.macs, options.sources]) > 1_000_000:
-        parser.error("MAC counts are between 1 and 1000000")
+    for count in [*options.macs, *(options.flows or []), options.sources]:
+        if not 1 <= count <= 1_000_000:
+            parser.error(f"{count} MACs or flows: a count is between 1 and 1000000")
     options.kind = options.kind or ("quick" if options.quick else "-".join(options.rig))
     if options.quick:
         options.sizes, options.macs = options.sizes[:1], options.macs[:1]
@@ -203,11 +211,13 @@ def check_programs(options):
 def main():
     options = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
     if options.subject == "soak":
         options.contenders = ["martlet"]
     held = lock()  # kept open until the process ends
+    machine.Scratch.sweep()
     check_programs(options)
-    machine.preflight(2048 if max(options.macs) > 10_000 else 1536)
+    machine.preflight(2048 if max(options.macs + (options.flows or [])) > 10_000 else 1536)
     os.sched_setaffinity(0, {machine.OTHER_CORE})
     if options.subject == "soak":
         return soak(options)

@@ -85,8 +85,10 @@ def _settle(nice):
 class Scratch:
     """A folder, a DPDK file prefix and the processes of one measurement; leaving the `with` undoes all of it."""
 
+    PREFIX = "martlet-bench-"
+
     def __init__(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="martlet-bench-"))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=self.PREFIX))
         self.prefix = self.folder.name
         self.children = []
 
@@ -96,10 +98,15 @@ class Scratch:
     def __exit__(self, *_):
         while self.children:
             self.children.pop().stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        for folder in pathlib.Path("/var/run/dpdk").glob(f"{self.prefix}*"):
-            shutil.rmtree(folder, ignore_errors=True)
-        for page in HUGEPAGES.glob(f"{self.prefix}*"):
+        self.sweep(self.prefix)
+
+    @classmethod
+    def sweep(cls, prefix=PREFIX):
+        """Without an argument: what a benchmark that was killed left behind. Only for who holds the lock."""
+        for parent in (pathlib.Path(tempfile.gettempdir()), pathlib.Path("/var/run/dpdk")):
+            for folder in parent.glob(f"{prefix}*"):
+                shutil.rmtree(folder, ignore_errors=True)
+        for page in HUGEPAGES.glob(f"{prefix}*"):
             page.unlink(missing_ok=True)
 
 
@@ -169,7 +176,8 @@ class RPC:
                 self._buffer = (self._buffer + received.decode()).lstrip()
         self._buffer = self._buffer[end:].lstrip()
         if answer.get("error"):
-            raise RuntimeError(f"{method} refused: {answer['error']}")
+            error = answer["error"]  # a text in 1.0, an object in 2.0
+            raise RuntimeError(f"{method} refused: {error['message'] if isinstance(error, dict) else error.strip()}")
         return answer.get("result")
 
 
@@ -179,7 +187,7 @@ def wait_until(condition, limit, what, child=None):
         if child:
             child.check()
         if time.monotonic() > deadline:
-            raise RuntimeError(f"waited {limit} s in vain for {what}")
+            raise TimeoutError(f"waited {limit} s in vain for {what}")
         time.sleep(0.02)
 
 

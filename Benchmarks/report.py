@@ -7,16 +7,43 @@ COLOURS = {"martlet": "#d1495b", "testpmd-io": "#9aa5b1", "testpmd-macswap": "#5
            "ovs-normal": "#2e86ab", "ovs-output": "#84c0dc"}
 DISTURBED = 0.95  # a polling thread that got less of its core than this was not alone
 
+RIGS = {
+    "synthetic": "`net_pcap` replays a capture from memory, the switch sends to `net_null`. Cycles are the TSC cycles that the "
+                 "polling thread had, for each packet sent. Loss is the worst run's. Core is the least share of its core that a "
+                 "polling thread got: well under 1, something else ran there. The ratio is the median (min-max) over the "
+                 "pairs of one round.",
+    "v2v": "Two guests on the other core, each sending its capture to the other as fast as the virtqueue takes it. Rates are both "
+           "directions summed; MACs and flows are those of one direction. Offered is what the guests had to send: near "
+           "the rate itself, they and not the switch were the limit. Loss is what the switch took and did not deliver.",
+}
+CASE = ("rig", "size", "macs", "flows")  # the columns that tell one case from another
+
 # rig, frame size, MACs (None: any count measured), compared with, at least (None: to be told only)
 GOALS = [("synthetic", "64", 1, "testpmd-macswap", 0.75), ("synthetic", "64", 10_000, "testpmd-macswap", 0.65),
          ("synthetic", "64", None, "ovs-normal", 1.3), ("v2v", "64", None, "ovs-normal", 1.5),
          ("v2v", "64", None, "ovs-output", 1.0), ("v2v", "64", None, "testpmd-vhost", None)]
 
 
+def case_in_words(columns):
+    size = "IMIX" if columns["size"] == "imix" else f"{columns['size']} B"
+    return f"{columns['rig']}, {size}, {_load(columns)}"
+
+
+def _load(columns):
+    text = _counted(columns["macs"], "MAC")
+    return text + (f", {_counted(columns['flows'], 'flow')}" if columns["flows"] != columns["macs"] else "")
+
+
+def _counted(count, noun):
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def in_words(record):
     if "failure" in record:
         return f"FAILED: {record['failure']}"
     text = f"{record['mpps']:6.2f} Mpps {record['cycles']:5.0f} cycles, loss {_percent(record['loss'])}"
+    if "note" in record:
+        text += f", {record['note']}"
     if "offered_mpps" in record:
         text += f", offered {record['offered_mpps']:.1f}"
     return text + (f", DISTURBED (share of the core {_shares(record)})" if disturbed(record) else "")
@@ -35,20 +62,20 @@ def rows(records):
     groups = {}
     for record in records:
         if "failure" not in record:
-            groups.setdefault((record["rig"], record["size"], record["macs"], record["contender"]), []).append(record)
+            groups.setdefault((*(record[column] for column in CASE), record["contender"]), []).append(record)
     return [_row(key, runs, groups) for key, runs in groups.items()]
 
 
 def _row(key, runs, groups):
-    rig, size, macs, contender = key
-    row = {"rig": rig, "size": size, "macs": macs, "flows": 2 * macs if rig == "v2v" else macs, "contender": contender,
-           "runs": len(runs), "mpps": spread([run["mpps"] for run in runs]),
+    *case, contender = key
+    row = {**dict(zip(CASE, case)), "contender": contender, "runs": len(runs), "mpps": spread([run["mpps"] for run in runs]),
            "cycles": statistics.median(run["cycles"] for run in runs), "loss": max(run["loss"] for run in runs),
            "share": min(least_share(run) for run in runs)}
+    row["notes"] = sorted({run["note"] for run in runs if "note" in run})
     if "offered_mpps" in runs[0]:
         row["offered_mpps"] = statistics.median(run["offered_mpps"] for run in runs)
     if contender != "martlet":
-        row["martlet_ratio"] = ratio(groups.get((rig, size, macs, "martlet"), []), runs)
+        row["martlet_ratio"] = ratio(groups.get((*case, "martlet"), []), runs)
     return row
 
 
@@ -71,7 +98,7 @@ def goals(table):
             if (row["rig"], row["size"], row["contender"]) == (rig, size, peer) and macs in (None, row["macs"]):
                 measured = row.get("martlet_ratio")
                 verdict = "" if not measured or least is None else "met" if measured["median"] >= least else "MISSED"
-                lines.append((f"{rig}, {size} B, {row['macs']} MACs: martlet : {peer}",
+                lines.append((f"{case_in_words(row)}: martlet : {peer}",
                               f">= {least}" if least else "to be told", _ratio_text(measured) or "not measured", verdict))
     return lines
 
@@ -119,15 +146,17 @@ def _markdown(stem, kind, document):
     lines = [f"# Packet rates, {document['date']}, {kind}", "", *_machine_lines(document["machine"]),
              f"TSC {document['machine']['tsc_hertz'] / 1e6:.0f} MHz. Switch on core 1, everything else on core 0; "
              f"{document['options']['runs']} runs of {document['options']['seconds']:g} s, each a fresh start, in turned order."]
+    if document["options"]["nice"]:
+        lines += [f"Everything measured ran in an autogroup of nice {document['options']['nice']}."]
     if not document["complete"]:
         lines += ["", "**The run was interrupted: what follows is a part.**"]
     lines += ["", "## Goals", "", _goal_table(document["goals"]), f"![Mpps]({stem.name}.svg)", ""]
     for rig in dict.fromkeys(row["rig"] for row in document["rows"]):
-        lines += [f"## {rig}", "", *_rate_table([row for row in document["rows"] if row["rig"] == rig]), ""]
+        lines += [f"## {rig}", "", RIGS[rig], "", *_rate_table([row for row in document["rows"] if row["rig"] == rig]), ""]
     failures = [record for record in document["records"] if "failure" in record]
     if failures:
         lines += ["## Failed", ""] + [
-            f"* {r['rig']} {r['size']} {r['macs']} MACs, {r['contender']}, run {r['round'] + 1}: {r['failure']}" for r in failures]
+            f"* {case_in_words(r)}, {r['contender']}, run {r['round'] + 1}: {r['failure']}" for r in failures]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -145,7 +174,8 @@ def _rate_table(table):
     for row in table:
         mpps = row["mpps"]
         offered = f" {row['offered_mpps']:.2f} |" if v2v else ""
-        yield (f"| {row['size']} | {row['macs']} | {row['flows']} | {row['contender']} | {mpps['min']:.2f} | {mpps['median']:.2f} "
+        name = row["contender"] + "".join(f" ({note})" for note in row["notes"])
+        yield (f"| {row['size']} | {row['macs']} | {row['flows']} | {name} | {mpps['min']:.2f} | {mpps['median']:.2f} "
                f"| {mpps['max']:.2f} |{offered} {row['cycles']:.0f} | {_percent(row['loss'])} | {row['share']:.2f} "
                f"| {_ratio_text(row.get('martlet_ratio'))} |")
 
@@ -162,22 +192,42 @@ def _shares(record):
     return ", ".join(f"{record[key]:.2f}" for key in ("share", "guest_share") if key in record)
 
 
-# The plot: a panel for each rig and MAC count; a group of bars for each frame size; whiskers from min to max.
+# The plot: rates by frame size, and by MACs and flows; groups of bars, whiskers from min to max.
 
-PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 560, 220, 44
+PANEL_WIDTH, PANEL_HEIGHT, MARGIN, GAP = 560, 220, 44, 60
 
 
 def _plot(table):
-    panels = list(dict.fromkeys((row["rig"], row["macs"]) for row in table))
-    names = [name for name in COLOURS if any(row["contender"] == name for row in table)]
-    height = 40 + -(-len(panels) // 2) * (PANEL_HEIGHT + 60)
+    panels = list(_panels(table))
+    names = _names(table)
+    height = 40 + -(-len(panels) // 2) * (PANEL_HEIGHT + GAP)
     body = [_legend(names)]
-    for i, panel in enumerate(panels):
-        body.append(f'<g transform="translate({i % 2 * (PANEL_WIDTH + MARGIN) + MARGIN},{i // 2 * (PANEL_HEIGHT + 60) + 60})">')
-        body += _panel([row for row in table if (row["rig"], row["macs"]) == panel], panel, names) + ["</g>"]
+    for i, (title, groups) in enumerate(panels):
+        body.append(f'<g transform="translate({i % 2 * (PANEL_WIDTH + MARGIN) + MARGIN},{i // 2 * (PANEL_HEIGHT + GAP) + GAP})">')
+        body += [f'<text x="0" y="-8" font-weight="bold">{title}: Mpps</text>', *_panel(groups), "</g>"]
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * (PANEL_WIDTH + MARGIN) + 20}" height="{height}" '
             'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>\n'
             + "\n".join(body) + "\n</svg>\n")
+
+
+def _panels(table):
+    """(title, {label of a group of bars: its rows}) for each thing held fast while another varies."""
+    size = lambda row: "IMIX" if row["size"] == "imix" else f"{row['size']} B"
+    for fixed, varied in ((_load, size), (size, _load)):
+        panels = {}
+        for row in table:
+            panels.setdefault(f"{row['rig']}, {fixed(row)}", {}).setdefault(varied(row), []).append(row)
+        yield from ((title, groups) for title, groups in panels.items() if len(groups) > 1 or _lonely(groups, table, varied))
+
+
+def _lonely(groups, table, varied):
+    """The only case of its rig: nothing varies, and one of the two ways to look at it must do."""
+    rig = next(iter(groups.values()))[0]["rig"]
+    return varied is _load and len({_load(row) + row["size"] for row in table if row["rig"] == rig}) == 1
+
+
+def _names(rows):
+    return [name for name in COLOURS if any(row["contender"] == name for row in rows)]
 
 
 def _legend(names):
@@ -185,20 +235,16 @@ def _legend(names):
                      f'<text x="{MARGIN + 17 + i * 130}" y="22">{name}</text>' for i, name in enumerate(names))
 
 
-def _panel(table, panel, names):
-    top = max(row["mpps"]["max"] for row in table)
-    scale = PANEL_HEIGHT / (top * 1.05)
-    sizes = list(dict.fromkeys(row["size"] for row in table))
-    group = PANEL_WIDTH / len(sizes)
-    bar = min(group * 0.85 / len(names), 40)
-    drawn = [f'<text x="0" y="-8" font-weight="bold">{panel[0]}, {panel[1]:,} MAC{"s" if panel[1] > 1 else ""}, Mpps</text>']
-    drawn += _grid(top, scale)
-    for i, size in enumerate(sizes):
-        drawn.append(f'<text x="{(i + 0.5) * group:.0f}" y="{PANEL_HEIGHT + 15}" text-anchor="middle">'
-                     f'{"IMIX" if size == "imix" else size + " B"}</text>')
-        for row in (row for row in table if row["size"] == size):
-            x = (i + 0.5) * group + (names.index(row["contender"]) - len(names) / 2) * bar
-            drawn.append(_bar(x, bar, scale, row))
+def _panel(groups):
+    rows = [row for group in groups.values() for row in group]
+    names, top = _names(rows), max(row["mpps"]["max"] for row in rows)
+    scale, step = PANEL_HEIGHT / (top * 1.05), PANEL_WIDTH / len(groups)
+    width = min(step * 0.85 / len(names), 40)
+    drawn = list(_grid(top, scale))
+    for i, (label, group) in enumerate(groups.items()):
+        middle = (i + 0.5) * step
+        drawn.append(f'<text x="{middle:.0f}" y="{PANEL_HEIGHT + 15}" text-anchor="middle">{label}</text>')
+        drawn += [_bar(middle + (names.index(row["contender"]) - len(names) / 2) * width, width, scale, row) for row in group]
     return drawn
 
 

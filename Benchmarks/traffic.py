@@ -25,8 +25,8 @@ def macs(count, role, seed=1):
 
 
 def frame(destination, source, flow, size):
-    """One UDP frame. `flow` gives each MAC pair its own addresses: Open vSwitch's exact-match cache is keyed by a hash
-    of the five-tuple, and with one five-tuple for all MACs its entries would evict each other."""
+    """One UDP frame. `flow` numbers the five-tuple. Every MAC has its own: Open vSwitch's exact-match cache is keyed by
+    a hash of it, and with one five-tuple for all MACs its entries would evict each other."""
     length = size - FCS_LENGTH - 14
     addresses = struct.pack("!II", 0x0A800001 + flow, 0x0A000001 + flow)
     header = struct.pack("!BBHHHBBH", 0x45, 0, length, 0, 0x4000, 64, 17, 0) + addresses
@@ -39,17 +39,18 @@ def sizes_of(size):
     return IMIX if size == "imix" else [int(size)]
 
 
-def write(path, size, destinations, sources, seed=1):
-    """Writes a capture that sends to every destination in turn and returns its number of packets. Destination i gets its
-    frames from source i mod count(sources); with IMIX the twelve sizes are shuffled once and then repeat."""
+def write(path, size, destinations, sources, flow_count, seed=1):
+    """Writes a capture that sends every flow in turn and returns its number of packets. Flow i goes to destination
+    i mod count(destinations), from the source likewise; with IMIX the twelve sizes are shuffled once and then repeat."""
     sizes = list(sizes_of(size))
     random.Random(seed).shuffle(sizes)
-    count = -(-max(LEAST_PACKETS, len(destinations)) // len(sizes)) * len(sizes)
+    count = -(-max(LEAST_PACKETS, flow_count) // len(sizes)) * len(sizes)
     with open(path, "wb") as capture:
         capture.write(_PCAP_FILE_HEADER)
         for i in range(count):
-            flow = i % len(destinations)
-            packet = frame(destinations[flow], sources[flow % len(sources)], flow, sizes[i % len(sizes)])
+            flow = i % flow_count
+            pair = flow % len(destinations)
+            packet = frame(destinations[pair], sources[pair % len(sources)], flow, sizes[i % len(sizes)])
             capture.write(struct.pack("<IIII", 0, i, len(packet), len(packet)) + packet)
     return count
 

@@ -41,9 +41,11 @@ struct ForwardingDatabase {
         let word: UInt64
 
         @inline(__always)
-        init(vlan: UInt16, mac: UInt64) { word = 1 << 63 | UInt64(vlan) << 48 | mac }
+        init(vlan: UInt16, mac: UInt64) { word = 1 << 63 | UInt64(vlan) &<< 48 | mac }
         fileprivate init(word: UInt64) { self.word = word }
 
+        /// The group bit: the least significant of the address's first octet.
+        @inline(__always) var isGroup: Bool { word & 1 << 40 != 0 }
         var vlan: UInt16 { UInt16(truncatingIfNeeded: word >> 48) & 0x0fff }
         var mac: UInt64 { word & 0xffff_ffff_ffff }
     }
@@ -62,7 +64,7 @@ struct ForwardingDatabase {
         @inline(__always) var port: UInt16 { UInt16(truncatingIfNeeded: word) }
         @inline(__always) var isStatic: Bool { word & 1 << 16 != 0 }
         @inline(__always) var isPresent: Bool { word != 0 }
-        @inline(__always) var seen: UInt32 { UInt32(truncatingIfNeeded: word >> 32) }
+        @inline(__always) var seen: UInt32 { UInt32(truncatingIfNeeded: word &>> 32) }
     }
 
     private struct Link {
@@ -125,7 +127,7 @@ struct ForwardingDatabase {
 
     /// Where the bucket lies, to fetch it early.
     @inline(__always)
-    func address(of bucket: Int) -> UnsafeRawPointer { UnsafeRawPointer(words + bucket * Self.bucketLength) }
+    func address(of bucket: Int) -> UnsafeRawPointer { UnsafeRawPointer(words + bucket &* Self.bucketLength) }
 
     /// The place of a station, `absent` when unknown or silent for longer than the ageing time.
     @inline(__always)
@@ -162,15 +164,19 @@ struct ForwardingDatabase {
     private func probe(_ key: Key, bucket first: Int) -> Value? {
         var bucket = first
         for _ in 0..<Self.maximumProbes {
-            let base = words + bucket * Self.bucketLength
+            let base = words + bucket &* Self.bucketLength
             let version = base.pointee.load(ordering: .acquiring)
-            for way in 1...Self.ways where base[way].load(ordering: .relaxed) == key.word {
-                let value = base[way + Self.ways].load(ordering: .acquiring)
-                let untouched = version & 1 == 0 && base.pointee.load(ordering: .relaxed) == version
-                return untouched ? Value(word: value) : nil
+            var way = 1
+            while way <= Self.ways {
+                if base[way].load(ordering: .relaxed) == key.word {
+                    let value = base[way &+ Self.ways].load(ordering: .acquiring)
+                    let untouched = version & 1 == 0 && base.pointee.load(ordering: .relaxed) == version
+                    return untouched ? Value(word: value) : nil
+                }
+                way &+= 1
             }
-            if version >> 32 == 0 { return .absent }
-            bucket = (bucket + 1) & mask
+            if version &>> 32 == 0 { return .absent }
+            bucket = (bucket &+ 1) & mask
         }
         return .absent
     }

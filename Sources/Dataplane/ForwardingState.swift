@@ -7,7 +7,7 @@ struct VLANBitmap {
 
     @inline(__always)
     func contains(_ vid: UInt16) -> Bool {
-        words[Int(vid >> 6)] & (1 << UInt64(vid & 63)) != 0
+        words[Int(vid &>> 6)] &>> UInt64(vid) & 1 != 0
     }
 
     func insert(_ vid: UInt16) { words[Int(vid >> 6)] |= 1 << UInt64(vid & 63) }

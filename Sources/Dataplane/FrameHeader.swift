@@ -57,3 +57,37 @@ struct FrameHeader {
         tagControl = UInt16(bigEndian: frame.loadUnaligned(fromByteOffset: 14, as: UInt16.self))
     }
 }
+
+/// The bytes of a frame that decide where it goes: equal bytes, same way.
+struct FramePattern {
+    private var first: UInt64 = 0
+    private var second: UInt64 = 0
+    private var control: UInt16 = 0
+    /// All ones where the tag control belongs to the pattern.
+    private var controlMask: UInt16 = 0
+    private var isSet = false
+
+    /// Matches no frame.
+    @inline(__always) init() {}
+
+    /// - Precondition: `packet` was parsed; a frame too short for the comparison gives a pattern that matches none.
+    @inline(__always)
+    init(of packet: Packet) {
+        guard packet.pointee.data_length >= 18 else { return }
+        first = packet.frame.loadUnaligned(as: UInt64.self)
+        second = packet.frame.loadUnaligned(fromByteOffset: 6, as: UInt64.self)
+        control = packet.frame.loadUnaligned(fromByteOffset: 14, as: UInt16.self)
+        let type = UInt16(truncatingIfNeeded: UInt64(bigEndian: second))
+        controlMask = type == TPID.customer.rawValue || type == TPID.service.rawValue ? 0xffff : 0
+        isSet = true
+    }
+
+    @inline(__always)
+    func matches(_ packet: Packet) -> Bool {
+        guard isSet, packet.pointee.data_length >= 18 else { return false }
+        let frame = packet.frame
+        return frame.loadUnaligned(as: UInt64.self) == first
+            && frame.loadUnaligned(fromByteOffset: 6, as: UInt64.self) == second
+            && (frame.loadUnaligned(fromByteOffset: 14, as: UInt16.self) ^ control) & controlMask == 0
+    }
+}

@@ -21,7 +21,7 @@ public struct Lane: @unchecked Sendable {
 
     @usableFromInline let queues: UnsafeMutablePointer<OutputQueue>
     @usableFromInline let queuePackets: UnsafeMutablePointer<Packet?>
-    @usableFromInline let scratch: UnsafeMutablePointer<Classified>
+    @usableFromInline let runs: UnsafeMutablePointer<Run>
     @usableFromInline let counters: CounterTable
     @usableFromInline let state: UnsafeMutablePointer<StateCell>
     @usableFromInline let copy: martlet_copy
@@ -46,15 +46,16 @@ public struct Lane: @unchecked Sendable {
         outputs = .allocate(capacity: PortIndex.capacity)
         outputCount = .allocate(capacity: 1)
         outputCount.initialize(to: 0)
-        drops = .allocate(capacity: Self.burstLength)
-        drops.initialize(repeating: nil, count: Self.burstLength)
+        // Every packet of a burst may be dropped once for every port: copies of floods too long for any of them.
+        drops = .allocate(capacity: PortIndex.capacity * Self.burstLength)
+        drops.initialize(repeating: nil, count: PortIndex.capacity * Self.burstLength)
         dropCount = .allocate(capacity: 1)
         dropCount.initialize(to: 0)
         queues = .allocate(capacity: PortIndex.capacity)
         queues.initialize(repeating: OutputQueue(), count: PortIndex.capacity)
         queuePackets = .allocate(capacity: PortIndex.capacity * Self.burstLength)
         queuePackets.initialize(repeating: nil, count: PortIndex.capacity * Self.burstLength)
-        scratch = .allocate(capacity: Self.burstLength)
+        runs = .allocate(capacity: Self.burstLength)
         counters = CounterTable()
     }
 
@@ -65,7 +66,7 @@ public struct Lane: @unchecked Sendable {
         dropCount.deallocate()
         queues.deallocate()
         queuePackets.deallocate()
-        scratch.deallocate()
+        runs.deallocate()
         counters.free()
     }
 
@@ -95,32 +96,37 @@ public struct Lane: @unchecked Sendable {
 
     // MARK: - A burst
 
-    /// A frame between the two passes over a burst.
-    @usableFromInline struct Classified {
+    /// Consecutive frames of a burst with the same addresses and tag, between the two passes over the burst.
+    ///
+    /// A guest or a wire rarely sends one frame at a time to each of its peers; what is alike is looked up once.
+    @usableFromInline struct Run {
         var source: ForwardingDatabase.Key
         var destination: ForwardingDatabase.Key
         var sourceBucket: Int
         var destinationBucket: Int
-        var packet: Packet
         var tag: Tag
-        var isGroup: Bool
+        /// The source is not that of the run before, so that it may be news.
+        var hasNewSource: Bool
+        /// The packets, as a range of the burst.
+        var first: Int
+        var end: Int
     }
 
     /// The VLAN of a frame and the tag that says so.
     struct Tag {
         /// The VLAN it belongs to inside the switch.
         var vlan: UInt16
-        /// Whether the frame's outermost tag is the switch's own, to rewrite or pop; else one may have to be pushed.
-        var isPresent: Bool
         /// TPID and control information to push or rewrite.
         var type: UInt16
         var control: UInt16
+        /// Whether the frame's outermost tag is the switch's own, to rewrite or pop; else one may have to be pushed.
+        var isPresent: Bool
     }
 
     /// Switches a burst: learns the sources, finds the destinations, edits the tags, fills the output queues.
     ///
     /// - Parameters:
-    ///   - packets: `count` packets, at most `burstLength`, owned by the lane from now on.
+    ///   - packets: `count` packets, at most `burstLength`, owned by the lane from now on; the array is its scratch.
     ///   - port: where they came from.
     ///   - now: seconds of a monotonic clock.
     /// - Precondition: the output queues and the drop list are empty.
@@ -134,70 +140,101 @@ public struct Lane: @unchecked Sendable {
             return discardAll(packets, count: count, from: port)
         }
         let bridge = state.bridges + Int(ingress.pointee.bridge)
-        let classified = classifyAll(packets, count: count, from: port, ingress: ingress, bridge: bridge)
-        for index in 0..<classified {
-            let frame = scratch + index
-            let fdb = bridge.pointee.fdb
-            fdb.learn(frame.pointee.source, bucket: frame.pointee.sourceBucket, port: port, now: now)
-            let place =
-                frame.pointee.isGroup
-                ? .absent
-                : fdb.lookup(frame.pointee.destination, bucket: frame.pointee.destinationBucket, now: now)
-            let egress = state.ports + Int(place.port)
-            if place.isPresent && egress.pointee.bridge == ingress.pointee.bridge
-                && egress.pointee.carried.contains(frame.pointee.tag.vlan)
-            {
-                forward(frame, to: place.port, egress: egress, from: port)
-            } else {
-                flood(frame, state: state, bridge: bridge, from: port)
-            }
-        }
+        let runCount = classify(packets, count: count, from: port, ingress: ingress, bridge: bridge)
+        forward(packets, runCount: runCount, state: state, bridge: bridge, from: port, now: now)
     }
 
-    /// First pass: parses and classifies every frame, and fetches the buckets that the second pass will read.
-    /// - Returns: how many frames are in `scratch`; the others are dropped.
-    @inline(__always)
-    private func classifyAll(
+    // MARK: - First pass
+
+    /// Parses every frame, groups the accepted ones into runs, in order and at the front of `packets`, and fetches the
+    /// buckets that the second pass will read. The others are dropped.
+    /// - Returns: how many runs there are.
+    @inline(never)
+    private func classify(
         _ packets: UnsafeMutablePointer<Packet?>,
         count: Int,
         from port: UInt16,
         ingress: UnsafeMutablePointer<PortEntry>,
         bridge: UnsafeMutablePointer<BridgeEntry>
     ) -> Int {
-        var classified = 0
+        var runCount = 0
+        var accepted = 0
         var bytes: UInt64 = 0
-        let fdb = bridge.pointee.fdb
-        for index in 0..<count {
+        var like = FramePattern()
+        var index = 0
+        while index < count {
             // The burst is full up to `count`: a driver's promise.
             let packet = packets[index].unsafelyUnwrapped
+            index &+= 1
             bytes &+= UInt64(packet.pointee.packet_length)
-            var fault = FrameHeader.Fault.none
-            let header = FrameHeader(of: packet, fault: &fault)
-            guard fault == .none else {
-                discard(packet, fault.reason, on: port)
-                continue
+            if !like.matches(packet) {
+                guard let run = run(of: packet, ingress: ingress, bridge: bridge, port: port) else {
+                    like = FramePattern()
+                    continue
+                }
+                begin(run, number: runCount, first: accepted, fdb: bridge.pointee.fdb)
+                runCount &+= 1
+                like = FramePattern(of: packet)
             }
-            guard let tag = admit(header, packet, ingress: ingress, bridge: bridge, port: port) else { continue }
-            let source = ForwardingDatabase.Key(vlan: tag.vlan, mac: header.source)
-            let destination = ForwardingDatabase.Key(vlan: tag.vlan, mac: header.destination)
-            let frame = Classified(
-                source: source,
-                destination: destination,
-                sourceBucket: fdb.bucket(of: source),
-                destinationBucket: fdb.bucket(of: destination),
-                packet: packet,
-                tag: tag,
-                isGroup: MACAddress(value: header.destination).isGroup
-            )
-            martlet_prefetch(fdb.address(of: frame.sourceBucket))
-            martlet_prefetch(fdb.address(of: frame.destinationBucket))
-            scratch[classified] = frame
-            classified &+= 1
+            packets[accepted] = packet
+            accepted &+= 1
+            runs[runCount &- 1].end = accepted
         }
         let row = counters.row(port)
-        row[CounterTable.receivedPackets] &+= UInt64(count)
+        row[CounterTable.receivedPackets] &+= UInt64(truncatingIfNeeded: count)
         row[CounterTable.receivedBytes] &+= bytes
-        return classified
+        return runCount
+    }
+
+    /// What a run's frames have in common, as far as it decides where they go.
+    private struct RunHead {
+        let source: ForwardingDatabase.Key
+        let destination: ForwardingDatabase.Key
+        let tag: Tag
+    }
+
+    /// Parses a frame and decides whether the port takes it, and into which VLAN; drops it otherwise.
+    @inline(__always)
+    private func run(
+        of packet: Packet,
+        ingress: UnsafeMutablePointer<PortEntry>,
+        bridge: UnsafeMutablePointer<BridgeEntry>,
+        port: UInt16
+    ) -> RunHead? {
+        var fault = FrameHeader.Fault.none
+        let header = FrameHeader(of: packet, fault: &fault)
+        guard fault == .none else {
+            discard(packet, fault.reason, on: port)
+            return nil
+        }
+        guard let tag = admit(header, packet, ingress: ingress, bridge: bridge, port: port) else { return nil }
+        return RunHead(
+            source: ForwardingDatabase.Key(vlan: tag.vlan, mac: header.source),
+            destination: ForwardingDatabase.Key(vlan: tag.vlan, mac: header.destination),
+            tag: tag
+        )
+    }
+
+    @inline(__always)
+    private func begin(_ head: RunHead, number: Int, first: Int, fdb: ForwardingDatabase) {
+        let hasNewSource = number == 0 || runs[number &- 1].source != head.source
+        let destinationBucket = fdb.bucket(of: head.destination)
+        martlet_prefetch(fdb.address(of: destinationBucket))
+        var sourceBucket = 0
+        if hasNewSource {
+            sourceBucket = fdb.bucket(of: head.source)
+            martlet_prefetch(fdb.address(of: sourceBucket))
+        }
+        runs[number] = Run(
+            source: head.source,
+            destination: head.destination,
+            sourceBucket: sourceBucket,
+            destinationBucket: destinationBucket,
+            tag: head.tag,
+            hasNewSource: hasNewSource,
+            first: first,
+            end: first
+        )
     }
 
     /// Decides whether the port takes the frame, and into which VLAN; drops it otherwise.
@@ -229,57 +266,121 @@ public struct Lane: @unchecked Sendable {
         return tag
     }
 
-    // MARK: - Out
+    // MARK: - Second pass
 
-    @inline(__always)
+    /// Learns the source of every run, looks its destination up and queues its packets.
+    @inline(never)
     private func forward(
-        _ frame: UnsafeMutablePointer<Classified>,
-        to output: UInt16,
-        egress: UnsafeMutablePointer<PortEntry>,
-        from port: UInt16
+        _ packets: UnsafeMutablePointer<Packet?>,
+        runCount: Int,
+        state: ForwardingState,
+        bridge: UnsafeMutablePointer<BridgeEntry>,
+        from port: UInt16,
+        now: UInt32
     ) {
-        guard output != port else { return discard(frame.pointee.packet, .samePort, on: port) }
-        emit(frame.pointee.packet, frame.pointee.tag, to: output, egress: egress)
+        let fdb = bridge.pointee.fdb
+        for number in 0..<runCount {
+            let run = runs + number
+            if run.pointee.hasNewSource {
+                fdb.learn(run.pointee.source, bucket: run.pointee.sourceBucket, port: port, now: now)
+            }
+            let place =
+                run.pointee.destination.isGroup
+                ? .absent
+                : fdb.lookup(run.pointee.destination, bucket: run.pointee.destinationBucket, now: now)
+            let egress = state.ports + Int(place.port)
+            // A station behind a port that no longer carries its VLAN is an unknown one.
+            guard place.isPresent, egress.pointee.bridge == state.ports[Int(port)].bridge,
+                egress.pointee.carried.contains(run.pointee.tag.vlan)
+            else {
+                flood(run, packets, state: state, bridge: bridge, from: port)
+                continue
+            }
+            guard place.port != port else {
+                for index in run.pointee.first..<run.pointee.end {
+                    discard(packets[index].unsafelyUnwrapped, .samePort, on: port)
+                }
+                continue
+            }
+            let edit = TagEdit(run.pointee.tag, egress)
+            var index = run.pointee.first
+            while index < run.pointee.end {
+                emit(packets[index].unsafelyUnwrapped, edit, to: place.port)
+                index &+= 1
+            }
+        }
     }
 
-    /// Sends a frame to every other port of its VLAN: copies to all but the last, which gets the frame itself.
+    /// Sends the frames of a run to every other port of their VLAN: copies to all but the last, which gets the
+    /// frames themselves.
     @inline(never)
     private func flood(
-        _ frame: UnsafeMutablePointer<Classified>,
+        _ run: UnsafeMutablePointer<Run>,
+        _ packets: UnsafeMutablePointer<Packet?>,
         state: ForwardingState,
         bridge: UnsafeMutablePointer<BridgeEntry>,
         from port: UInt16
     ) {
-        let tag = frame.pointee.tag
-        var last = PortEntry.noBridge
-        for member in 0..<bridge.pointee.memberCount {
-            let output = bridge.pointee.members[member]
-            guard output != port, state.ports[Int(output)].carried.contains(tag.vlan) else { continue }
-            if last != PortEntry.noBridge { emitCopy(of: frame.pointee.packet, tag, to: last, state: state) }
-            last = output
+        let tag = run.pointee.tag
+        for index in run.pointee.first..<run.pointee.end {
+            let packet = packets[index].unsafelyUnwrapped
+            var last = PortEntry.noBridge
+            for member in 0..<bridge.pointee.memberCount {
+                let output = bridge.pointee.members[member]
+                guard output != port, state.ports[Int(output)].carried.contains(tag.vlan) else { continue }
+                if last != PortEntry.noBridge {
+                    emitCopy(of: packet, TagEdit(tag, state.ports + Int(last)), to: last)
+                }
+                last = output
+            }
+            guard last != PortEntry.noBridge else {
+                discard(packet, .noOtherPort, on: port)
+                continue
+            }
+            emit(packet, TagEdit(tag, state.ports + Int(last)), to: last)
         }
-        guard last != PortEntry.noBridge else { return discard(frame.pointee.packet, .noOtherPort, on: port) }
-        emit(frame.pointee.packet, tag, to: last, egress: state.ports + Int(last))
     }
 
-    @inline(__always)
-    private func emitCopy(of packet: Packet, _ tag: Tag, to output: UInt16, state: ForwardingState) {
+    private func emitCopy(of packet: Packet, _ edit: TagEdit, to output: UInt16) {
         guard let copy = martlet_copied(copy, packet) else { return counters.drop(.noBuffer, on: output) }
-        emit(copy, tag, to: output, egress: state.ports + Int(output))
+        emit(copy, edit, to: output)
+    }
+
+    /// How a frame of a VLAN leaves through a port.
+    struct TagEdit {
+        enum Action { case keep, push, pop, rewrite }
+
+        let action: Action
+        let type: UInt16
+        let control: UInt16
+        /// The longest frame as it came, its own tag counted if the switch knows it.
+        let longest: UInt32
+
+        @inline(__always)
+        init(_ tag: Tag, _ egress: UnsafeMutablePointer<PortEntry>) {
+            let wantsTag = tag.vlan != 0 && tag.vlan != egress.pointee.untaggedOut
+            action =
+                tag.isPresent
+                ? (wantsTag ? .rewrite : .pop)
+                : (wantsTag ? .push : .keep)
+            type = tag.type
+            control = tag.control
+            longest = egress.pointee.frameLength &+ (tag.isPresent ? UInt32(tagLength) : 0)
+        }
     }
 
     /// Gives the frame the tag that the port sends and puts it into the port's queue.
     @inline(__always)
-    private func emit(_ packet: Packet, _ tag: Tag, to output: UInt16, egress: UnsafeMutablePointer<PortEntry>) {
-        let untagged = packet.pointee.packet_length &- (tag.isPresent ? UInt32(tagLength) : 0)
-        guard untagged <= egress.pointee.frameLength else { return discard(packet, .transmitTooLong, on: output) }
-        let wantsTag = tag.vlan != 0 && tag.vlan != egress.pointee.untaggedOut
-        switch (tag.isPresent, wantsTag) {
-        case (false, false): break
-        case (true, false): packet.popTag()
-        case (true, true): packet.setTagControl(tag.control)
-        case (false, true):
-            guard packet.pushTag(type: tag.type, control: tag.control) else {
+    private func emit(_ packet: Packet, _ edit: TagEdit, to output: UInt16) {
+        guard packet.pointee.packet_length <= edit.longest else {
+            return discard(packet, .transmitTooLong, on: output)
+        }
+        switch edit.action {
+        case .keep: break
+        case .pop: packet.popTag()
+        case .rewrite: packet.setTagControl(edit.control)
+        case .push:
+            guard packet.pushTag(type: edit.type, control: edit.control) else {
                 return discard(packet, .noHeadroom, on: output)
             }
         }
@@ -302,7 +403,7 @@ public struct Lane: @unchecked Sendable {
 
     // MARK: - Dropped
 
-    @inline(__always)
+    @inline(never)
     private func discard(_ packet: Packet, _ reason: DropReason, on port: UInt16) {
         counters.drop(reason, on: port)
         drops[dropCount.pointee] = packet
@@ -327,20 +428,20 @@ extension PortEntry {
             guard customers.contains(header.vid) else { return nil }
             return Lane.Tag(
                 vlan: untaggedInto,
-                isPresent: false,
                 type: TPID.service.rawValue,
-                control: header.priority | untaggedInto
+                control: header.priority | untaggedInto,
+                isPresent: false
             )
         }
         guard header.vid != 0 else {
             return Lane.Tag(
                 vlan: untaggedInto,
-                isPresent: header.isTagged,
                 type: TPID.customer.rawValue,
-                control: header.priority | untaggedInto
+                control: header.priority | untaggedInto,
+                isPresent: header.isTagged
             )
         }
         guard acceptsTags else { return nil }
-        return Lane.Tag(vlan: header.vid, isPresent: true, type: header.tagType, control: header.tagControl)
+        return Lane.Tag(vlan: header.vid, type: header.tagType, control: header.tagControl, isPresent: true)
     }
 }

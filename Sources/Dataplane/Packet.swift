@@ -11,9 +11,10 @@ let addressesLength = 12
 let tagLength = 4
 
 extension UnsafeMutablePointer where Pointee == martlet_packet {
-    /// The first byte of the frame. In bounds: `data_off` is kept within the buffer by DPDK and by the edits below.
+    /// The first byte of the frame. A packet always has a buffer, and `data_off` is kept within it by DPDK and by the
+    /// edits below, so that none of their sums overflows.
     @inline(__always)
-    var frame: UnsafeMutableRawPointer { pointee.buffer + Int(pointee.data_off) }
+    var frame: UnsafeMutableRawPointer { pointee.buffer.unsafelyUnwrapped + Int(pointee.data_off) }
 
     /// Makes room for a tag behind the addresses and writes it.
     /// - Precondition: the first segment holds the addresses.
@@ -22,9 +23,9 @@ extension UnsafeMutablePointer where Pointee == martlet_packet {
     func pushTag(type: UInt16, control: UInt16) -> Bool {
         guard pointee.data_off >= UInt16(tagLength) else { return false }
         let former = frame
-        pointee.data_off -= UInt16(tagLength)
-        pointee.data_length += UInt16(tagLength)
-        pointee.packet_length += UInt32(tagLength)
+        pointee.data_off &-= UInt16(tagLength)
+        pointee.data_length &+= UInt16(tagLength)
+        pointee.packet_length &+= UInt32(tagLength)
         // The regions overlap: 12 bytes move 4 down, lower half first, so that no byte is read after it was written.
         let head = former.loadUnaligned(as: UInt64.self)
         let tail = former.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
@@ -42,9 +43,9 @@ extension UnsafeMutablePointer where Pointee == martlet_packet {
         let former = frame
         let head = former.loadUnaligned(as: UInt64.self)
         let tail = former.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
-        pointee.data_off += UInt16(tagLength)
-        pointee.data_length -= UInt16(tagLength)
-        pointee.packet_length -= UInt32(tagLength)
+        pointee.data_off &+= UInt16(tagLength)
+        pointee.data_length &-= UInt16(tagLength)
+        pointee.packet_length &-= UInt32(tagLength)
         frame.storeBytes(of: head, as: UInt64.self)
         frame.storeBytes(of: tail, toByteOffset: 8, as: UInt32.self)
     }

@@ -15,7 +15,10 @@ struct CaptureCommand: ParsableCommand {
 
     @Argument var port: String
 
-    @Option(help: "both, receive or transmit, as the switch sees it.", completion: .list(["both", "receive", "transmit"]))
+    @Option(
+        help: "both, receive or transmit, as the switch sees it.",
+        completion: .list(["both", "receive", "transmit"])
+    )
     var direction: String?
 
     @Option(help: ArgumentHelp("Which packets: pcap-filter(7).", valueName: "expression"))
@@ -92,7 +95,8 @@ struct CaptureCommand: ParsableCommand {
             }
             return .standardOutput
         }
-        guard FileManager.default.createFile(atPath: file, contents: nil), let handle = FileHandle(forWritingAtPath: file)
+        guard FileManager.default.createFile(atPath: file, contents: nil),
+            let handle = FileHandle(forWritingAtPath: file)
         else { throw ValidationError("'\(file)' cannot be written: name another file") }
         return handle
     }

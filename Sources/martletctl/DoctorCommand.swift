@@ -10,7 +10,10 @@ struct DoctorCommand: ParsableCommand {
     )
 
     @Option(
-        help: ArgumentHelp("Reserve 2 MB pages until so many MB are free, and mount hugetlbfs. Needs root.", valueName: "mb")
+        help: ArgumentHelp(
+            "Reserve 2 MB pages until so many MB are free, and mount hugetlbfs. Needs root.",
+            valueName: "mb"
+        )
     )
     var reserveHugepages: Int?
 

@@ -55,11 +55,19 @@ private struct Look {
 private struct Rates: Encodable {
     struct Port: Encodable {
         let name: String
-        let rx_packets: Double
-        let rx_bits: Double
-        let tx_packets: Double
-        let tx_bits: Double
+        let receivedPackets: Double
+        let receivedBits: Double
+        let transmittedPackets: Double
+        let transmittedBits: Double
         let drops: Double
+
+        enum CodingKeys: String, CodingKey {
+            case name, drops
+            case receivedPackets = "rx_packets"
+            case receivedBits = "rx_bits"
+            case transmittedPackets = "tx_packets"
+            case transmittedBits = "tx_bits"
+        }
     }
 
     struct Worker: Encodable {
@@ -75,16 +83,18 @@ private struct Rates: Encodable {
     init(from before: Look, to now: Look) {
         let seconds = (now.time - before.time) / .seconds(1)
         // A counter that went back belongs to a port or daemon that began anew.
-        func rate(_ new: UInt64, _ old: UInt64?) -> Double { Double(new >= old ?? 0 ? new - (old ?? 0) : new) / seconds }
+        func rate(_ new: UInt64, _ old: UInt64?) -> Double {
+            Double(new >= old ?? 0 ? new - (old ?? 0) : new) / seconds
+        }
         let oldPorts = Dictionary(before.ports.map { ($0.name, $0) }) { $1 }
         ports = now.ports.filter { oldPorts[$0.name] != nil }.map { port in
             let old = oldPorts[port.name]
             return Port(
                 name: port.name,
-                rx_packets: rate(port.receivedPackets, old?.receivedPackets),
-                rx_bits: 8 * rate(port.receivedBytes, old?.receivedBytes),
-                tx_packets: rate(port.transmittedPackets, old?.transmittedPackets),
-                tx_bits: 8 * rate(port.transmittedBytes, old?.transmittedBytes),
+                receivedPackets: rate(port.receivedPackets, old?.receivedPackets),
+                receivedBits: 8 * rate(port.receivedBytes, old?.receivedBytes),
+                transmittedPackets: rate(port.transmittedPackets, old?.transmittedPackets),
+                transmittedBits: 8 * rate(port.transmittedBytes, old?.transmittedBytes),
                 drops: rate(port.drops, old?.drops)
             )
         }
@@ -105,7 +115,8 @@ private struct Rates: Encodable {
             ["PORT", "RX-PPS", "RX-MBPS", "TX-PPS", "TX-MBPS", "DROPS/S"],
             ports.map {
                 [
-                    $0.name, whole($0.rx_packets), megabits($0.rx_bits), whole($0.tx_packets), megabits($0.tx_bits),
+                    $0.name, whole($0.receivedPackets), megabits($0.receivedBits), whole($0.transmittedPackets),
+                    megabits($0.transmittedBits),
                     whole($0.drops),
                 ]
             }

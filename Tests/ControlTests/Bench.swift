@@ -7,18 +7,19 @@ import Testing
 
 /// A switch with a scripted packet engine, its state in a directory of its own.
 final class Bench: Sendable {
-    let directory: String
+    private let home: TemporaryDirectory
+    var directory: String { home.path }
     let io: ScriptedPortIO
     let dataplane: Dataplane
     let store: Store
     let control: Switch
     let logLevel = LogLevel(.info)
 
-    init(directory: String = makeDirectory(), io: ScriptedPortIO = ScriptedPortIO()) throws {
-        self.directory = directory
+    init(home: TemporaryDirectory = TemporaryDirectory(), io: ScriptedPortIO = ScriptedPortIO()) throws {
+        self.home = home
         self.io = io
         dataplane = Dataplane(workerCount: 1)
-        store = try Store(directory: directory)
+        store = try Store(directory: home.path)
         control = Switch(
             dataplane: dataplane,
             io: io,
@@ -43,7 +44,7 @@ final class Bench: Sendable {
     /// The daemon ends and another one begins with the same state and a new packet engine.
     func restarted(io: ScriptedPortIO = ScriptedPortIO()) async throws -> Bench {
         try store.close()
-        let next = try Bench(directory: directory, io: io)
+        let next = try Bench(home: home, io: io)
         try await next.control.restore()
         return next
     }
@@ -66,12 +67,18 @@ final class Bench: Sendable {
     }
 }
 
-/// Short, because a socket's path has 107 bytes at most.
-func makeDirectory() -> String {
-    var template = Array("/tmp/martlet-test-XXXXXX".utf8CString)
-    // mkdtemp(3) writes into the template, whose six X it replaces.
-    guard mkdtemp(&template) != nil else { fatalError("no temporary directory") }
-    return template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+/// A directory that goes with its last user. Its path is short, because a socket's has 107 bytes at most.
+final class TemporaryDirectory: Sendable {
+    let path: String
+
+    init() {
+        var template = Array("/tmp/martlet-test-XXXXXX".utf8CString)
+        // mkdtemp(3) writes into the template, whose six X it replaces.
+        guard mkdtemp(&template) != nil else { fatalError("no temporary directory") }
+        path = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
 }
 
 /// Waits for a condition, ten seconds at most.

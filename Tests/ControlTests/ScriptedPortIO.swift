@@ -76,7 +76,9 @@ final class ScriptedPortIO: PortIO {
     }
 
     func capture(_ port: PortIndex, request: CaptureRequest) throws(Refusal) -> any Capture {
-        guard request.filter != "nonsense" else { throw Refusal("filter 'nonsense' does not compile: see pcap-filter(7)") }
+        guard request.filter != "nonsense" else {
+            throw Refusal("filter 'nonsense' does not compile: see pcap-filter(7)")
+        }
         let capture = ScriptedCapture()
         let isCaptured = state.withLock { state in
             if state.captures[port]?.isStopped == false { return true }

@@ -1,16 +1,12 @@
 """Fixtures of the interop suite: every one of them undoes what it did, also when a test fails."""
 
-import contextlib
 import os
-import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 
 import guest
-from martlet import BINARIES, Daemon
 from results import Results
+from room import Room
 
 
 def pytest_addoption(parser):
@@ -54,50 +50,16 @@ def results(request):
     return request.config.results
 
 
-@contextlib.contextmanager
-def _workspace():
-    # Directly under /tmp: a Unix socket's path has 107 bytes.
-    path = Path(tempfile.mkdtemp(prefix="mt-", dir="/tmp"))
-    try:
-        with contextlib.ExitStack() as stack:
-            yield path, stack
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-class Room:
-    """A directory of the test's own, and what must be undone when the test is over, last first."""
-
-    def __init__(self, directory, stack):
-        self.directory = directory
-        self._stack = stack
-        self.owns = stack.callback
-
-    def keeps(self, thing):
-        """Stops (or closes) `thing` at the end and returns it."""
-        self._stack.callback(thing.stop if hasattr(thing, "stop") else thing.close)
-        return thing
-
-    def daemon(self, **options):
-        """A running martletd without bridges."""
-        assert (BINARIES / "martletd").exists(), f"no martletd in {BINARIES}: build first, or set MARTLET_BIN"
-        daemon = self.keeps(Daemon(self.directory, **options))
-        return daemon.start()
-
-    def socket(self, name):
-        return self.directory / f"{name}.sock"
-
-
 @pytest.fixture
 def room():
-    with _workspace() as (path, stack):
-        yield Room(path, stack)
+    with Room.opened() as room:
+        yield room
 
 
 @pytest.fixture(scope="module")
 def module_room():
-    with _workspace() as (path, stack):
-        yield Room(path, stack)
+    with Room.opened() as room:
+        yield room
 
 
 @pytest.fixture

@@ -73,13 +73,15 @@ class Daemon:
         status = self.process.stop() if self.process else None
         for path in glob.glob(f"/dev/hugepages/{self.prefix}*"):
             os.unlink(path)
-        shutil.rmtree(f"/var/run/dpdk/{self.prefix}", ignore_errors=True)
+        for directory in (f"/var/run/dpdk/{self.prefix}", f"/run/martlet/{self.prefix}.rings"):
+            shutil.rmtree(directory, ignore_errors=True)
         return status
 
     def ctl(self, *words, check=True, limit=30.0, **options):
         """Runs martletctl; with `check` it must succeed."""
-        done = subprocess.run([str(BINARIES / "martletctl"), "--socket", str(self.socket), *map(str, words)],
-                              capture_output=True, text=True, timeout=limit, **options)
+        done = subprocess.run([str(BINARIES / "martletctl"), *map(str, words)], text=True, timeout=limit,
+                              env=dict(os.environ, MARTLET_SOCKET=str(self.socket)),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
         assert not check or done.returncode == DONE, \
             f"martletctl {' '.join(map(str, words))} ended with {done.returncode}: {done.stderr}\n{self.log()[-2000:]}"
         return done
@@ -97,7 +99,7 @@ class Daemon:
     def add_bridge(self, name="br0", *words):
         self.ctl("bridge", "add", name, *words)
 
-    def add_port(self, name, kind, *words, bridge="br0", **options):
+    def add_port(self, name, kind, /, *words, bridge="br0", **options):
         given = [word for key, value in options.items() for word in ("--option", f"{key}={value}")]
         self.ctl("port", "add", bridge, name, "--type", kind, *given, *words)
 

@@ -53,13 +53,13 @@ class Namespace:
                 assert _libc.setns(home.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
 
     def has(self, interface):
-        return self.run("ip", "link", "show", interface, check=False).returncode == 0
+        return self.run("ip", "link", "show", "dev", interface, check=False).returncode == 0
 
     def bring_up(self, interface, address=None):
         eventually(lambda: self.has(interface), 10, f"network device {interface}")
         if address:
             self.ip("addr", "add", address, "dev", interface)
-        self.ip("link", "set", interface, "up")
+        self.ip("link", "set", "dev", interface, "up")
 
     def finish_checksums_in_software(self, interface):
         """AF_PACKET hands the switch the frame before a device would have completed its checksum."""

@@ -2,12 +2,14 @@ import Testing
 import Wire
 
 @Suite struct MACAddressTests {
-    @Test(arguments: [
-        ("52:54:00:12:34:56", 0x5254_0012_3456),
-        ("00:00:00:00:00:00", 0),
-        ("ff:ff:ff:ff:ff:ff", 0xffff_ffff_ffff),
-        ("01:80:c2:00:00:0e", 0x0180_c200_000e),
-    ] as [(String, UInt64)])
+    @Test(
+        arguments: [
+            ("52:54:00:12:34:56", 0x5254_0012_3456),
+            ("00:00:00:00:00:00", 0),
+            ("ff:ff:ff:ff:ff:ff", 0xffff_ffff_ffff),
+            ("01:80:c2:00:00:0e", 0x0180_c200_000e),
+        ] as [(String, UInt64)]
+    )
     func readsAndPrintsSixOctets(text: String, value: UInt64) {
         #expect(MACAddress(text)?.value == value)
         #expect(MACAddress(value: value).description == text)

@@ -58,14 +58,16 @@ import Wire
         #expect(packets.map(\.direction) == frames.indices.map { $0.isMultiple(of: 2) ? .inbound : .outbound })
     }
 
-    @Test(arguments: [
-        // Total length of 4, of 13, not repeated at the end; a packet longer than its block; no room for a packet.
-        [6, 0, 0, 0, 4, 0, 0, 0],
-        [6, 0, 0, 0, 13, 0, 0, 0],
-        [1, 0, 0, 0, 12, 0, 0, 0, 16, 0, 0, 0],
-        [6, 0, 0, 0, 32, 0, 0, 0] + [UInt8](repeating: 0, count: 12) + [200, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0],
-        [6, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            // Total length of 4, of 13, not repeated at the end; a packet longer than its block; no room for a packet.
+            [6, 0, 0, 0, 4, 0, 0, 0],
+            [6, 0, 0, 0, 13, 0, 0, 0],
+            [1, 0, 0, 0, 12, 0, 0, 0, 16, 0, 0, 0],
+            [6, 0, 0, 0, 32, 0, 0, 0] + [UInt8](repeating: 0, count: 12) + [200, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0],
+            [6, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0],
+        ] as [[UInt8]]
+    )
     func refusesBlocksThatCannotBe(bytes: [UInt8]) {
         var reader = PcapngReader()
         reader.append(bytes)

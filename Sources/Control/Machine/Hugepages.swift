@@ -88,7 +88,8 @@ public struct Hugepages: Sendable {
         }
         let free = pools().filter { $0.pageSize == Self.defaultPageSize }.map(\.freeMegabytes).reduce(0, +)
         let isEnough = free >= megabytes
-        let mend = "\(failure): stop programs that use memory, or reserve at boot with hugepages=\(pages) on the kernel's "
+        let mend =
+            "\(failure): stop programs that use memory, or reserve at boot with hugepages=\(pages) on the kernel's "
             + "command line"
         let words = "\(megabytes) MB wanted, \(free) MB free" + (isEnough ? "" : mend + leftovers)
         return [Finding("hugepages", ok: isEnough, stops: true, words), mounted()]

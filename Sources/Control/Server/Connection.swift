@@ -103,7 +103,9 @@ final class Connection {
 
     private func stopCapture(_ request: CaptureStop) async throws(Message.Failure) -> CaptureStop.Response {
         guard let stream = captures.removeValue(forKey: request.capture) else {
-            throw .refused("capture \(request.capture) does not run on this connection: capture.start names those that do")
+            throw .refused(
+                "capture \(request.capture) does not run on this connection: capture.start names those that do"
+            )
         }
         let captured = await stream.finish()
         await control.endCapture(stream.capture)
@@ -122,8 +124,11 @@ final class Connection {
     /// Returns when the kernel has all of it, so that at most one answer waits for a client.
     private func send(_ line: Data) async throws {
         let watch = disconnectLater()
-        defer { watch.cancel() }
-        try await channel.writeAndFlush(ByteBuffer(bytes: line))
+        let written = channel.eventLoop.makePromise(of: Void.self)
+        channel.writeAndFlush(ByteBuffer(bytes: line), promise: written)
+        // On the event loop: a busy machine that resumes this task late is not the client's fault.
+        written.futureResult.whenComplete { _ in watch.cancel() }
+        try await written.futureResult.get()
     }
 
     private func refuseLongLine() async throws {

@@ -62,7 +62,9 @@ enum Message {
         let code: Int
         let message: String
 
-        static func noJSON() -> Failure { Failure(code: -32700, message: "the line is no JSON: send one object a line") }
+        static func noJSON() -> Failure {
+            Failure(code: -32700, message: "the line is no JSON: send one object a line")
+        }
         static func noRequest(_ why: String) -> Failure { Failure(code: -32600, message: why) }
         static func unknownMethod(_ name: String) -> Failure {
             Failure(code: -32601, message: "method '\(name.prefix(80))' is unknown")

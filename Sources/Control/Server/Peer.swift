@@ -9,6 +9,12 @@ struct Peer {
     /// From Linux 4.13, asm-generic/socket.h; glibc's header has it behind a macro that does not import.
     private static let peerGroups: CInt = 59
 
+    init(user: uid_t, process: pid_t, groups: Set<gid_t>) {
+        self.user = user
+        self.process = process
+        self.groups = groups
+    }
+
     /// - Returns: nil when the kernel does not say.
     init?(descriptor: CInt) {
         // struct ucred: also behind a macro.

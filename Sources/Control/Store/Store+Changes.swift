@@ -30,7 +30,9 @@ extension Store {
         } catch let error as DatabaseError {
             throw Self.sentence(for: error, path: path)
         } catch {
-            throw StoreError("state file '\(path)' holds a value that cannot be (\(error.reason)): \(Self.restore(path))")
+            throw StoreError(
+                "state file '\(path)' holds a value that cannot be (\(error.reason)): \(Self.restore(path))"
+            )
         }
     }
 
@@ -90,7 +92,9 @@ extension Store {
         do {
             try database.write { try $0.execute(sql: sql, arguments: arguments) }
         } catch {
-            throw Refusal("state file '\(path)' cannot be written (\(error.reason)): make room on its disk and try again")
+            throw Refusal(
+                "state file '\(path)' cannot be written (\(error.reason)): make room on its disk and try again"
+            )
         }
     }
 }

@@ -41,7 +41,7 @@ public final class Store: Sendable {
         self.path = path
         do {
             if !FileManager.default.fileExists(atPath: path) { try Self.create(path) }
-            database = try DatabaseQueue(path: path, configuration: Self.configuration(creates: false))
+            database = try DatabaseQueue(path: path, configuration: Self.configuration)
             try database.read { try Self.check($0, path: path) }
         } catch let error as DatabaseError {
             throw Self.sentence(for: error, path: path)
@@ -58,23 +58,29 @@ public final class Store: Sendable {
         }
         let draft = path + ".new"
         try? FileManager.default.removeItem(atPath: draft)
-        try? FileManager.default.removeItem(atPath: draft + "-journal")
-        let database = try DatabaseQueue(path: draft, configuration: configuration(creates: true))
-        try database.write { try $0.execute(sql: schema) }
+        try? FileManager.default.removeItem(atPath: draft + "-wal")
+        let database = try DatabaseQueue(path: draft, configuration: configuration)
+        try database.writeWithoutTransaction { database in
+            // Kept in the file: whoever opens it finds it so.
+            try database.execute(sql: "PRAGMA journal_mode = WAL")
+            try database.inTransaction {
+                try database.execute(sql: schema)
+                return .commit
+            }
+        }
         try database.close()
         guard rename(draft, path) == 0 else {
             throw StoreError("state file '\(path)' cannot be made: \(String(cString: strerror(errno)))")
         }
     }
 
-    private static func configuration(creates: Bool) -> Configuration {
+    /// Nothing in it writes, so that a file which is refused is left as it was.
+    private static var configuration: Configuration {
         var configuration = Configuration()
         configuration.label = "martlet.store"
         configuration.prepareDatabase { database in
-            guard !creates else { return }
-            // locking_mode comes before the first access: then the log's index is in memory, not in a shared file.
+            // Before the first access: then the log's index is in memory, not in a shared file.
             try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
-            try database.execute(sql: "PRAGMA journal_mode = WAL")
             try database.execute(sql: "PRAGMA synchronous = FULL")
         }
         return configuration
@@ -156,6 +162,7 @@ extension Error {
         switch self {
         case let error as DatabaseError: error.message ?? "SQLite error \(error.resultCode.rawValue)"
         case let error as StoreError: error.description
+        case let error as SocketError: error.description
         case let error as Refusal: error.reason
         default: (self as NSError).localizedDescription
         }

@@ -1,5 +1,5 @@
-import Dispatch
 public import Dataplane
+import Dispatch
 public import Logging
 public import ServiceLifecycle
 
