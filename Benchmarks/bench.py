@@ -98,12 +98,12 @@ def run(options, tsc, records):
                     records.append(record)
                     done += 1
                     left = (time.monotonic() - started) / done * (total - done)
-                    print(f"[{done}/{total}] {report.case_in_words(record)}, run {round_number + 1}, {name:15} {report.in_words(record)}"
-                          f"  ({left / 60:.0f} min left)", flush=True)
+                    print(f"[{done}/{total}] {report.case_in_words(record)}, run {round_number + 1}, {name:15} "
+                          f"{report.in_words(record)}  ({left / 60:.0f} min left)", flush=True)
 
 
 def _attempt(case, name, options, tsc):
-    """A run whose polling threads had to share their core is measured again; the least disturbed counts, however fast."""
+    """A disturbed run is measured again; the one with the largest share of its cores counts, however fast."""
     record = case.columns() | {"contender": name}
     attempts = []
     try:
@@ -152,7 +152,7 @@ def parse_arguments():
     parser.add_argument("--product", action="store_true", help="every size with every MAC count (hours)")
     parser.add_argument("--quick", action="store_true", help="64 B, 1 MAC, 3 runs of 2 s")
     parser.add_argument("--kind", help="last part of the result's file name")
-    parser.add_argument("--retries", type=int, default=2, help="how often to repeat a run whose cores were not its own")
+    parser.add_argument("--retries", type=int, default=2, help="how often to repeat a disturbed run")
     parser.add_argument("--nice", type=int, default=0, help="autogroup weight of what is measured, for a busy machine")
     parser.add_argument("--packets", type=float, default=1e9, help="soak: how many")
     parser.add_argument("--interval", type=float, default=5, help="soak: seconds between samples")
@@ -190,7 +190,8 @@ def lock():
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
-        raise machine.Refusal(f"another benchmark runs (process {file.read().strip() or 'unknown'}, {LOCK}): wait for it") from None
+        holder = file.read().strip() or "unknown"
+        raise machine.Refusal(f"another benchmark runs (process {holder}, {LOCK}): wait for it") from None
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()

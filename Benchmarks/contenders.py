@@ -1,5 +1,6 @@
 """The switches under test, and the guests they serve. Each starts on SWITCH_CORE with the ports of a `Case`, knows where
-every MAC address is before the first packet arrives, and forwards until its `Scratch` ends. `warm` waits for the steady state and returns a note if there is none."""
+every MAC address is before the first packet arrives, and forwards until its `Scratch` ends. `warm` waits for the steady
+state and returns a note if there is none."""
 import dataclasses
 import os
 import pathlib
@@ -117,7 +118,8 @@ class OpenVSwitch:
         self._configure()
         # A network namespace of its own: the daemon's tap `ovs-netdev` can exist once in each.
         self.child = Child(rig.scratch, "ovs-vswitchd", [
-            "unshare", "--net", OVS_DAEMON, f"unix:{self.folder}/db.sock", f"--unixctl={self.folder}/vswitchd.ctl"], nice, self.environment)
+            "unshare", "--net", OVS_DAEMON, f"unix:{self.folder}/db.sock",
+            f"--unixctl={self.folder}/vswitchd.ctl"], nice, self.environment)
         self._add_bridge()
         for number, name in enumerate(self._ports(), 1):
             self._vsctl("--timeout=60", "add-port", self.BRIDGE, name, "--", "set", "Interface", name,

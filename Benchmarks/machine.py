@@ -214,9 +214,10 @@ def preflight(needed_megabytes):
 
 def tsc_hertz():
     """As DPDK sees it (no other program here prints it)."""
-    command = ["dpdk-testpmd", "-l", str(OTHER_CORE), "--no-pci", "--no-huge", "--no-shconf", "--no-telemetry", "-m", "64",
-               "--log-level=lib.eal:debug", "--", "--help"]
-    output = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    with Scratch() as scratch:
+        command = ["dpdk-testpmd", "-l", str(OTHER_CORE), "--file-prefix", scratch.prefix, "--no-pci", "--no-huge",
+                   "--no-shconf", "--no-telemetry", "-m", "64", "--log-level=lib.eal:debug", "--", "--help"]
+        output = subprocess.run(command, capture_output=True, text=True, timeout=30)
     found = re.search(r"TSC frequency is ~(\d+) (K|M)?Hz", output.stdout + output.stderr, re.I)
     if not found:
         raise Refusal("dpdk-testpmd does not tell the TSC frequency: is the package dpdk-dev of DPDK 22.11 installed?")

@@ -5,13 +5,14 @@ import statistics
 
 COLOURS = {"martlet": "#d1495b", "testpmd-io": "#9aa5b1", "testpmd-macswap": "#52606d", "testpmd-vhost": "#52606d",
            "ovs-normal": "#2e86ab", "ovs-output": "#84c0dc"}
-DISTURBED = 0.95  # a polling thread that got less of its core than this was not alone
+OWN_CORE = 0.95        # a polling thread that got less of its core than this was not alone
+GUEST_HEADROOM = 1.03  # guests that offered less than this times what came through were the limit
 
 RIGS = {
     "synthetic": "`net_pcap` replays a capture from memory, the switch sends to `net_null`. Cycles are the TSC cycles that the "
                  "polling thread had, for each packet sent. Loss is the worst run's. Core is the least share of its core that a "
                  "polling thread got: well under 1, something else ran there. The ratio is the median (min-max) over the "
-                 "pairs of one round.",
+                 "pairs of one round that nothing disturbed, if there are any.",
     "v2v": "Two guests on the other core, each sending its capture to the other as fast as the virtqueue takes it. Rates are both "
            "directions summed; MACs and flows are those of one direction. Offered is what the guests had to send: near "
            "the rate itself, they and not the switch were the limit. Loss is what the switch took and did not deliver.",
@@ -46,15 +47,22 @@ def in_words(record):
         text += f", {record['note']}"
     if "offered_mpps" in record:
         text += f", offered {record['offered_mpps']:.1f}"
-    return text + (f", DISTURBED (share of the core {_shares(record)})" if disturbed(record) else "")
+    if guest_bound(record):
+        text += ", THE GUESTS WERE THE LIMIT"
+    return text + (f", DISTURBED (share of the core {_shares(record)})" if least_share(record) < OWN_CORE else "")
 
 
 def least_share(record):
     return min(record["share"], record.get("guest_share", 1))
 
 
+def guest_bound(record):
+    return record.get("offered_mpps", float("inf")) < GUEST_HEADROOM * record["mpps"]
+
+
 def disturbed(record):
-    return least_share(record) < DISTURBED
+    """Says little about the contender: others shared its core, or the guests had no more to send."""
+    return least_share(record) < OWN_CORE or guest_bound(record)
 
 
 def rows(records):
@@ -71,7 +79,8 @@ def _row(key, runs, groups):
     row = {**dict(zip(CASE, case)), "contender": contender, "runs": len(runs), "mpps": spread([run["mpps"] for run in runs]),
            "cycles": statistics.median(run["cycles"] for run in runs), "loss": max(run["loss"] for run in runs),
            "share": min(least_share(run) for run in runs)}
-    row["notes"] = sorted({run["note"] for run in runs if "note" in run})
+    row["notes"] = sorted({run["note"] for run in runs if "note" in run}
+                          | {"guests the limit" for run in runs if guest_bound(run)})
     if "offered_mpps" in runs[0]:
         row["offered_mpps"] = statistics.median(run["offered_mpps"] for run in runs)
     if contender != "martlet":
@@ -84,10 +93,12 @@ def spread(values):
 
 
 def ratio(numerators, denominators):
-    """Of the pairs measured in the same round; None without a pair."""
-    by_round = {run["round"]: run["mpps"] for run in denominators}
-    ratios = [run["mpps"] / by_round[run["round"]] for run in numerators if run["round"] in by_round]
-    return spread(ratios) if ratios else None
+    """Of the pairs measured in the same round, without disturbed ones unless there are no others; None without a pair."""
+    by_round = {run["round"]: run for run in denominators}
+    pairs = [(run, by_round[run["round"]]) for run in numerators if run["round"] in by_round]
+    calm = [pair for pair in pairs if not any(map(disturbed, pair))]
+    ratios = [over["mpps"] / under["mpps"] for over, under in calm or pairs]
+    return {**spread(ratios), "pairs": len(ratios), "disturbed": not calm} if ratios else None
 
 
 def goals(table):
@@ -97,10 +108,16 @@ def goals(table):
         for row in table:
             if (row["rig"], row["size"], row["contender"]) == (rig, size, peer) and macs in (None, row["macs"]):
                 measured = row.get("martlet_ratio")
-                verdict = "" if not measured or least is None else "met" if measured["median"] >= least else "MISSED"
-                lines.append((f"{case_in_words(row)}: martlet : {peer}",
-                              f">= {least}" if least else "to be told", _ratio_text(measured) or "not measured", verdict))
+                lines.append((f"{case_in_words(row)}: martlet : {peer}", f">= {least}" if least else "to be told",
+                              _ratio_text(measured) or "not measured", _verdict(measured, least)))
     return lines
+
+
+def _verdict(measured, least):
+    if not measured:
+        return ""
+    verdict = "" if least is None else "met" if measured["median"] >= least else "MISSED"
+    return verdict + (" (disturbed: measure again)" if measured["disturbed"] else "")
 
 
 def write(folder, kind, records, machine, options, complete):

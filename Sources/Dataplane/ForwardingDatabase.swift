@@ -44,8 +44,9 @@ struct ForwardingDatabase {
         init(vlan: UInt16, mac: UInt64) { word = 1 << 63 | UInt64(vlan) &<< 48 | mac }
         fileprivate init(word: UInt64) { self.word = word }
 
-        /// The group bit: the least significant of the address's first octet.
-        @inline(__always) var isGroup: Bool { word & 1 << 40 != 0 }
+        /// No station's key.
+        static var none: Key { Key(word: 0) }
+
         var vlan: UInt16 { UInt16(truncatingIfNeeded: word >> 48) & 0x0fff }
         var mac: UInt64 { word & 0xffff_ffff_ffff }
     }
@@ -151,32 +152,42 @@ struct ForwardingDatabase {
         value.isStatic || now &- value.seen <= header.pointee.ageing.load(ordering: .relaxed)
     }
 
+    /// Looks into the first bucket without a branch on where the station is in it: nothing could predict that.
     @inline(__always)
     private func read(_ key: Key, bucket: Int) -> Value {
+        let base = words + bucket &* Self.bucketLength
+        let version = base.pointee.load(ordering: .acquiring)
+        let value = value(of: key, in: base)
+        let later = base.pointee.load(ordering: .relaxed)
+        if version & 1 == 0 && later == version && (value != 0 || version &>> 32 == 0) { return Value(word: value) }
+        return readFurther(key, bucket: bucket)
+    }
+
+    /// The value beside a key, 0 when the bucket does not hold it.
+    @inline(__always)
+    private func value(of key: Key, in base: UnsafeMutablePointer<Atomic<UInt64>>) -> UInt64 {
+        let third = base[3].load(ordering: .relaxed) == key.word ? base[6].load(ordering: .acquiring) : 0
+        let second = base[2].load(ordering: .relaxed) == key.word ? base[5].load(ordering: .acquiring) : third
+        return base[1].load(ordering: .relaxed) == key.word ? base[4].load(ordering: .acquiring) : second
+    }
+
+    /// The station may be in a later bucket, or a writer was in the first.
+    @inline(never)
+    private func readFurther(_ key: Key, bucket: Int) -> Value {
         for _ in 0..<Self.readAttempts {
             if let value = probe(key, bucket: bucket) { return value }
         }
         return .absent
     }
 
-    /// - Returns: nil when a writer was in the bucket meanwhile.
-    @inline(__always)
+    /// - Returns: nil when a writer was in a bucket meanwhile.
     private func probe(_ key: Key, bucket first: Int) -> Value? {
-        var bucket = first
-        for _ in 0..<Self.maximumProbes {
-            let base = words + bucket &* Self.bucketLength
+        for step in 0..<Self.maximumProbes {
+            let base = words + ((first &+ step) & mask) &* Self.bucketLength
             let version = base.pointee.load(ordering: .acquiring)
-            var way = 1
-            while way <= Self.ways {
-                if base[way].load(ordering: .relaxed) == key.word {
-                    let value = base[way &+ Self.ways].load(ordering: .acquiring)
-                    let untouched = version & 1 == 0 && base.pointee.load(ordering: .relaxed) == version
-                    return untouched ? Value(word: value) : nil
-                }
-                way &+= 1
-            }
-            if version &>> 32 == 0 { return .absent }
-            bucket = (bucket &+ 1) & mask
+            let value = value(of: key, in: base)
+            guard version & 1 == 0, base.pointee.load(ordering: .relaxed) == version else { return nil }
+            if value != 0 || version &>> 32 == 0 { return Value(word: value) }
         }
         return .absent
     }

@@ -24,13 +24,15 @@ struct PortEntry {
     static let noBridge = UInt16.max
 
     var bridge = noBridge
-    /// The VLAN of an untagged or priority-tagged frame.
-    var untaggedInto: UInt16 = 0
+    /// The VLAN of an untagged or priority-tagged frame, with the tag it gets on a port that sends one.
+    var untagged = Tag(vlan: 0, type: TPID.customer.rawValue, control: 0, isPresent: false)
+    /// Takes untagged frames.
+    var takesUntagged = false
     /// The VLAN that leaves without a tag, beside VLAN 0.
     var untaggedOut: UInt16 = 0
     /// Takes frames with a tag of a VLAN.
     var acceptsTags = false
-    /// Wraps every frame into the service VLAN `untaggedInto` (dot1q-tunnel).
+    /// Wraps every frame into the service VLAN of `untagged` (dot1q-tunnel).
     var tunnels = false
     /// See `PortConfiguration.frameLength`.
     var frameLength: UInt32 = 0
@@ -49,18 +51,37 @@ struct PortEntry {
         tunnels = port.vlan.mode == .dot1qTunnel
         switch port.vlan.mode {
         case .access, .dot1qTunnel:
-            untaggedInto = tag
             untaggedOut = tag
             carried.fill([port.vlan.tag])
             customers.fill(port.vlan.trunks)
         case .trunk:
             carried.fill(port.vlan.trunks)
         case .nativeTagged, .nativeUntagged:
-            untaggedInto = tag
             untaggedOut = port.vlan.mode == .nativeUntagged ? tag : 0
             carried.fill(port.vlan.trunks)
             carried.insert(tag)
         }
+        let type = tunnels ? TPID.service : TPID.customer
+        untagged = Tag(vlan: tag, type: type.rawValue, control: tag, isPresent: false)
+        takesUntagged = carried.contains(tag) && (!tunnels || customers.contains(0))
+    }
+
+    /// The VLAN of a received tagged frame; nil when the port does not take such frames.
+    @inline(__always)
+    func classify(tagged header: FrameHeader) -> Tag? {
+        let vid = header.tagControl & 0x0fff
+        let priority = header.tagControl & 0xf000
+        let vlan = untagged.vlan
+        if tunnels {
+            guard customers.contains(vid) else { return nil }
+            return Tag(vlan: vlan, type: TPID.service.rawValue, control: priority | vlan, isPresent: false)
+        }
+        guard vid != 0 else {
+            guard takesUntagged else { return nil }
+            return Tag(vlan: vlan, type: TPID.customer.rawValue, control: priority | vlan, isPresent: true)
+        }
+        guard acceptsTags, carried.contains(vid) else { return nil }
+        return Tag(vlan: vid, type: header.type, control: header.tagControl, isPresent: true)
     }
 }
 

@@ -102,25 +102,15 @@ public struct Lane: @unchecked Sendable {
     @usableFromInline struct Run {
         var source: ForwardingDatabase.Key
         var destination: ForwardingDatabase.Key
-        var sourceBucket: Int
-        var destinationBucket: Int
         var tag: Tag
-        /// The source is not that of the run before, so that it may be news.
-        var hasNewSource: Bool
+        /// `knownSource` when the source is that of the run before.
+        var sourceBucket: UInt32
+        var destinationBucket: UInt32
         /// The packets, as a range of the burst.
-        var first: Int
-        var end: Int
-    }
+        var first: UInt32
+        var end: UInt32
 
-    /// The VLAN of a frame and the tag that says so.
-    struct Tag {
-        /// The VLAN it belongs to inside the switch.
-        var vlan: UInt16
-        /// TPID and control information to push or rewrite.
-        var type: UInt16
-        var control: UInt16
-        /// Whether the frame's outermost tag is the switch's own, to rewrite or pop; else one may have to be pushed.
-        var isPresent: Bool
+        static var knownSource: UInt32 { .max }
     }
 
     /// Switches a burst: learns the sources, finds the destinations, edits the tags, fills the output queues.
@@ -157,84 +147,36 @@ public struct Lane: @unchecked Sendable {
         ingress: UnsafeMutablePointer<PortEntry>,
         bridge: UnsafeMutablePointer<BridgeEntry>
     ) -> Int {
-        var runCount = 0
-        var accepted = 0
+        let fdb = bridge.pointee.fdb
+        var run = runs - 1
+        var accepted: UInt32 = 0
         var bytes: UInt64 = 0
-        var like = FramePattern()
-        var index = 0
-        while index < count {
+        var pattern = FrameHeader.Pattern()
+        var source = ForwardingDatabase.Key.none
+        for index in 0..<count {
             // The burst is full up to `count`: a driver's promise.
             let packet = packets[index].unsafelyUnwrapped
-            index &+= 1
             bytes &+= UInt64(packet.pointee.packet_length)
-            if !like.matches(packet) {
-                guard let run = run(of: packet, ingress: ingress, bridge: bridge, port: port) else {
-                    like = FramePattern()
-                    continue
-                }
-                begin(run, number: runCount, first: accepted, fdb: bridge.pointee.fdb)
-                runCount &+= 1
-                like = FramePattern(of: packet)
+            var fault: DropReason?
+            let header = FrameHeader(of: packet, fault: &fault)
+            if let fault {
+                discard(packet, fault, on: port)
+                continue
             }
-            packets[accepted] = packet
+            if !pattern.matches(header) {
+                guard let tag = admit(header, packet, ingress: ingress, bridge: bridge, port: port) else { continue }
+                run += 1
+                begin(run, header, tag, first: accepted, source: &source, fdb: fdb)
+                pattern = FrameHeader.Pattern(header, isTagged: header.isTagged)
+            }
+            packets[Int(accepted)] = packet
             accepted &+= 1
-            runs[runCount &- 1].end = accepted
+            run.pointee.end = accepted
         }
         let row = counters.row(port)
         row[CounterTable.receivedPackets] &+= UInt64(truncatingIfNeeded: count)
         row[CounterTable.receivedBytes] &+= bytes
-        return runCount
-    }
-
-    /// What a run's frames have in common, as far as it decides where they go.
-    private struct RunHead {
-        let source: ForwardingDatabase.Key
-        let destination: ForwardingDatabase.Key
-        let tag: Tag
-    }
-
-    /// Parses a frame and decides whether the port takes it, and into which VLAN; drops it otherwise.
-    @inline(__always)
-    private func run(
-        of packet: Packet,
-        ingress: UnsafeMutablePointer<PortEntry>,
-        bridge: UnsafeMutablePointer<BridgeEntry>,
-        port: UInt16
-    ) -> RunHead? {
-        var fault = FrameHeader.Fault.none
-        let header = FrameHeader(of: packet, fault: &fault)
-        guard fault == .none else {
-            discard(packet, fault.reason, on: port)
-            return nil
-        }
-        guard let tag = admit(header, packet, ingress: ingress, bridge: bridge, port: port) else { return nil }
-        return RunHead(
-            source: ForwardingDatabase.Key(vlan: tag.vlan, mac: header.source),
-            destination: ForwardingDatabase.Key(vlan: tag.vlan, mac: header.destination),
-            tag: tag
-        )
-    }
-
-    @inline(__always)
-    private func begin(_ head: RunHead, number: Int, first: Int, fdb: ForwardingDatabase) {
-        let hasNewSource = number == 0 || runs[number &- 1].source != head.source
-        let destinationBucket = fdb.bucket(of: head.destination)
-        martlet_prefetch(fdb.address(of: destinationBucket))
-        var sourceBucket = 0
-        if hasNewSource {
-            sourceBucket = fdb.bucket(of: head.source)
-            martlet_prefetch(fdb.address(of: sourceBucket))
-        }
-        runs[number] = Run(
-            source: head.source,
-            destination: head.destination,
-            sourceBucket: sourceBucket,
-            destinationBucket: destinationBucket,
-            tag: head.tag,
-            hasNewSource: hasNewSource,
-            first: first,
-            end: first
-        )
+        return run - runs + 1
     }
 
     /// Decides whether the port takes the frame, and into which VLAN; drops it otherwise.
@@ -254,16 +196,48 @@ public struct Lane: @unchecked Sendable {
             discard(packet, .reservedAddress, on: port)
             return nil
         }
-        guard header.vid != 0x0fff else {
+        guard header.isTagged else {
+            if ingress.pointee.takesUntagged { return ingress.pointee.untagged }
+            discard(packet, .vlanNotCarried, on: port)
+            return nil
+        }
+        guard header.tagControl & 0x0fff != 0x0fff else {
             discard(packet, .reservedVLAN, on: port)
             return nil
         }
-        let tag = ingress.pointee.classify(header)
-        guard let tag, ingress.pointee.carried.contains(tag.vlan) else {
+        guard let tag = ingress.pointee.classify(tagged: header) else {
             discard(packet, .vlanNotCarried, on: port)
             return nil
         }
         return tag
+    }
+
+    /// Starts a run and fetches its buckets.
+    @inline(__always)
+    private func begin(
+        _ run: UnsafeMutablePointer<Run>,
+        _ header: FrameHeader,
+        _ tag: Tag,
+        first: UInt32,
+        source former: inout ForwardingDatabase.Key,
+        fdb: ForwardingDatabase
+    ) {
+        let source = ForwardingDatabase.Key(vlan: tag.vlan, mac: header.source)
+        let destination = ForwardingDatabase.Key(vlan: tag.vlan, mac: header.destination)
+        run.pointee.source = source
+        run.pointee.destination = destination
+        run.pointee.tag = tag
+        run.pointee.first = first
+        let destinationBucket = fdb.bucket(of: destination)
+        martlet_prefetch(fdb.address(of: destinationBucket))
+        run.pointee.destinationBucket = UInt32(truncatingIfNeeded: destinationBucket)
+        run.pointee.sourceBucket = Run.knownSource
+        if source != former {
+            former = source
+            let sourceBucket = fdb.bucket(of: source)
+            martlet_prefetch(fdb.address(of: sourceBucket))
+            run.pointee.sourceBucket = UInt32(truncatingIfNeeded: sourceBucket)
+        }
     }
 
     // MARK: - Second pass
@@ -279,35 +253,52 @@ public struct Lane: @unchecked Sendable {
         now: UInt32
     ) {
         let fdb = bridge.pointee.fdb
+        let ports = state.ports
         for number in 0..<runCount {
             let run = runs + number
-            if run.pointee.hasNewSource {
-                fdb.learn(run.pointee.source, bucket: run.pointee.sourceBucket, port: port, now: now)
+            if run.pointee.sourceBucket != Run.knownSource {
+                fdb.learn(run.pointee.source, bucket: Int(run.pointee.sourceBucket), port: port, now: now)
             }
-            let place =
-                run.pointee.destination.isGroup
-                ? .absent
-                : fdb.lookup(run.pointee.destination, bucket: run.pointee.destinationBucket, now: now)
-            let egress = state.ports + Int(place.port)
+            // A group address is never learned, so that it is not found.
+            let place = fdb.lookup(run.pointee.destination, bucket: Int(run.pointee.destinationBucket), now: now)
+            let egress = ports + Int(place.port)
             // A station behind a port that no longer carries its VLAN is an unknown one.
-            guard place.isPresent, egress.pointee.bridge == state.ports[Int(port)].bridge,
+            guard place.isPresent, egress.pointee.bridge == ports[Int(port)].bridge,
                 egress.pointee.carried.contains(run.pointee.tag.vlan)
             else {
                 flood(run, packets, state: state, bridge: bridge, from: port)
                 continue
             }
-            guard place.port != port else {
-                for index in run.pointee.first..<run.pointee.end {
-                    discard(packets[index].unsafelyUnwrapped, .samePort, on: port)
-                }
-                continue
+            if place.port == port {
+                discardRun(run, packets, .samePort, on: port)
+            } else {
+                emitRun(run, packets, TagEdit(run.pointee.tag, egress), to: place.port)
             }
-            let edit = TagEdit(run.pointee.tag, egress)
-            var index = run.pointee.first
-            while index < run.pointee.end {
-                emit(packets[index].unsafelyUnwrapped, edit, to: place.port)
-                index &+= 1
-            }
+        }
+    }
+
+    /// Queues the packets of a run.
+    @inline(__always)
+    private func emitRun(
+        _ run: UnsafeMutablePointer<Run>,
+        _ packets: UnsafeMutablePointer<Packet?>,
+        _ edit: TagEdit,
+        to output: UInt16
+    ) {
+        for index in Int(run.pointee.first)..<Int(run.pointee.end) {
+            emit(packets[index].unsafelyUnwrapped, edit, to: output)
+        }
+    }
+
+    @inline(never)
+    private func discardRun(
+        _ run: UnsafeMutablePointer<Run>,
+        _ packets: UnsafeMutablePointer<Packet?>,
+        _ reason: DropReason,
+        on port: UInt16
+    ) {
+        for index in Int(run.pointee.first)..<Int(run.pointee.end) {
+            discard(packets[index].unsafelyUnwrapped, reason, on: port)
         }
     }
 
@@ -322,7 +313,7 @@ public struct Lane: @unchecked Sendable {
         from port: UInt16
     ) {
         let tag = run.pointee.tag
-        for index in run.pointee.first..<run.pointee.end {
+        for index in Int(run.pointee.first)..<Int(run.pointee.end) {
             let packet = packets[index].unsafelyUnwrapped
             var last = PortEntry.noBridge
             for member in 0..<bridge.pointee.memberCount {
@@ -417,31 +408,5 @@ public struct Lane: @unchecked Sendable {
             counters.row(port)[CounterTable.receivedBytes] &+= UInt64(packet.pointee.packet_length)
             discard(packet, .noBridge, on: port)
         }
-    }
-}
-
-extension PortEntry {
-    /// The VLAN of a received frame; nil when the port does not take such frames.
-    @inline(__always)
-    func classify(_ header: FrameHeader) -> Lane.Tag? {
-        if tunnels {
-            guard customers.contains(header.vid) else { return nil }
-            return Lane.Tag(
-                vlan: untaggedInto,
-                type: TPID.service.rawValue,
-                control: header.priority | untaggedInto,
-                isPresent: false
-            )
-        }
-        guard header.vid != 0 else {
-            return Lane.Tag(
-                vlan: untaggedInto,
-                type: TPID.customer.rawValue,
-                control: header.priority | untaggedInto,
-                isPresent: header.isTagged
-            )
-        }
-        guard acceptsTags else { return nil }
-        return Lane.Tag(vlan: header.vid, type: header.tagType, control: header.tagControl, isPresent: true)
     }
 }

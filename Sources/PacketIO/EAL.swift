@@ -74,6 +74,19 @@ enum EAL {
         releaseAffinity(affinity, workers: options.workerLcores)
     }
 
+    /// Leaves DPDK and gives the hugepages back: it leaves their files behind, for secondary processes that may
+    /// still run, but a switch that ends has none.
+    static func stop(_ options: EALOptions) {
+        rte_eal_cleanup()
+        guard !options.withoutHugepages else { return }
+        for directory in Hugepages.mounts {
+            var found = glob_t()
+            guard glob("\(directory)/\(options.filePrefix)map_*", 0, nil, &found) == 0 else { continue }
+            for index in 0..<Int(found.gl_pathc) { unlink(found.gl_pathv[index]!) }
+            globfree(&found)
+        }
+    }
+
     /// Every thread that the daemon starts from here on runs where its parent may: beside the workers, not on them.
     private static func releaseAffinity(_ former: cpu_set_t, workers: [Int]) {
         var affinity = former
@@ -110,7 +123,7 @@ enum Hugepages {
     /// - Parameter needed: megabytes.
     /// - Throws: `Refusal` when there is no hugetlbfs mount or not enough free pages.
     static func validate(needed: Int) throws(Refusal) {
-        guard mounted else {
+        guard !mounts.isEmpty else {
             throw Refusal(
                 "no hugetlbfs is mounted: run 'martletctl doctor --reserve-hugepages \(needed)' or give --no-huge"
             )
@@ -124,8 +137,11 @@ enum Hugepages {
         }
     }
 
-    private static var mounted: Bool {
-        lines(of: "/proc/mounts").contains { $0.split(separator: " ").dropFirst(2).first == "hugetlbfs" }
+    /// The directories where a hugetlbfs is mounted.
+    static var mounts: [String] {
+        lines(of: "/proc/mounts").map { $0.split(separator: " ") }
+            .filter { $0.count > 2 && $0[2] == "hugetlbfs" }
+            .map { String($0[1]) }
     }
 
     /// Free pages of every size.

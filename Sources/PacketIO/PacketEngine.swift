@@ -50,7 +50,7 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
         workerPool.stop()
         for device in devices.values { device.close() }
         devices = [:]
-        rte_eal_cleanup()
+        EAL.stop(options.eal)
     }
 
     // MARK: - Ports
@@ -81,8 +81,8 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
     /// The one place that knows which device a port type is.
     private func make(_ port: PortIndex, name: String, type: PortType, mtu: Int) throws(Refusal) -> any Device {
         switch type {
-        case .dpdk(let device, let queues, let descriptors):
-            return try ethernet(device, queues: queues, descriptors: descriptors, mtu: mtu)
+        case .dpdk(let device, let queues, let descriptors, let buffers):
+            return try ethernet(device, queues: queues, descriptors: descriptors, buffers: buffers, mtu: mtu)
         case .vhostUser(let path, let mode, let queues):
             return try VhostDevice(
                 path: path,
@@ -95,13 +95,20 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
         case .ring(let name, let size):
             return try RingDevice(name: name, size: size, options: options.eal, pools: pools)
         case .tap(let interface):
-            return try ethernet("net_tap_\(interface),iface=\(interface)", queues: 1, descriptors: 1024, mtu: mtu)
+            return try ethernet("net_tap_\(interface),iface=\(interface)", queues: 1, descriptors: 1024, buffers: 0, mtu: mtu)
         }
     }
 
-    private func ethernet(_ device: String, queues: Int, descriptors: Int, mtu: Int) throws(Refusal) -> EthernetDevice {
+    private func ethernet(
+        _ device: String,
+        queues: Int,
+        descriptors: Int,
+        buffers: Int,
+        mtu: Int
+    ) throws(Refusal) -> EthernetDevice {
         let request = EthernetDevice.Request(
-            device: device, queues: queues, descriptors: descriptors, mtu: mtu, workerCount: workerPool.count)
+            device: device, queues: queues, descriptors: descriptors, buffers: buffers, mtu: mtu,
+            workerCount: workerPool.count)
         return try EthernetDevice(request, pools: pools)
     }
 

@@ -19,6 +19,8 @@ struct Martletctl: ParsableCommand {
         ]
     )
 
+    @OptionGroup var daemon: Daemon
+
     static func main() {
         // A pager or a head(1) that has seen enough is no error of ours.
         signal(SIGPIPE, SIG_DFL)

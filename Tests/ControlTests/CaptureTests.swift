@@ -52,6 +52,18 @@ import Wire
         }
     }
 
+    @Test func stopsAnEndlessFlow() async throws {
+        try await serving { path, bench in
+            let client = try SocketClient(path)
+            let capture = try await client.call(CaptureStart(port: "p1")).capture
+            let source = try #require(bench.io.captures.values.first)
+            source.flow(CapturedPacket(time: 1, received: true, length: 60, bytes: [UInt8](repeating: 7, count: 60)))
+            _ = try await client.nextEvent()
+            #expect(try await client.call(CaptureStop(capture: capture)).captured > 0)
+            #expect(source.isStopped)
+        }
+    }
+
     @Test func refusesASecondCaptureOfAPort() async throws {
         try await serving { path, _ in
             let client = try SocketClient(path)

@@ -90,6 +90,7 @@ import Wire
 
                 """
             #expect(try await run("show", path).output == tree)
+            #expect(try await martletctl(["--socket", path, "show"]).output == tree)
             let viaEnvironment = try await martletctl(["show"], environment: ["MARTLET_SOCKET": path])
             #expect(viaEnvironment.output == tree)
         }

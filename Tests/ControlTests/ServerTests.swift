@@ -174,6 +174,7 @@ import Testing
             for _ in 0..<100 { _ = try await client.call(Show()) }
             let result = await sending.result
             #expect(throws: ControlClient.Unreachable.self) { try result.get() }
+            #expect(try await deaf.isDisconnected())
             #expect(try await client.call(VersionShow()).version == Martlet.version)
         }
     }

@@ -15,7 +15,9 @@ final class SocketClient: @unchecked Sendable {
     init(_ path: String) throws {
         client = try ControlClient(path: path)
         var limit = timeval(tv_sec: 10, tv_usec: 0)
-        setsockopt(client.descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+            setsockopt(client.descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
+        }
     }
 
     func call<R: Request>(_ request: R) async throws -> R.Response { try await run { try $0.call(request) } }
@@ -67,6 +69,8 @@ func serving(
         group.addTask { try await server.run() }
         try await body(path, bench)
         group.cancelAll()
+        // A server that is told to end does so without an error.
+        try await group.waitForAll()
     }
     #expect(!FileManager.default.fileExists(atPath: path), "a server that ends takes its socket with it")
 }

@@ -10,6 +10,8 @@ LEFT, RIGHT = station(0xB10001), station(0xB10002)
 # Fewer in flight than a ring holds: a loss is the switch's, never the ring's.
 WINDOW = 64
 
+_HEADER = frame(LEFT, RIGHT)[:14]
+
 
 class Bystanders:
     """Traffic from the moment it is made until `finish`."""
@@ -41,7 +43,8 @@ class Bystanders:
 
     def _exchange(self):
         left, right = self._peers
-        sent = [frame(LEFT, RIGHT, length=60 + (self.passed + number) % 1400, fill=number) for number in range(WINDOW)]
+        sent = [_HEADER + (self.passed + number).to_bytes(8, "big") + bytes((self.passed + number) % 1400)
+                for number in range(WINDOW)]
         for content in sent:
             left.send(content)
         got = []

@@ -1,6 +1,7 @@
 """Fixtures of the interop suite: every one of them undoes what it did, also when a test fails."""
 
 import os
+import signal
 
 import pytest
 
@@ -16,6 +17,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes minutes; runs with --long only")
     config.results = Results(os.environ.get("MARTLET_RESULTS"))
+    # As on Ctrl-C: a run that is told to end (by timeout(1), say) still undoes what it did.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def pytest_collection_modifyitems(config, items):

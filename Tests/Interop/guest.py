@@ -105,6 +105,14 @@ def _ordered_modules(kernel):
     return ordered
 
 
+def _probe_program():
+    program = CACHE / f"probe-{os.getpid()}"
+    run("gcc", "-static", "-O2", "-Wall", "-o", program, Path(__file__).with_name("probe.c"))
+    octets = program.read_bytes()
+    program.unlink()
+    return octets
+
+
 @functools.cache
 def boot_files():
     """(kernel image, initramfs) for guests."""
@@ -118,6 +126,7 @@ def boot_files():
     initramfs.write_bytes(cpio(directories + files + [
         ("modules/order", 0o100644, order),
         ("bin/busybox", 0o100755, BUSYBOX.read_bytes()),
+        ("bin/probe", 0o100755, _probe_program()),
         ("init", 0o100755, INIT.encode()),
     ]))
     return image, initramfs
@@ -152,8 +161,11 @@ class Guest:
         self._shell_path = self.directory / f"{name}.shell"
         self._shell = None
         self._turn = 0
+        self._held = b""
         self._argv = self._command(vhost_socket, switch_mode, packed, offloads)
         self.process = Process(self._argv, self.directory / f"{name}.log")
+        # Before the guest's shell is there: with nobody at its other end it would read an end of file.
+        self._connect_shell()
 
     def _command(self, vhost_socket, switch_mode, packed, offloads):
         image, initramfs = boot_files()
@@ -177,15 +189,14 @@ class Guest:
         ]
 
     def wait_until_up(self, limit=60.0):
-        """Waits for the shell and configures eth0."""
-        self._connect_shell(limit)
+        """Waits for the guest's shell and configures eth0."""
         self.shell("true", limit)
         self.shell(f"ip addr add {self.address}/24 dev eth0 && ip link set eth0 up", limit)
         eventually(lambda: self.shell("cat /sys/class/net/eth0/carrier", check=False).strip() == "1",
                    limit, f"carrier of {self.name}", interval=0.05)
         return self
 
-    def _connect_shell(self, limit):
+    def _connect_shell(self):
         def connect():
             self.process.assert_alive()
             stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -195,7 +206,7 @@ class Guest:
             except OSError:
                 stream.close()
                 return None
-        self._shell = eventually(connect, limit, f"shell socket of {self.name}")
+        self._shell = eventually(connect, 20, f"shell socket of {self.name}")
 
     def shell(self, command, limit=30.0, check=True):
         """Runs a command in the guest and returns what it prints, both streams together."""
@@ -215,8 +226,12 @@ class Guest:
         assert not check or int(status) == 0, f"{self.name}: status {int(status)}: {text.decode(errors='replace')}"
         return text.decode(errors="replace")
 
+    def wait_for_output(self, text, limit=30.0):
+        """Waits until a command that `begin` started has printed `text`."""
+        self._held += self._read_until(re.compile(re.escape(text.encode())), limit)
+
     def _read_until(self, pattern, limit):
-        received = b""
+        received, self._held = self._held, b""
         deadline = time.monotonic() + limit
         while not pattern.search(received):
             self.process.assert_alive()
@@ -234,8 +249,8 @@ class Guest:
         return "bytes from" in self.shell(f"ping -c {count} -W {seconds} {other.address}", check=False)
 
     def stop(self):
-        if self._shell:
-            self._shell.close()
         # The guest holds nothing worth an orderly shutdown.
         self.process.kill()
+        if self._shell:
+            self._shell.close()
         self._shell_path.unlink(missing_ok=True)

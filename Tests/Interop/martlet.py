@@ -103,6 +103,9 @@ class Daemon:
         given = [word for key, value in options.items() for word in ("--option", f"{key}={value}")]
         self.ctl("port", "add", bridge, name, "--type", kind, *given, *words)
 
+    def socket_for(self, name, mode, room):
+        return room.socket(name)
+
     def add_vhost_user(self, name, path, mode="client", tag=None, *words):
         tagged = ["--tag", tag] if tag is not None else []
         self.add_port(name, "vhost-user", *tagged, *words, path=path, mode=mode)

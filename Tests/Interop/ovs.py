@@ -45,17 +45,21 @@ class OpenVSwitch:
                     "other_config:dpdk-extra=--no-pci --in-memory", "other_config:dpdk-socket-mem=512",
                     "other_config:pmd-cpu-mask=0x2", "other_config:dpdk-lcore-mask=0x1")
 
-    def start(self):
-        """Starts the daemon without waiting for it."""
+    def start(self, wait=False):
+        """Starts the daemon; there is nothing to wait for that `_vsctl` would not wait for."""
         self._daemon = Process([DAEMON, f"unix:{self._socket}", "--no-chdir", f"--pidfile={self.directory}/vs.pid"],
                                self.directory / "vswitchd.log", env=self._environment)
 
-    def add_vhost_user(self, name, path, mode, tag=None):
-        kind = "dpdkvhostuserclient" if mode == "client" else "dpdkvhostuser"
-        assert mode == "client", "OVS-DPDK's server ports ignore a path and are deprecated"
-        tagged = [f"tag={tag}"] if tag else []
-        self._vsctl("add-port", "br0", name, *tagged, "--", "set", "interface", name, f"type={kind}",
-                    f"options:vhost-server-path={path}")
+    def socket_for(self, name, mode, room):
+        """Where the guest must look: in mode server the switch's own run directory, under the port's name."""
+        return room.socket(name) if mode == "client" else self.directory / name
+
+    def add_vhost_user(self, name, path, mode):
+        if mode == "client":
+            kind = ["type=dpdkvhostuserclient", f"options:vhost-server-path={path}"]
+        else:
+            kind = ["type=dpdkvhostuser"]
+        self._vsctl("add-port", "br0", name, "--", "set", "interface", name, *kind)
 
     def kill(self):
         self._daemon.kill()

@@ -2,6 +2,7 @@
  *
  *   probe echo                            sends every probe back
  *   probe send ADDRESS INTERVAL_MS COUNT  sends COUNT numbered probes and prints
+ *                                         "under way" once the first answers are there, and at the end
  *                                         "sent N lost N gap_ms X resumed YES|NO"
  *
  * gap_ms is the longest stretch of time between two answered probes, by the time they were sent, less one
@@ -17,7 +18,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { PORT = 7007, MOST = 100000 };
+enum { PORT = 7007, MOST = 100000, FIRST = 100 };
 
 static double sent_at[MOST];
 static unsigned char answered[MOST];
@@ -81,6 +82,7 @@ static int probe(int endpoint, const char *address, double interval, int count) 
         /* A guest that was starved does not catch up in a burst. */
         if (next < now_ms()) next = now_ms();
         receive(endpoint, next, count);
+        if (i == FIRST && answered[i - 1]) puts("under way"), fflush(stdout);
     }
     receive(endpoint, now_ms() + 500, count);
     report(count, interval);

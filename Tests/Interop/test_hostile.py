@@ -19,7 +19,10 @@ ATTACKER, NEIGHBOUR = station(0xBAD), station(0x600D)
 
 
 class Scene:
-    """A port to attack, its neighbour in the same bridge, and bystanders in another bridge of the same worker."""
+    """A port to attack, its neighbour in the same bridge, and bystanders in another bridge of the same worker.
+
+    `ruined` once something here has failed.
+    """
 
     def __init__(self, room, mode):
         self.room, self.mode = room, mode
@@ -33,6 +36,7 @@ class Scene:
         self.daemon.wait_for_link("neighbour")
         self.bystanders = Bystanders(room, self.daemon)
         self.files = open_files(self.daemon.process.pid)
+        self.ruined = False
         self._serial = itertools.count(1)
 
     def peer(self, **options):
@@ -47,6 +51,10 @@ class Scene:
         self.neighbour.wait_until_taken()
 
     def attack(self, act, handshake, **options):
+        with self._ruined_unless_done():
+            self._attack(act, handshake, **options)
+
+    def _attack(self, act, handshake, **options):
         peer = self.peer(**options)
         try:
             if handshake:
@@ -100,14 +108,18 @@ class Scene:
         except TooLate:
             return False
 
-    def is_intact(self):
-        return self.daemon.process.alive and self.bystanders.trouble is None
+    @contextmanager
+    def _ruined_unless_done(self):
+        self.ruined = True
+        yield
+        self.ruined = False
 
     def is_unharmed(self, **options):
-        self.daemon.assert_alive()
-        self.bystanders.wait_for_progress()
-        with self.successor(**options) as peer:
-            eventually(lambda: self.exchanges(peer), 20, "frames to and from an honest guest", interval=0.05)
+        with self._ruined_unless_done():
+            self.daemon.assert_alive()
+            self.bystanders.wait_for_progress()
+            with self.successor(**options) as peer:
+                eventually(lambda: self.exchanges(peer), 20, "frames to and from an honest guest", interval=0.05)
 
 
 class Stage:
@@ -119,7 +131,7 @@ class Stage:
         self._stack = ExitStack()
 
     def scene(self):
-        if self._scene is None or not self._scene.is_intact():
+        if self._scene is None or self._scene.ruined:
             self._stack.close()
             self._scene = Scene(self._stack.enter_context(Room.opened()), self._mode)
         return self._scene
@@ -128,7 +140,7 @@ class Stage:
         self._stack.close()
 
 
-@pytest.fixture(scope="module", params=["server", "client"])
+@pytest.fixture(scope="module", params=["server", pytest.param("client", marks=pytest.mark.long)])
 def stage(request):
     with closing(Stage(request.param)) as stage:
         yield stage
@@ -137,6 +149,13 @@ def stage(request):
 @pytest.fixture
 def scene(stage):
     return stage.scene()
+
+
+@pytest.fixture(params=["server", "client"])
+def own_scene(request):
+    """One that no other test uses, in both of the switch's roles in every run."""
+    with closing(Stage(request.param)) as stage:
+        yield stage.scene()
 
 
 def name(attack):
@@ -169,24 +188,29 @@ def test_a_runt_is_counted_by_name(scene, length):
 
 
 @pytest.mark.parametrize("ring", ["split", "packed"])
-def test_a_guest_killed_under_load_is_replaced_by_an_honest_one(scene, ring):
-    role = "listen" if scene.mode == "client" else "connect"
+def test_a_guest_killed_under_load_is_replaced_by_an_honest_one(own_scene, ring):
     for _ in range(3):
-        scene.neighbour.received()
-        busy = Process([sys.executable, Path(__file__).with_name("busy_guest.py"), scene.path, role, ring],
-                       scene.room.directory / "busy.log")
-        try:
-            eventually(lambda: _progress(busy) and scene.neighbour.received(), 20, "frames of the busy guest")
-        finally:
-            busy.kill()
-            Path(scene.path).unlink(missing_ok=True) if role == "listen" else None
-        eventually(lambda: not scene.daemon.link_up("victim"), 10, "the link of a dead guest going down")
-        scene.is_unharmed(packed=ring == "packed")
+        _kill_a_busy_guest(own_scene, ring)
+        eventually(lambda: not own_scene.daemon.link_up("victim"), 10, "the link of a dead guest going down")
+        own_scene.is_unharmed(packed=ring == "packed")
+    own_scene.bystanders.finish()
 
 
-def _progress(process):
-    process.assert_alive()
-    return True
+def _kill_a_busy_guest(scene, ring):
+    role = "listen" if scene.mode == "client" else "connect"
+    scene.neighbour.received()
+    guest = Process([sys.executable, Path(__file__).with_name("busy_guest.py"), scene.path, role, ring],
+                    scene.room.directory / "busy.log")
+
+    def is_heard():
+        guest.assert_alive()
+        return scene.neighbour.received()
+    try:
+        eventually(is_heard, 20, "frames of the busy guest")
+    finally:
+        guest.kill()
+        if role == "listen":
+            scene.path.unlink()
 
 
 @contextmanager
@@ -221,20 +245,23 @@ def _never_reads_its_replies(channel):
         pass
 
 
-@pytest.mark.parametrize("manners", [_says_half, _says_nothing, _never_reads_its_replies], ids=lambda act: act.__name__)
-def test_a_guest_that_stalls_does_not_keep_another_from_connecting(scene, manners):
-    peer = scene.peer()
-    try:
-        peer.channel.connect()
+STALLS = [
+    _says_half, _says_nothing,
+    pytest.param(_never_reads_its_replies, marks=pytest.mark.xfail(
+        strict=True, reason="librte_vhost answers all guests on one thread, with a send that blocks")),
+]
+
+
+@pytest.mark.parametrize("manners", STALLS)
+def test_a_guest_that_stalls_does_not_keep_another_from_connecting(own_scene, manners):
+    def stall(peer):
         manners(peer.channel)
-        with _late_comer(scene):
-            scene.daemon.wait_for_link("late")
-    finally:
-        peer.close()
-    scene.is_unharmed()
+        with _late_comer(own_scene):
+            own_scene.daemon.wait_for_link("late")
+    own_scene.attack(stall, handshake=False)
+    own_scene.is_unharmed()
 
 
 def test_nothing_was_lost_and_no_descriptor_left_open_by_all_that(scene):
-    scene.bystanders.finish()
-    assert scene.bystanders.passed > 0
+    scene.bystanders.wait_for_progress()
     eventually(lambda: open_files(scene.daemon.process.pid) <= scene.files, 10, "descriptors being closed")

@@ -52,3 +52,9 @@ class Testpmd:
     def stop(self):
         self.process.kill()
         shutil.rmtree(f"/var/run/dpdk/{self.prefix}", ignore_errors=True)
+
+    def quit(self, limit=30.0):
+        """Ends it in order, so that capture files are written to their end."""
+        self.process.stdin.write(b"quit\n")
+        self.process.stdin.flush()
+        self.process.wait(limit)

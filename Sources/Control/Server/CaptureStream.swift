@@ -10,6 +10,9 @@ final class CaptureStream: Sendable {
     /// Packets taken at once, and about the most bytes in one notification.
     private static let burst = 256
     private static let pieceLength = 256 * 1024
+    /// Bursts that are still sent once the client has asked to stop: what a buffer may hold, and an end where packets
+    /// come faster than they are taken.
+    private static let lastBursts = 32
     /// How long to wait when there was nothing to take.
     private static let pause = Duration.milliseconds(20)
 
@@ -34,7 +37,7 @@ final class CaptureStream: Sendable {
 
     func cancel() { task.withLock { $0?.cancel() } }
 
-    /// Sends what the capture still holds and ends.
+    /// Sends what the capture holds now and ends.
     /// - Returns: how many packets were sent in all.
     func finish() async -> UInt64 {
         isFinishing.store(true, ordering: .relaxed)
@@ -55,12 +58,16 @@ final class CaptureStream: Sendable {
             application: "martlet \(Martlet.version)"
         )
         try await send(opening, packets: 0)
+        var burstsLeft = Self.lastBursts
         while capture.isRunning {
             let isLast = isFinishing.load(ordering: .relaxed)
             let packets = capture.take(limit: Self.burst)
             try await send(packets, &captured)
+            if isLast {
+                burstsLeft -= 1
+                if packets.isEmpty || burstsLeft == 0 { return }
+            }
             guard packets.isEmpty else { continue }
-            if isLast { return }
             try await Task.sleep(for: Self.pause)
         }
         let reason = "port '\(capture.port)' was removed"

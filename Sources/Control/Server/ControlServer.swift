@@ -40,7 +40,11 @@ public struct ControlServer: Service {
                 channel.eventLoop.makeCompletedFuture { try Client(accepted: channel) }
             }
         logger.info("control socket listens", metadata: ["path": "\(socket.path)"])
-        try await cancelWhenGracefulShutdown { try await server.executeThenClose(serve) }
+        do {
+            try await cancelWhenGracefulShutdown { try await server.executeThenClose(serve) }
+        } catch is CancellationError {
+            // Told to end, which is no failure.
+        }
         try await loops.shutdownGracefully()
     }
 

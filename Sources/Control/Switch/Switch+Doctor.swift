@@ -59,7 +59,7 @@ extension PortType {
             }
         case .vhostUser(let path, .server, _):
             "no guest is connected to '\(path)': start one whose chardev connects there (reconnect=1)"
-        case .dpdk(let device, _, _):
+        case .dpdk(let device, _, _, _):
             "device '\(device)' has no carrier: check the cable or its peer"
         case .ring(let name, _):
             "no process has attached to the rings '\(name).rx' and '\(name).tx': start the network function"

@@ -179,7 +179,7 @@ extension PortType {
 
     fileprivate var device: Device {
         switch self {
-        case .dpdk(let device, _, _): Device(words: "device '\(device.prefix { $0 != "," })'")
+        case .dpdk(let device, _, _, _): Device(words: "device '\(device.prefix { $0 != "," })'")
         case .vhostUser(let path, _, _): Device(words: "socket path '\(path)'")
         case .ring(let name, _): Device(words: "ring '\(name)'")
         case .tap(let interface): Device(words: "interface '\(interface)'")

@@ -2,7 +2,9 @@
 /// that must know it: parsing and printing below, opening in PacketIO.
 public enum PortType: Hashable, Sendable {
     /// Any DPDK device: `device` is a PCI address ("0000:3b:00.0") or a vdev with its devargs ("net_null0,no-rx=1").
-    case dpdk(device: String, queues: Int, descriptors: Int)
+    /// `buffers` are packet buffers beyond those of its descriptors, for a device that holds more, as net_pcap does
+    /// with infinite_rx.
+    case dpdk(device: String, queues: Int, descriptors: Int, buffers: Int)
     /// A virtual machine's virtio-net device. Mode client: QEMU listens on `path` and Martlet connects, again and
     /// again; mode server: Martlet listens. `queues` is the most queue pairs a guest may use.
     case vhostUser(path: String, mode: VhostMode, queues: Int)
@@ -27,9 +29,10 @@ public enum PortType: Hashable, Sendable {
     /// The options as `martletctl port add --option` takes them, defaults included.
     public var options: [String: String] {
         switch self {
-        case .dpdk(let device, let queues, let descriptors):
+        case .dpdk(let device, let queues, let descriptors, let buffers):
             let key = Self.isPCIAddress(device) ? "pci" : "devargs"
-            return [key: device, "queues": "\(queues)", "descriptors": "\(descriptors)"]
+            let options = [key: device, "queues": "\(queues)", "descriptors": "\(descriptors)"]
+            return buffers == 0 ? options : options.merging(["buffers": "\(buffers)"]) { $1 }
         case .vhostUser(let path, let mode, let queues):
             return ["path": path, "mode": mode.rawValue, "queues": "\(queues)"]
         case .ring(let name, let size):
@@ -51,7 +54,8 @@ public enum PortType: Hashable, Sendable {
             self = .dpdk(
                 device: device,
                 queues: try options.number("queues", in: 1...64, default: 1),
-                descriptors: try options.powerOfTwo("descriptors", in: 64...4096, default: 1024)
+                descriptors: try options.powerOfTwo("descriptors", in: 64...4096, default: 1024),
+                buffers: try options.number("buffers", in: 0...1_048_576, default: 0)
             )
         case "vhost-user":
             self = .vhostUser(

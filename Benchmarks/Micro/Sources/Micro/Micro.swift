@@ -19,7 +19,14 @@ struct Micro {
 
     // MARK: - The proof
 
-    private static let provenPackets = 1_048_576
+    /// Fewer, and one workload alone, for a run under a simulator that counts instructions:
+    /// `valgrind --tool=callgrind --toggle-collect='*Lane*receive*' Micro --prove --packets N --workload N`.
+    private static let provenPackets = argument("--packets") ?? 1_048_576
+    private static let workloads = argument("--workload").map { [Workload.all[$0]] } ?? Workload.all
+
+    private static func argument(_ name: String) -> Int? {
+        CommandLine.arguments.firstIndex(of: name).flatMap { Int(CommandLine.arguments[$0 + 1]) }
+    }
 
     /// Does what must be counted, and ends the program when the probe does not see it.
     private static func seesItself() {
@@ -36,7 +43,7 @@ struct Micro {
     private static func provesFreedom() throws -> Bool {
         seesItself()
         var isFree = true
-        for workload in Workload.all {
+        for workload in workloads {
             let rig = try workload.rig()
             rig.run(Workload.warmUp)
             let before = probe_read()
@@ -58,7 +65,7 @@ struct Micro {
 
     private static func measure() throws {
         print("\nnanoseconds a packet: minimum, median, maximum of 7 runs")
-        for workload in Workload.all {
+        for workload in workloads {
             let rig = try workload.rig()
             rig.run(Workload.warmUp)
             let packets = 4_194_304

@@ -4,7 +4,7 @@ import Wire
 
 /// Traffic that meets one part of the dataplane.
 struct Workload {
-    static let warmUp = 262_144
+    static let warmUp = 131_072
 
     let name: String
     let frames: [[UInt8]]
