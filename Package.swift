@@ -81,6 +81,14 @@ let package = Package(
             dependencies: ["CDPDK", "Dataplane", "PacketIO", "Wire"],
             swiftSettings: swiftOverDPDK
         ),
-        .testTarget(name: "ControlTests", dependencies: ["Control", "Dataplane", "Wire"], swiftSettings: swift),
+        .testTarget(
+            name: "ControlTests",
+            dependencies: [
+                "Control", "Dataplane", "Wire",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swift
+        ),
     ]
 )

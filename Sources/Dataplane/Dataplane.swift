@@ -50,7 +50,7 @@ public final class Dataplane: @unchecked Sendable {
         let replaced = cell.pointee.current.exchange(state, ordering: .acquiringAndReleasing)
         quiesce()
         Self.free(replaced)
-        for (name, database) in former where databases[name]?.isSame(as: database) != true { database.free() }
+        for (name, database) in former where database(of: name)?.isSame(as: database) != true { database.free() }
         forgetChanged(from: configuration, to: next)
         configuration = next
     }
@@ -84,12 +84,12 @@ public final class Dataplane: @unchecked Sendable {
         let present = Dictionary(uniqueKeysWithValues: next.ports.map { ($0.index, $0) })
         for port in former.ports {
             guard let now = present[port.index], now.name == port.name, now.bridge == port.bridge else {
-                databases[port.bridge]?.removeAll { $1.port == port.index.value }
+                database(of: port.bridge)?.removeAll { $1.port == port.index.value }
                 for lane in lanes { lane.counters.clear(port.index.value) }
                 continue
             }
             if now.vlan != port.vlan {
-                databases[port.bridge]?.removeAll { $1.port == port.index.value && !$1.isStatic }
+                database(of: port.bridge)?.removeAll { $1.port == port.index.value && !$1.isStatic }
             }
         }
     }
@@ -115,18 +115,22 @@ public final class Dataplane: @unchecked Sendable {
 
     // MARK: - Stations
 
+    /// Swift 6.3.1 without optimisation takes a missing entry for a value in `databases[bridge]?.member`, because the
+    /// value starts with a pointer that is never nil. Through a function it is right.
+    private func database(of bridge: String) -> ForwardingDatabase? { databases[bridge] }
+
     /// The stations of a bridge, ordered by VLAN and address; empty for a bridge that does not exist.
     public func fdb(of bridge: String) -> [FDBEntry] {
-        (databases[bridge]?.entries(now: Self.now) ?? [])
+        (database(of: bridge)?.entries(now: Self.now) ?? [])
             .sorted { ($0.vlan.value, $0.mac.value) < ($1.vlan.value, $1.mac.value) }
     }
 
-    public func fdbStatistics(of bridge: String) -> FDBStatistics { databases[bridge]?.statistics ?? .init() }
+    public func fdbStatistics(of bridge: String) -> FDBStatistics { database(of: bridge)?.statistics ?? .init() }
 
     /// Says where a station is, for good: the entry never ages and never moves.
     /// - Throws: `Refusal` when the bridge does not exist or its table is full of static entries.
     public func fdbAdd(_ mac: MACAddress, vlan: VLANID, port: PortIndex, on bridge: String) throws(Refusal) {
-        guard let database = databases[bridge] else { throw Refusal("bridge '\(bridge)' does not exist") }
+        guard let database = database(of: bridge) else { throw Refusal("bridge '\(bridge)' does not exist") }
         guard database.addStatic(.init(vlan: vlan.value, mac: mac.value), port: port.value) else {
             throw Refusal("the FDB of '\(bridge)' is full of static entries: raise --fdb-capacity")
         }
@@ -134,13 +138,13 @@ public final class Dataplane: @unchecked Sendable {
 
     /// - Returns: whether there was such an entry.
     public func fdbRemove(_ mac: MACAddress, vlan: VLANID, on bridge: String) -> Bool {
-        databases[bridge]?.remove(.init(vlan: vlan.value, mac: mac.value)) ?? false
+        database(of: bridge)?.remove(.init(vlan: vlan.value, mac: mac.value)) ?? false
     }
 
     /// Forgets learned entries (of one port or VLAN if given); static ones stay.
     /// - Returns: how many.
     public func fdbFlush(bridge: String, port: PortIndex?, vlan: VLANID?) -> Int {
-        databases[bridge]?.removeAll { key, value in
+        database(of: bridge)?.removeAll { key, value in
             !value.isStatic && (port == nil || port?.value == value.port) && (vlan == nil || vlan?.value == key.vlan)
         } ?? 0
     }

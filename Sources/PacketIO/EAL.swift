@@ -139,9 +139,10 @@ enum Hugepages {
 
     /// The directories where a hugetlbfs is mounted.
     static var mounts: [String] {
-        lines(of: "/proc/mounts").map { $0.split(separator: " ") }
-            .filter { $0.count > 2 && $0[2] == "hugetlbfs" }
-            .map { String($0[1]) }
+        lines(of: "/proc/mounts").compactMap { line -> String? in
+            let fields = line.split(separator: " ")
+            return fields.count > 2 && fields[2] == "hugetlbfs" ? String(fields[1]) : nil
+        }
     }
 
     /// Free pages of every size.

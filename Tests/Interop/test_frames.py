@@ -75,9 +75,7 @@ class Guests:
             room.directory, vdevs, f"--rxq={queues}", f"--txq={queues}", f"--burst={burst}",
             # Otherwise testpmd throws away what waits at its start: the capture.
             "--no-flush-rx",
-            # Frames of 9,000 bytes both ways; they wait in chains of 2 kB buffers.
-            "--max-pkt-len=9018", "--enable-scatter", "--tx-offloads=0x8000", f"--txd={transmit_ring}", "--rxd=1024",
-            mbufs=32768))
+            "--max-pkt-len=9018", f"--txd={transmit_ring}", "--rxd=1024", mbufs=32768))
 
     @staticmethod
     def _streams(direction, paths):
@@ -88,8 +86,7 @@ class Guests:
         self.testpmd.wait_until_ready()
         # A full transmit ring is waited for, never overrun.
         self.testpmd.command("set fwd io retry")
-        self.testpmd.command("set burst tx delay 10")
-        self.testpmd.command("set burst tx retry 100000")
+        self.testpmd.command("set burst tx delay 10 retry 100000")
         self.testpmd.command("start")
         eventually(lambda: self.testpmd.statistics(3)[1] >= total, limit, f"{total} frames at the receiver", interval=0.2)
         self.testpmd.command("stop")
