@@ -50,7 +50,7 @@ public final class Dataplane: @unchecked Sendable {
         let replaced = cell.pointee.current.exchange(state, ordering: .acquiringAndReleasing)
         quiesce()
         Self.free(replaced)
-        for (name, database) in former where database(of: name)?.isSame(as: database) != true { database.free() }
+        for (name, replaced) in former where database(of: name)?.isSame(as: replaced) != true { replaced.free() }
         forgetChanged(from: configuration, to: next)
         configuration = next
     }
