@@ -27,6 +27,7 @@ struct ForwardingDatabase {
     private static var bucketLength: Int { 8 }
     private static var ways: Int { 3 }
     private static var maximumProbes: Int { 8 }
+    private static var hugepage: Int { 2 << 20 }
     private static var readAttempts: Int { 4 }
     private static var none: UInt32 { .max }
 
@@ -36,19 +37,23 @@ struct ForwardingDatabase {
     private let mask: Int
     private let seed: UInt64
 
-    /// A station's key: bit 63 set, VLAN in bits 48 to 59, address below. 0 is an empty place.
+    /// A station's key: VLAN in bits 0 to 11, bit 15 set, and above the address as it is loaded from the wire, so that
+    /// a packet's key is a shift and an or. 0 is an empty place.
     struct Key: Equatable {
         let word: UInt64
 
+        /// - Parameter address: eight octets loaded from the wire, of which the first six are the address.
         @inline(__always)
-        init(vlan: UInt16, mac: UInt64) { word = 1 << 63 | UInt64(vlan) &<< 48 | mac }
+        init(vlan: UInt16, loaded address: UInt64) { word = address &<< 16 | 0x8000 | UInt64(vlan) }
+
+        init(vlan: UInt16, mac: UInt64) { self.init(vlan: vlan, loaded: (mac << 16).bigEndian) }
         fileprivate init(word: UInt64) { self.word = word }
 
         /// No station's key.
         static var none: Key { Key(word: 0) }
 
-        var vlan: UInt16 { UInt16(truncatingIfNeeded: word >> 48) & 0x0fff }
-        var mac: UInt64 { word & 0xffff_ffff_ffff }
+        var vlan: UInt16 { UInt16(truncatingIfNeeded: word) & 0x0fff }
+        var mac: UInt64 { UInt64(bigEndian: word >> 16) >> 16 }
     }
 
     /// A station's place: port in bits 0 to 15, static in bit 16, present in bit 17, second of its last frame above 32.
@@ -91,11 +96,16 @@ struct ForwardingDatabase {
     }
 
     init(capacity: Int, ageing: Int, seed: UInt64 = .random(in: .min ... .max)) {
-        // Three places a bucket and two thirds of the capacity in buckets: half of the places stay free.
-        let needed = max(capacity * 2 / 3, 4)
+        // Three places a bucket and at least two fifths of the capacity in buckets: a sixth of the places or more stays
+        // free. A smaller table stays longer in the caches, which is worth more than a second bucket now and then.
+        let needed = max(capacity * 2 / 5, 4)
         let bucketCount = 1 << (Int.bitWidth - (needed - 1).leadingZeroBitCount)
         let wordCount = bucketCount * Self.bucketLength
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: wordCount * 8, alignment: 64)
+        // A lookup touches a random line: with small pages most of its cost would be the page walk. The kernel gives
+        // huge pages for whole ones only.
+        let byteCount = (wordCount * 8 + Self.hugepage - 1) / Self.hugepage * Self.hugepage
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: Self.hugepage)
+        madvise(memory, byteCount, MADV_HUGEPAGE)
         words = memory.bindMemory(to: Atomic<UInt64>.self, capacity: wordCount)
         for word in 0..<wordCount { (words + word).initialize(to: Atomic(0)) }
         links = .allocate(capacity: bucketCount * Self.ways)
@@ -130,13 +140,9 @@ struct ForwardingDatabase {
     @inline(__always)
     func address(of bucket: Int) -> UnsafeRawPointer { UnsafeRawPointer(words + bucket &* Self.bucketLength) }
 
-    /// The place of a station, `absent` when unknown or silent for longer than the ageing time.
+    /// The place of a station, `absent` when unknown. One that was silent for too long is found until `removeAged`.
     @inline(__always)
-    func lookup(_ key: Key, bucket: Int, now: UInt32) -> Value {
-        let value = read(key, bucket: bucket)
-        guard value.isPresent, isFresh(value, now: now) else { return .absent }
-        return value
-    }
+    func lookup(_ key: Key, bucket: Int) -> Value { read(key, bucket: bucket) }
 
     /// Notes that a station sent a frame: learns, moves or, at most once a second, refreshes it.
     /// - Returns: whether the station was known on this port already.
@@ -147,7 +153,6 @@ struct ForwardingDatabase {
         update(key, bucket: bucket, port: port, now: now)
     }
 
-    @inline(__always)
     private func isFresh(_ value: Value, now: UInt32) -> Bool {
         value.isStatic || now &- value.seen <= header.pointee.ageing.load(ordering: .relaxed)
     }
@@ -166,9 +171,14 @@ struct ForwardingDatabase {
     /// The value beside a key, 0 when the bucket does not hold it.
     @inline(__always)
     private func value(of key: Key, in base: UnsafeMutablePointer<Atomic<UInt64>>) -> UInt64 {
-        let third = base[3].load(ordering: .relaxed) == key.word ? base[6].load(ordering: .acquiring) : 0
-        let second = base[2].load(ordering: .relaxed) == key.word ? base[5].load(ordering: .acquiring) : third
-        return base[1].load(ordering: .relaxed) == key.word ? base[4].load(ordering: .acquiring) : second
+        masked(base, 1, key) | masked(base, 2, key) | masked(base, 3, key)
+    }
+
+    /// The value of a way when its key is the one looked for, else 0; by a mask, so that it stays free of branches.
+    @inline(__always)
+    private func masked(_ base: UnsafeMutablePointer<Atomic<UInt64>>, _ way: Int, _ key: Key) -> UInt64 {
+        let isSame: UInt64 = base[way].load(ordering: .relaxed) == key.word ? 1 : 0
+        return base[way &+ Self.ways].load(ordering: .acquiring) & (0 &- isSame)
     }
 
     /// The station may be in a later bucket, or a writer was in the first.

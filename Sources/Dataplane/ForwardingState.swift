@@ -21,13 +21,15 @@ struct VLANBitmap {
 
 /// One port, compiled from its `PortConfiguration` to what a packet asks of it.
 struct PortEntry {
-    static let noBridge = UInt16.max
+    static var noBridge: UInt16 { .max }
 
     var bridge = noBridge
     /// The VLAN of an untagged or priority-tagged frame, with the tag it gets on a port that sends one.
     var untagged = Tag(vlan: 0, type: TPID.customer.rawValue, control: 0, isPresent: false)
     /// Takes untagged frames.
     var takesUntagged = false
+    /// The bridge and the tag of frames that leave as they are; see `Plain`.
+    var plain = Plain.none
     /// The VLAN that leaves without a tag, beside VLAN 0.
     var untaggedOut: UInt16 = 0
     /// Takes frames with a tag of a VLAN.
@@ -64,6 +66,21 @@ struct PortEntry {
         let type = tunnels ? TPID.service : TPID.customer
         untagged = Tag(vlan: tag, type: type.rawValue, control: tag, isPresent: false)
         takesUntagged = carried.contains(tag) && (!tunnels || customers.contains(0))
+        if takesUntagged && (tag == 0 || tag == untaggedOut) { plain = Plain(untagged, bridge: bridge) }
+    }
+
+    /// A bridge and the tag of an untagged frame, in one word: where a run's is that of its output port, the frames are
+    /// on the same bridge, the port carries their VLAN and nothing is to be edited. One comparison for the usual case.
+    struct Plain: Equatable {
+        private let word: UInt64
+
+        /// No run's: its low bits name VLAN 4095.
+        static var none: Plain { Plain(word: .max) }
+
+        private init(word: UInt64) { self.word = word }
+
+        @inline(__always)
+        init(_ tag: Tag, bridge: UInt16) { word = tag.word | UInt64(bridge) &<< 49 }
     }
 
     /// The VLAN of a received tagged frame; nil when the port does not take such frames.

@@ -17,74 +17,61 @@ struct FrameHeader {
     /// Reads the header of a packet: the one place where its length is checked.
     /// - Parameter fault: set when the header cannot be used; the value means nothing then.
     @inline(__always)
-    init(of packet: Packet, fault: inout DropReason?) {
-        let length = packet.pointee.data_length
-        guard length >= 14 else {
-            fault = packet.pointee.packet_length < 14 ? .runt : .scatteredHeader
-            first = 0
-            second = 0
-            third = 0
-            return
-        }
+    static func read(_ packet: Packet, fault: inout DropReason?) -> FrameHeader {
+        guard packet.pointee.data_length >= 18 else { return readShort(packet, fault: &fault) }
         let frame = packet.frame
-        first = frame.loadUnaligned(as: UInt64.self)
-        second = frame.loadUnaligned(fromByteOffset: 6, as: UInt64.self)
-        guard length >= 16 else {
-            third = 0
-            if isTagged { fault = packet.pointee.packet_length < 18 ? .truncatedTag : .scatteredHeader }
-            return
-        }
-        third = frame.loadUnaligned(fromByteOffset: 14, as: UInt16.self)
-        if length < 18 && isTagged { fault = packet.pointee.packet_length < 18 ? .truncatedTag : .scatteredHeader }
+        return FrameHeader(
+            first: frame.loadUnaligned(as: UInt64.self),
+            second: frame.loadUnaligned(fromByteOffset: 6, as: UInt64.self),
+            third: frame.loadUnaligned(fromByteOffset: 14, as: UInt16.self)
+        )
     }
 
-    /// Addresses as numbers, first octet most significant.
-    @inline(__always) var destination: UInt64 { UInt64(bigEndian: first) &>> 16 }
-    @inline(__always) var source: UInt64 { UInt64(bigEndian: second) &>> 16 }
+    /// A first segment that has no room for a tag: a guest's odd frame, or an attack.
+    @inline(never)
+    private static func readShort(_ packet: Packet, fault: inout DropReason?) -> FrameHeader {
+        guard packet.pointee.data_length >= 14 else {
+            fault = packet.pointee.packet_length < 14 ? .runt : .scatteredHeader
+            return .none
+        }
+        let header = FrameHeader(
+            first: packet.frame.loadUnaligned(as: UInt64.self),
+            second: packet.frame.loadUnaligned(fromByteOffset: 6, as: UInt64.self),
+            third: 0
+        )
+        if header.isTagged { fault = packet.pointee.packet_length < 18 ? .truncatedTag : .scatteredHeader }
+        return header
+    }
+
+    /// Like no frame that a port takes: its source address is zero.
+    @inline(__always) static var none: FrameHeader { FrameHeader(first: 0, second: 0, third: 0) }
+
+    /// Eight octets as they were loaded, of which the first six are the destination; likewise the source.
+    @inline(__always) var loadedDestination: UInt64 { first }
+    @inline(__always) var loadedSource: UInt64 { second }
+    /// Both addresses are of single stations (IEEE Std 802-2014, clause 8.2.2: the group bit is the least significant
+    /// of the first octet), and the source is not all zeros.
+    @inline(__always) var isBetweenStations: Bool { (first | second) & 1 == 0 && second &<< 16 != 0 }
+    @inline(__always) var source: MACAddress { MACAddress(value: UInt64(bigEndian: second) &>> 16) }
+    @inline(__always) var destination: MACAddress { MACAddress(value: UInt64(bigEndian: first) &>> 16) }
     /// The TPID of the outermost tag, or the type of an untagged frame.
-    @inline(__always) var type: UInt16 { UInt16(truncatingIfNeeded: UInt64(bigEndian: second)) }
+    @inline(__always) var type: UInt16 { UInt16(bigEndian: UInt16(truncatingIfNeeded: second &>> 48)) }
     @inline(__always) var isTagged: Bool { type == TPID.customer.rawValue || type == TPID.service.rawValue }
     /// The tag's control information: PCP 3 bits, DEI 1, VID 12. Means nothing when untagged.
     @inline(__always) var tagControl: UInt16 { UInt16(bigEndian: third) }
 
-    /// What makes another frame go the same way: equal addresses and type and, if tagged, an equal tag.
-    struct Pattern {
-        private let first: UInt64
-        private let second: UInt64
-        private let third: UInt32
-        private let mask: UInt32
-
-        /// Above the 16 bits of a tag: set in the pattern that no frame has.
-        private static var never: UInt32 { 0x1_0000 }
-
-        @inline(__always)
-        init(_ header: FrameHeader, isTagged: Bool) {
-            first = header.first
-            second = header.second
-            third = UInt32(header.third)
-            mask = Self.never | (isTagged ? 0xffff : 0)
-        }
-
-        /// Equal to no frame.
-        @inline(__always)
-        init() {
-            first = 0
-            second = 0
-            third = Self.never
-            mask = Self.never
-        }
-
-        @inline(__always)
-        func matches(_ header: FrameHeader) -> Bool {
-            header.first == first && header.second == second && (UInt32(header.third) ^ third) & mask == 0
-        }
+    /// Whether the other frame goes the same way: equal addresses, type and tag. Two untagged frames that differ in the
+    /// two bytes where a tag would end count as different, which costs a look-up and is never wrong.
+    @inline(__always)
+    func isLike(_ other: FrameHeader) -> Bool {
+        (first ^ other.first) | (second ^ other.second) | UInt64(third ^ other.third) == 0
     }
 }
 
 /// The VLAN of a frame and the tag that says so, in one word: VLAN in bits 0 to 15, TPID above, control information
 /// above that, bit 48 set when the frame's outermost tag is the switch's own.
 struct Tag {
-    private let word: UInt64
+    let word: UInt64
 
     /// - Parameters:
     ///   - vlan: the VLAN the frame belongs to inside the switch.

@@ -151,23 +151,24 @@ public struct Lane: @unchecked Sendable {
         var run = runs - 1
         var accepted: UInt32 = 0
         var bytes: UInt64 = 0
-        var pattern = FrameHeader.Pattern()
+        var former = FrameHeader.none
         var source = ForwardingDatabase.Key.none
         for index in 0..<count {
             // The burst is full up to `count`: a driver's promise.
             let packet = packets[index].unsafelyUnwrapped
             bytes &+= UInt64(packet.pointee.packet_length)
             var fault: DropReason?
-            let header = FrameHeader(of: packet, fault: &fault)
+            let header = FrameHeader.read(packet, fault: &fault)
             if let fault {
                 discard(packet, fault, on: port)
                 continue
             }
-            if !pattern.matches(header) {
+            // Before the first run a frame of zeros is like `none`: its source is refused below, as it must be.
+            if !header.isLike(former) || run < runs {
                 guard let tag = admit(header, packet, ingress: ingress, bridge: bridge, port: port) else { continue }
                 run += 1
                 begin(run, header, tag, first: accepted, source: &source, fdb: fdb)
-                pattern = FrameHeader.Pattern(header, isTagged: header.isTagged)
+                former = header
             }
             packets[Int(accepted)] = packet
             accepted &+= 1
@@ -188,11 +189,14 @@ public struct Lane: @unchecked Sendable {
         bridge: UnsafeMutablePointer<BridgeEntry>,
         port: UInt16
     ) -> Tag? {
-        guard MACAddress(value: header.source).isStation else {
+        if header.isBetweenStations && !header.isTagged && ingress.pointee.takesUntagged {
+            return ingress.pointee.untagged
+        }
+        guard header.source.isStation else {
             discard(packet, .invalidSource, on: port)
             return nil
         }
-        if MACAddress(value: header.destination).isLinkLocalReserved && !bridge.pointee.forwardsReserved {
+        if header.destination.isLinkLocalReserved && !bridge.pointee.forwardsReserved {
             discard(packet, .reservedAddress, on: port)
             return nil
         }
@@ -222,8 +226,8 @@ public struct Lane: @unchecked Sendable {
         source former: inout ForwardingDatabase.Key,
         fdb: ForwardingDatabase
     ) {
-        let source = ForwardingDatabase.Key(vlan: tag.vlan, mac: header.source)
-        let destination = ForwardingDatabase.Key(vlan: tag.vlan, mac: header.destination)
+        let source = ForwardingDatabase.Key(vlan: tag.vlan, loaded: header.loadedSource)
+        let destination = ForwardingDatabase.Key(vlan: tag.vlan, loaded: header.loadedDestination)
         run.pointee.source = source
         run.pointee.destination = destination
         run.pointee.tag = tag
@@ -254,16 +258,24 @@ public struct Lane: @unchecked Sendable {
     ) {
         let fdb = bridge.pointee.fdb
         let ports = state.ports
-        for number in 0..<runCount {
-            let run = runs + number
+        let number = ports[Int(port)].bridge
+        var run = runs
+        let end = runs + runCount
+        while run < end {
+            defer { run += 1 }
             if run.pointee.sourceBucket != Run.knownSource {
                 fdb.learn(run.pointee.source, bucket: Int(run.pointee.sourceBucket), port: port, now: now)
             }
             // A group address is never learned, so that it is not found.
-            let place = fdb.lookup(run.pointee.destination, bucket: Int(run.pointee.destinationBucket), now: now)
+            let place = fdb.lookup(run.pointee.destination, bucket: Int(run.pointee.destinationBucket))
             let egress = ports + Int(place.port)
+            let plain = PortEntry.Plain(run.pointee.tag, bridge: number)
+            if place.isPresent && plain == egress.pointee.plain && place.port != port {
+                emitRun(run, packets, TagEdit(keeping: egress), to: place.port)
+                continue
+            }
             // A station behind a port that no longer carries its VLAN is an unknown one.
-            guard place.isPresent, egress.pointee.bridge == ports[Int(port)].bridge,
+            guard place.isPresent, egress.pointee.bridge == number,
                 egress.pointee.carried.contains(run.pointee.tag.vlan)
             else {
                 flood(run, packets, state: state, bridge: bridge, from: port)
@@ -277,7 +289,7 @@ public struct Lane: @unchecked Sendable {
         }
     }
 
-    /// Queues the packets of a run.
+    /// Queues the packets of a run; there is at least one.
     @inline(__always)
     private func emitRun(
         _ run: UnsafeMutablePointer<Run>,
@@ -285,9 +297,12 @@ public struct Lane: @unchecked Sendable {
         _ edit: TagEdit,
         to output: UInt16
     ) {
-        for index in Int(run.pointee.first)..<Int(run.pointee.end) {
+        var index = Int(run.pointee.first)
+        let end = Int(run.pointee.end)
+        repeat {
             emit(packets[index].unsafelyUnwrapped, edit, to: output)
-        }
+            index &+= 1
+        } while index < end
     }
 
     @inline(never)
@@ -347,6 +362,15 @@ public struct Lane: @unchecked Sendable {
         /// The longest frame as it came, its own tag counted if the switch knows it.
         let longest: UInt32
 
+        /// For frames that `PortEntry.Plain` says leave as they are.
+        @inline(__always)
+        init(keeping egress: UnsafeMutablePointer<PortEntry>) {
+            action = .keep
+            type = 0
+            control = 0
+            longest = egress.pointee.frameLength
+        }
+
         @inline(__always)
         init(_ tag: Tag, _ egress: UnsafeMutablePointer<PortEntry>) {
             let wantsTag = tag.vlan != 0 && tag.vlan != egress.pointee.untaggedOut
@@ -366,16 +390,22 @@ public struct Lane: @unchecked Sendable {
         guard packet.pointee.packet_length <= edit.longest else {
             return discard(packet, .transmitTooLong, on: output)
         }
+        // The usual case alone and first: a jump table is hard to predict.
+        if edit.action != .keep {
+            guard apply(edit, to: packet) else { return discard(packet, .noHeadroom, on: output) }
+        }
+        enqueue(packet, to: output)
+    }
+
+    @inline(__always)
+    private func apply(_ edit: TagEdit, to packet: Packet) -> Bool {
         switch edit.action {
         case .keep: break
         case .pop: packet.popTag()
         case .rewrite: packet.setTagControl(edit.control)
-        case .push:
-            guard packet.pushTag(type: edit.type, control: edit.control) else {
-                return discard(packet, .noHeadroom, on: output)
-            }
+        case .push: return packet.pushTag(type: edit.type, control: edit.control)
         }
-        enqueue(packet, to: output)
+        return true
     }
 
     @inline(__always)

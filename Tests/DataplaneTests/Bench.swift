@@ -1,0 +1,196 @@
+import CPacket
+import Testing
+import Wire
+
+@testable import Dataplane
+
+/// A switch with one worker and no devices. Every burst is checked for what must hold of all bursts: each packet comes
+/// out exactly once, and the counters add up.
+final class Bench {
+    let dataplane: Dataplane
+    private(set) var configuration: SwitchConfiguration
+    private let lane: Lane
+    private let ledger = Ledger()
+    private let burst: UnsafeMutablePointer<Packet?>
+
+    /// What became of a burst.
+    struct Outcome {
+        /// Frames in the order they leave, by port.
+        var sent: [UInt16: [[UInt8]]] = [:]
+        var dropped: [[UInt8]] = []
+        /// Drops counted by this burst.
+        var reasons: [Drop: UInt64] = [:]
+    }
+
+    struct Drop: Hashable {
+        let reason: DropReason
+        let port: UInt16
+
+        init(_ reason: DropReason, on port: UInt16) {
+            self.reason = reason
+            self.port = port
+        }
+    }
+
+    init(_ configuration: SwitchConfiguration) {
+        self.configuration = configuration
+        dataplane = Dataplane(workerCount: 1, copy: Ledger.copy)
+        lane = dataplane.lanes[0]
+        burst = .allocate(capacity: Lane.burstLength)
+        burst.initialize(repeating: nil, count: Lane.burstLength)
+        dataplane.commit(configuration)
+    }
+
+    deinit { burst.deallocate() }
+
+    /// One bridge "br" with a port for each policy, numbered from 0.
+    convenience init(_ policies: [VLANPolicy], settings: BridgeSettings = .init(), frameLength: Int = 1514) {
+        self.init(.bridge(policies, settings: settings, frameLength: frameLength))
+    }
+
+    /// `count` ports that carry every VLAN.
+    convenience init(ports count: Int, settings: BridgeSettings = .init(), frameLength: Int = 1514) {
+        self.init(.init(repeating: .allTagged, count: count), settings: settings, frameLength: frameLength)
+    }
+
+    func commit(_ next: SwitchConfiguration) {
+        configuration = next
+        dataplane.commit(next)
+    }
+
+    var copiesLeft: Int {
+        get { ledger.copiesLeft }
+        set { ledger.copiesLeft = newValue }
+    }
+
+    @discardableResult
+    func receive(_ frame: [UInt8], from port: UInt16, now: UInt32 = 100) -> Outcome {
+        receive([Frame(frame)], from: port, now: now)
+    }
+
+    @discardableResult
+    func receive(
+        _ frames: [Frame],
+        from port: UInt16,
+        now: UInt32 = 100,
+        _ location: SourceLocation = #_sourceLocation
+    ) -> Outcome {
+        for (index, frame) in frames.enumerated() { burst[index] = ledger.make(frame) }
+        let before = counters(and: port)
+        let refused = ledger.refusedCopies
+        lane.receive(burst, count: frames.count, from: port, now: now)
+        var outcome = takeQueues(location)
+        outcome.dropped = (0..<lane.dropCount.pointee).map { take(lane.drops[$0]!, location) }
+        lane.dropCount.pointee = 0
+        #expect(ledger.live.isEmpty, "\(ledger.live.count) packets are lost", sourceLocation: location)
+        let after = counters(and: port)
+        outcome.reasons = Self.drops(from: before, to: after)
+        let counted = outcome.reasons.values.reduce(0, +)
+        let expected = outcome.dropped.count + ledger.refusedCopies - refused
+        #expect(Int(counted) == expected, "dropped and counted", sourceLocation: location)
+        check(frames, from: port, outcome, before, after, location)
+        return outcome
+    }
+
+    private func takeQueues(_ location: SourceLocation) -> Outcome {
+        var outcome = Outcome()
+        for index in 0..<lane.outputCount.pointee {
+            let port = lane.outputs[index]
+            let queued = lane.queued(port)
+            #expect(outcome.sent[port] == nil && queued.count > 0, "a port is listed once", sourceLocation: location)
+            outcome.sent[port] = (0..<queued.count).map { take(lane.queue(port)[$0]!, location) }
+            lane.finish(port, sent: queued.count, bytes: queued.bytes, unsent: .transmitFull)
+        }
+        lane.outputCount.pointee = 0
+        return outcome
+    }
+
+    private func take(_ packet: Packet, _ location: SourceLocation) -> [UInt8] {
+        guard ledger.live.contains(packet) else {
+            Issue.record("a packet came out twice", sourceLocation: location)
+            return []
+        }
+        let bytes = Ledger.bytes(of: packet)
+        #expect(bytes != nil, "the lengths of a packet agree", sourceLocation: location)
+        _ = ledger.retire(packet)
+        return bytes ?? []
+    }
+
+    // MARK: - Counters
+
+    private func counters(and port: UInt16) -> [UInt16: PortCounters] {
+        let ports = Set(configuration.ports.map(\.index.value) + [port])
+        return Dictionary(uniqueKeysWithValues: ports.map { ($0, dataplane.counters(of: PortIndex($0))) })
+    }
+
+    private static func drops(
+        from before: [UInt16: PortCounters],
+        to after: [UInt16: PortCounters]
+    ) -> [Drop: UInt64] {
+        var drops: [Drop: UInt64] = [:]
+        for (port, counters) in after {
+            for reason in DropReason.allCases {
+                let count = counters.drops[reason.rawValue] - before[port]!.drops[reason.rawValue]
+                if count != 0 { drops[Drop(reason, on: port)] = count }
+            }
+        }
+        return drops
+    }
+
+    private func check(
+        _ frames: [Frame],
+        from port: UInt16,
+        _ outcome: Outcome,
+        _ before: [UInt16: PortCounters],
+        _ after: [UInt16: PortCounters],
+        _ location: SourceLocation
+    ) {
+        for (number, counters) in after {
+            let former = before[number]!
+            let received = number == port ? frames : []
+            let sent = outcome.sent[number] ?? []
+            #expect(counters.receivedPackets - former.receivedPackets == received.count, sourceLocation: location)
+            #expect(
+                Int(counters.receivedBytes - former.receivedBytes) == received.reduce(0) { $0 + $1.bytes.count },
+                sourceLocation: location
+            )
+            #expect(counters.transmittedPackets - former.transmittedPackets == sent.count, sourceLocation: location)
+            #expect(
+                Int(counters.transmittedBytes - former.transmittedBytes) == sent.reduce(0) { $0 + $1.count },
+                sourceLocation: location
+            )
+        }
+    }
+}
+
+extension SwitchConfiguration {
+    static func bridge(
+        _ policies: [VLANPolicy],
+        settings: BridgeSettings = .init(),
+        frameLength: Int = 1514
+    ) -> SwitchConfiguration {
+        let ports = policies.enumerated().map { number, policy in
+            PortConfiguration(
+                index: PortIndex(UInt16(number)),
+                name: "p\(number)",
+                bridge: "br",
+                number: PortNumber(UInt16(number + 1))!,
+                vlan: policy,
+                frameLength: frameLength
+            )
+        }
+        return SwitchConfiguration(bridges: [.init(name: "br", settings: settings)], ports: ports)
+    }
+}
+
+extension VLANPolicy {
+    static func access(_ tag: UInt16) -> VLANPolicy { made(.access, tag, []) }
+    static func trunk(_ trunks: UInt16...) -> VLANPolicy { made(.trunk, nil, trunks) }
+    static func nativeTagged(_ tag: UInt16, _ trunks: UInt16...) -> VLANPolicy { made(.nativeTagged, tag, trunks) }
+    static func nativeUntagged(_ tag: UInt16, _ trunks: UInt16...) -> VLANPolicy { made(.nativeUntagged, tag, trunks) }
+    static func tunnel(_ tag: UInt16, _ trunks: UInt16...) -> VLANPolicy { made(.dot1qTunnel, tag, trunks) }
+
+    private static func made(_ mode: VLANMode, _ tag: UInt16?, _ trunks: [UInt16]) -> VLANPolicy {
+        try! VLANPolicy(mode: mode, tag: tag.map { VLANID($0)! }, trunks: Set(trunks.map { VLANID($0)! }))
+    }
+}

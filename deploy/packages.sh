@@ -1,0 +1,67 @@
+#!/bin/bash
+# Debian packages that Martlet needs. Sourced by the other scripts, or run: packages.sh build|guests|test ...
+set -euo pipefail
+
+# To build: DPDK and the libraries that martletd links; g++ for the C++ library that one dependency brings along.
+packages_build=(
+    libdpdk-dev libnuma-dev libpcap-dev libsqlite3-dev
+    binutils ca-certificates gcc g++ git libc6-dev pkg-config
+)
+# To run: DPDK's drivers come with libdpdk-dev, or without it as librte-meta-all.
+packages_run=(librte-meta-all libnuma1 libpcap0.8 libsqlite3-0 libstdc++6)
+# Guests for the quickstart: dpdk-testpmd.
+packages_guests=(dpdk-dev)
+# Peers and tools of Tests/Interop.
+packages_test=(
+    "${packages_guests[@]}" openvswitch-common openvswitch-switch-dpdk
+    qemu-system-x86 busybox-static kmod iproute2 procps
+    python3-pytest python3-scapy
+)
+
+# `install_packages PACKAGE...`: what of it is missing. Nothing is started that a package would start.
+install_packages() {
+    local missing=()
+    mapfile -t missing < <(_missing_packages "$@")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u)" -eq 0 ] || { echo "${0##*/}: needs root to install ${missing[*]}: sudo $0" >&2; return 1; }
+    command -v apt-get > /dev/null || { echo "${0##*/}: no apt-get here: install ${missing[*]} by hand" >&2; return 1; }
+    echo "==> installing ${#missing[@]} packages: ${missing[*]}"
+    _apt_get "${missing[@]}"
+}
+
+_missing_packages() {
+    local package
+    for package in "$@"; do
+        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2> /dev/null | grep -qx installed || echo "$package"
+    done
+}
+
+_apt_get() (
+    # In a subshell: whatever happens, its end lets services start again (invoke-rc.d(8): 101 forbids it).
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap 'rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' > $policy
+        chmod 755 $policy
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" > /dev/null
+    # Open vSwitch is here for tests that start their own; at the next boot it would start by itself.
+    case " $* " in
+        *" openvswitch-switch-dpdk "*) systemctl --quiet disable openvswitch-switch.service 2> /dev/null || true ;;
+    esac
+)
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    [ $# -gt 0 ] || { echo "usage: packages.sh build|run|guests|test ..." >&2; exit 2; }
+    for group in "$@"; do
+        case $group in
+            build) install_packages "${packages_build[@]}" ;;
+            run) install_packages "${packages_run[@]}" ;;
+            guests) install_packages "${packages_guests[@]}" ;;
+            test) install_packages "${packages_test[@]}" ;;
+            *) echo "packages.sh: no group '$group': build, run, guests or test" >&2; exit 2 ;;
+        esac
+    done
+fi
