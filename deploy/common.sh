@@ -1,12 +1,9 @@
 # shellcheck shell=bash
-# What the scripts of this folder share: messages, preconditions, progress, packages, hugepages. Sourced, never run.
+# What the scripts of this folder share: messages, preconditions, progress, hugepages. Sourced, never run.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
 readonly release=$root/.build/release
-
-# shellcheck source=deploy/packages.sh
-source "$root/deploy/packages.sh"
 
 say() { echo "==> $*"; }
 warn() { echo "${0##*/}: $*" >&2; }
@@ -59,7 +56,7 @@ _show_progress() {
 
 # The lines that name a failure, if any do, and the last ones.
 _what_went_wrong() {
-    { grep -E 'error:|✘|^FAILED|^ERROR' "$1" || true; } | awk '!seen[$0]++ && count++ < 30'
+    { grep -E 'error:|✘|^FAILED|^ERROR|^E  |↳' "$1" || true; } | awk '!seen[$0]++ && count++ < 30'
     echo "    ... and the last lines:"
     tail -n 25 "$1"
 }

@@ -4,8 +4,8 @@
 #   install.sh --uninstall [--prefix DIR]  removes it; configuration and state stay
 # With DESTDIR set, files go below it and nothing outside it is touched: for packages.
 set -euo pipefail
-# shellcheck source=deploy/common.sh
-source "$(dirname "$0")/common.sh"
+# shellcheck source=deploy/packages.sh
+source "$(dirname "$0")/packages.sh"
 
 prefix=/usr/local
 destination=${DESTDIR:-}
@@ -60,7 +60,8 @@ install_all() {
 build_all() {
     local product
     for product in martletd martletctl; do
-        swift build -c release --static-swift-stdlib --package-path "$root" --scratch-path "$build" --product $product
+        swift build -c release --static-swift-stdlib --package-path "$root" --scratch-path "$build" --product $product ||
+            return
     done
 }
 

@@ -1,6 +1,8 @@
 #!/bin/bash
 # Debian packages that Martlet needs. Sourced by the other scripts, or run: packages.sh build|guests|test ...
 set -euo pipefail
+# shellcheck source=deploy/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # To build: DPDK and the libraries that martletd links; g++ for the C++ library that one dependency brings along.
 packages_build=(
@@ -23,10 +25,9 @@ install_packages() {
     local missing=()
     mapfile -t missing < <(_missing_packages "$@")
     [ ${#missing[@]} -gt 0 ] || return 0
-    [ "$(id -u)" -eq 0 ] || { echo "${0##*/}: needs root to install ${missing[*]}: sudo $0" >&2; return 1; }
-    command -v apt-get > /dev/null || { echo "${0##*/}: no apt-get here: install ${missing[*]} by hand" >&2; return 1; }
-    echo "==> installing ${#missing[@]} packages: ${missing[*]}"
-    _apt_get "${missing[@]}"
+    [ "$(id -u)" -eq 0 ] || fail "needs root to install ${missing[*]}: sudo $0"
+    command -v apt-get > /dev/null || fail "no apt-get here: install the like of ${missing[*]} by hand"
+    progress "installing ${missing[*]}" _apt_get "${missing[@]}"
 }
 
 _missing_packages() {
@@ -45,8 +46,7 @@ _apt_get() (
         chmod 755 $policy
     fi
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" > /dev/null
+    apt-get update -q && apt-get install -q -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" || exit
     # Open vSwitch is here for tests that start their own; at the next boot it would start by itself.
     case " $* " in
         *" openvswitch-switch-dpdk "*) systemctl --quiet disable openvswitch-switch.service 2> /dev/null || true ;;
@@ -54,14 +54,14 @@ _apt_get() (
 )
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
-    [ $# -gt 0 ] || { echo "usage: packages.sh build|run|guests|test ..." >&2; exit 2; }
+    [ $# -gt 0 ] || { warn "wrong usage: packages.sh build|run|guests|test ..."; exit 2; }
     for group in "$@"; do
         case $group in
             build) install_packages "${packages_build[@]}" ;;
             run) install_packages "${packages_run[@]}" ;;
             guests) install_packages "${packages_guests[@]}" ;;
             test) install_packages "${packages_test[@]}" ;;
-            *) echo "packages.sh: no group '$group': build, run, guests or test" >&2; exit 2 ;;
+            *) warn "no group '$group': build, run, guests or test"; exit 2 ;;
         esac
     done
 fi

@@ -4,8 +4,8 @@
 #   quickstart.sh --keep      leaves it running and says how to talk to it
 #   quickstart.sh --stop DIR  stops what --keep left
 set -euo pipefail
-# shellcheck source=deploy/common.sh
-source "$(dirname "$0")/common.sh"
+# shellcheck source=deploy/packages.sh
+source "$(dirname "$0")/packages.sh"
 
 readonly megabytes=256
 readonly seconds=5

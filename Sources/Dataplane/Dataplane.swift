@@ -3,7 +3,6 @@ import Glibc
 import Synchronization
 public import Wire
 
-
 /// The control plane's side of the dataplane: what it forwards by, what it learned and what it counted.
 ///
 /// Workers see a configuration whole or not at all. All calls come from one task at a time.

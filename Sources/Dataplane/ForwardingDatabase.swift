@@ -368,7 +368,8 @@ struct ForwardingDatabase {
     private func find(_ key: Key, bucket first: Int) -> UInt32? {
         var bucket = first
         for _ in 0..<Self.maximumProbes {
-            for way in 0..<Self.ways where words[bucket * Self.bucketLength + 1 + way].load(ordering: .relaxed) == key.word {
+            for way in 0..<Self.ways
+            where words[bucket * Self.bucketLength + 1 + way].load(ordering: .relaxed) == key.word {
                 return UInt32(bucket * Self.ways + way)
             }
             bucket = (bucket + 1) & mask
@@ -460,8 +461,16 @@ struct ForwardingDatabase {
     private func unlink(_ place: UInt32, from port: UInt16) {
         let list = header.pointee.ports + Int(port)
         let link = links[Int(place)]
-        if link.newer == Self.none { list.pointee.newest = link.older } else { links[Int(link.newer)].older = link.older }
-        if link.older == Self.none { list.pointee.oldest = link.newer } else { links[Int(link.older)].newer = link.newer }
+        if link.newer == Self.none {
+            list.pointee.newest = link.older
+        } else {
+            links[Int(link.newer)].older = link.older
+        }
+        if link.older == Self.none {
+            list.pointee.oldest = link.newer
+        } else {
+            links[Int(link.older)].newer = link.newer
+        }
         list.pointee.count -= 1
     }
 }

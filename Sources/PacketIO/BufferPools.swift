@@ -52,7 +52,13 @@ final class BufferPools {
         let name = "martlet_buffers_\(pools.count)"
         guard
             let pool = rte_pktmbuf_pool_create(
-                name, UInt32(size), UInt32(Self.cacheSize), 0, martlet_mbuf_room, socket)
+                name,
+                UInt32(size),
+                UInt32(Self.cacheSize),
+                0,
+                martlet_mbuf_room,
+                socket
+            )
         else {
             throw Refusal(
                 "no memory for \(size) packet buffers on NUMA node \(socket) (\(EAL.words(martlet_errno()))): "

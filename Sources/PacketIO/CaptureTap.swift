@@ -131,10 +131,17 @@ struct CaptureTap: ~Copyable {
         while packets.count < limit, rte_ring_dequeue(full, &place) == 0, let filled = place {
             let header = filled.load(as: Header.self)
             let bytes = UnsafeRawBufferPointer(
-                start: filled + MemoryLayout<Header>.stride, count: Int(header.captured))
+                start: filled + MemoryLayout<Header>.stride,
+                count: Int(header.captured)
+            )
             packets.append(
                 CapturedPacket(
-                    time: header.time, received: header.received, length: Int(header.length), bytes: Array(bytes)))
+                    time: header.time,
+                    received: header.received,
+                    length: Int(header.length),
+                    bytes: Array(bytes)
+                )
+            )
             rte_ring_enqueue(free, filled)
         }
         return packets

@@ -31,7 +31,8 @@ final class EthernetDevice: Device {
             queueCount = request.queues
             transmitQueueCount = min(request.workerCount, Int(info.max_tx_queues))
             descriptors = request.descriptors
-            let held = (queueCount + transmitQueueCount) * (request.descriptors + 2 * Lane.burstLength) + request.buffers
+            let held =
+                (queueCount + transmitQueueCount) * (request.descriptors + 2 * Lane.burstLength) + request.buffers
             buffers = try pools.reserve(held, socket: max(rte_eth_dev_socket_id(port), 0))
             do throws(Refusal) {
                 try Self.configure(port, request, info, transmitQueues: transmitQueueCount, pool: buffers.pool)

@@ -41,7 +41,11 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
         pools = BufferPools(workerCount: lcores.count)
         dataplane = Dataplane(workerCount: lcores.count, copy: martlet_copy_packet, quiesce: quiescence.wait)
         workerPool = WorkerPool(
-            lcores: lcores, lanes: dataplane.lanes, quiescence: quiescence, idleSleep: options.idleSleep)
+            lcores: lcores,
+            lanes: dataplane.lanes,
+            quiescence: quiescence,
+            idleSleep: options.idleSleep
+        )
         try workerPool.start()
     }
 
@@ -95,7 +99,13 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
         case .ring(let name, let size):
             return try RingDevice(name: name, size: size, options: options.eal, pools: pools)
         case .tap(let interface):
-            return try ethernet("net_tap_\(interface),iface=\(interface)", queues: 1, descriptors: 1024, buffers: 0, mtu: mtu)
+            return try ethernet(
+                "net_tap_\(interface),iface=\(interface)",
+                queues: 1,
+                descriptors: 1024,
+                buffers: 0,
+                mtu: mtu
+            )
         }
     }
 
@@ -107,8 +117,13 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
         mtu: Int
     ) throws(Refusal) -> EthernetDevice {
         let request = EthernetDevice.Request(
-            device: device, queues: queues, descriptors: descriptors, buffers: buffers, mtu: mtu,
-            workerCount: workerPool.count)
+            device: device,
+            queues: queues,
+            descriptors: descriptors,
+            buffers: buffers,
+            mtu: mtu,
+            workerCount: workerPool.count
+        )
         return try EthernetDevice(request, pools: pools)
     }
 

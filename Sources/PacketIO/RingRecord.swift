@@ -67,7 +67,8 @@ struct RingRecord {
         guard let ring = GuestRing(vring, of: device) else { return }
         let entry = entry(vring)
         let former = entry.pointee.load(ordering: .acquiring)
-        let isSame = identifies(ring.memory) && entry[1].load(ordering: .relaxed) == ring.address
+        let isSame =
+            identifies(ring.memory) && entry[1].load(ordering: .relaxed) == ring.address
             && entry[2].load(ordering: .relaxed) == UInt64(ring.packed.count)
         if isSame, former & Self.noted != 0,
             let position = ring.packed.resume(from: .init(word: UInt16(truncatingIfNeeded: former >> 16)))

@@ -218,7 +218,10 @@ final class VhostDevice: Device, @unchecked Sendable {
             .init("features_hex", "0x" + String(features, radix: 16)),
             .init("numa_node", "\(max(rte_vhost_get_numa_node(device), 0))"),
             .init("rings", "\(rings)"),
-            .init("ready_rings", (0..<64).filter { ready & 1 << UInt64($0) != 0 }.map(String.init).joined(separator: " ")),
+            .init(
+                "ready_rings",
+                (0..<64).filter { ready & 1 << UInt64($0) != 0 }.map(String.init).joined(separator: " ")
+            ),
         ]
         if rings > queueCount * 2 {
             details.append(
@@ -248,7 +251,8 @@ private enum VirtioFeature {
 
     /// What the switch does not carry through: offloads, and several queues on a port that polls one.
     static func withheld(queues: Int) -> UInt64 {
-        let offloads = all.filter { $0.name.hasSuffix("CSUM") || $0.name.hasPrefix("GUEST_TSO") }
+        let offloads =
+            all.filter { $0.name.hasSuffix("CSUM") || $0.name.hasPrefix("GUEST_TSO") }
             .map(\.bit) + [9, 10, 11, 12, 13, 14]
         let mask = offloads.reduce(UInt64(0)) { $0 | 1 << UInt64($1) }
         return queues > 1 ? mask : mask | multiqueue

@@ -52,9 +52,14 @@ struct Daemon {
         var status: Int32 = 0
         do {
             try await control.restore()
-            let services: [any Service] = [control, server, ReloadOnHangup(level: level, logger: logger, reload: reload)]
+            let services: [any Service] = [
+                control, server, ReloadOnHangup(level: level, logger: logger, reload: reload),
+            ]
             let group = ServiceGroup(
-                services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+                services: services,
+                gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: logger
+            )
             try await group.run()
         } catch {
             logger.critical("martletd ends", metadata: ["reason": "\(error)"])
@@ -67,7 +72,10 @@ struct Daemon {
     private static func makeDirectory(_ path: String, mode: Int) throws(Refusal) {
         do {
             try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: mode])
+                atPath: path,
+                withIntermediateDirectories: true,
+                attributes: [.posixPermissions: mode]
+            )
         } catch {
             throw Refusal("directory '\(path)' cannot be made: \(error.localizedDescription)")
         }

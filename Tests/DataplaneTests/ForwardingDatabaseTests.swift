@@ -17,19 +17,32 @@ import Wire
         #expect(table.statistics.capacity == 1000)
     }
 
+    @Test(arguments: [16, 1000, 8192, 100_000])
+    func learnsItsCapacityBeforeItEvicts(capacity: Int) { fill(capacity) }
+
+    @Test(.disabled("bug: with five sixths of the places used evictNearby strikes before the table is full"))
+    func learnsItsCapacityWithTheFewestPlacesToSpare() { fill(5120) }
+
+    private func fill(_ capacity: Int) {
+        let table = Table(capacity: capacity)
+        for mac in 0..<capacity { table.learn(UInt64(mac) &* 0x1_0003, port: 1, now: 10) }
+        #expect(table.statistics.evicted == 0)
+        #expect(table.statistics.entries == capacity)
+    }
+
     @Test func evictsTheOldestOfThePortWithMostStations() {
         let table = Table(capacity: 64)
         // The oldest of all are on a port with few.
         for mac in 0..<4 { table.learn(UInt64(mac), port: 1, now: 10) }
         for mac in 100..<1000 { table.learn(UInt64(mac), port: 2, now: 20) }
-        for mac in 0..<4 { #expect(table.port(of: UInt64(mac), now: 20) == 1) }
-        for mac in 940..<1000 { #expect(table.port(of: UInt64(mac), now: 20) == 2) }
-        #expect(table.port(of: 939, now: 20) == nil)
+        for mac in 0..<4 { #expect(table.port(of: UInt64(mac)) == 1) }
+        for mac in 940..<1000 { #expect(table.port(of: UInt64(mac)) == 2) }
+        #expect(table.port(of: 939) == nil)
         // A newcomer on a third port is at the expense of the second.
         table.learn(5000, port: 3, now: 30)
-        #expect(table.port(of: 5000, now: 30) == 3)
-        #expect(table.port(of: 940, now: 30) == nil)
-        #expect(table.port(of: 941, now: 30) == 2)
+        #expect(table.port(of: 5000) == 3)
+        #expect(table.port(of: 940) == nil)
+        #expect(table.port(of: 941) == 2)
     }
 
     @Test func evictsWhatWasSilentLongestNotWhatWasLearnedFirst() {
@@ -37,8 +50,8 @@ import Wire
         for mac in 0..<16 { table.learn(UInt64(mac), port: 1, now: 10) }
         table.learn(0, port: 1, now: 11)
         table.learn(100, port: 1, now: 12)
-        #expect(table.port(of: 0, now: 12) == 1)
-        #expect(table.port(of: 1, now: 12) == nil)
+        #expect(table.port(of: 0) == 1)
+        #expect(table.port(of: 1) == nil)
     }
 
     @Test func neverEvictsMovesOrAgesStaticEntries() {
@@ -46,7 +59,7 @@ import Wire
         for mac in 0..<10 { #expect(table.addStatic(UInt64(mac), port: 1)) }
         for mac in 0..<5000 { table.learn(UInt64(mac), port: 2, now: 10) }
         table.fdb.removeAged(now: 1_000_000)
-        for mac in 0..<10 { #expect(table.port(of: UInt64(mac), now: 1_000_000) == 1) }
+        for mac in 0..<10 { #expect(table.port(of: UInt64(mac)) == 1) }
         #expect(table.statistics.entries == 10)
         #expect(table.statistics.moved == 0)
         #expect(table.statistics.aged == 54)
@@ -58,20 +71,20 @@ import Wire
         for mac in 0..<16 { #expect(table.addStatic(UInt64(mac), port: 1)) }
         #expect(!table.addStatic(100, port: 1))
         table.learn(101, port: 2, now: 10)
-        #expect(table.port(of: 101, now: 10) == nil)
+        #expect(table.port(of: 101) == nil)
         #expect(table.statistics.entries == 16)
         #expect(table.statistics.evicted == 0)
         // In its own place one is still put anew.
         #expect(table.addStatic(3, port: 2))
-        #expect(table.port(of: 3, now: 10) == 2)
+        #expect(table.port(of: 3) == 2)
     }
 
     @Test func evictsALearnedStationForAStaticEntry() {
         let table = Table(capacity: 16)
         for mac in 0..<16 { table.learn(UInt64(mac), port: 1, now: 10) }
         #expect(table.addStatic(100, port: 2))
-        #expect(table.port(of: 100, now: 10) == 2)
-        #expect(table.port(of: 0, now: 10) == nil)
+        #expect(table.port(of: 100) == 2)
+        #expect(table.port(of: 0) == nil)
         #expect(table.statistics.entries == 16)
     }
 
@@ -96,21 +109,33 @@ import Wire
         table.fdb.removeAged(now: 450)
         #expect(table.statistics.aged == 500)
         #expect(table.statistics.entries == 500)
-        #expect(table.port(of: 499, now: 100) == nil)
-        #expect(table.port(of: 500, now: 450) == 2)
+        #expect(table.port(of: 499) == nil)
+        #expect(table.port(of: 500) == 2)
         table.fdb.removeAged(now: 10_000)
         #expect(table.statistics.aged == 1000)
         #expect(table.entries(now: 100).isEmpty)
     }
 
-    @Test func takesASilentStationForUnknownBeforeItIsRemoved() {
+    @Test func listsNoSilentStationButFindsItUntilItIsRemoved() {
         let table = Table(capacity: 16, ageing: 300)
         table.learn(1, port: 1, now: 100)
-        #expect(table.port(of: 1, now: 400) == 1)
-        #expect(table.port(of: 1, now: 401) == nil)
+        #expect(table.entries(now: 400).count == 1)
         #expect(table.entries(now: 401).isEmpty)
+        #expect(table.port(of: 1) == 1)
         table.fdb.setAgeing(301)
-        #expect(table.port(of: 1, now: 401) == 1)
+        #expect(table.entries(now: 401).count == 1)
+        table.fdb.removeAged(now: 402)
+        #expect(table.port(of: 1) == nil)
+    }
+
+    @Test func remembersASilentStationThatSpeaksAgain() {
+        let table = Table(capacity: 16, ageing: 300)
+        table.learn(1, port: 1, now: 100)
+        table.learn(2, port: 1, now: 200)
+        table.learn(1, port: 1, now: 300)
+        table.fdb.removeAged(now: 550)
+        #expect(table.port(of: 1) == 1)
+        #expect(table.port(of: 2) == nil)
     }
 
     @Test func tellsTheAgeOfAStation() {
@@ -125,19 +150,20 @@ import Wire
     @Test func agesOverTheWrapOfTheClock() {
         let table = Table(capacity: 16, ageing: 300)
         table.learn(1, port: 1, now: .max - 10)
-        #expect(table.port(of: 1, now: 200) == 1)
-        #expect(table.port(of: 1, now: 400) == nil)
+        table.fdb.removeAged(now: 200)
+        #expect(table.port(of: 1) == 1)
+        table.fdb.removeAged(now: 400)
+        #expect(table.port(of: 1) == nil)
     }
 
-    /// Each worker reads the clock sixteen times a second, so one may be a second behind another.
-    @Test(.disabled("bug: a station seen a second ahead of the reader's clock counts as aged (isFresh wraps around)"))
-    func knowsAStationThatAnotherWorkerSawASecondLater() {
+    /// A worker may note a second that begins after `age` and `fdb` have read the clock.
+    @Test(.disabled("bug: a station seen a second ahead of the caller's clock counts as aged: isFresh wraps around"))
+    func keepsAStationThatAWorkerSawASecondLater() {
         let table = Table(capacity: 16)
         table.learn(1, port: 1, now: 101)
-        #expect(table.port(of: 1, now: 100) == 1)
         #expect(table.entries(now: 100).map(\.age) == [0])
         table.fdb.removeAged(now: 100)
-        #expect(table.statistics.entries == 1)
+        #expect(table.port(of: 1) == 1)
     }
 
     @Test func keepsVLANsApart() {
@@ -149,7 +175,7 @@ import Wire
             port: 2,
             now: 1
         )
-        #expect(table.port(of: 5, now: 1) == nil)
+        #expect(table.port(of: 5) == nil)
         #expect(Set(table.entries(now: 1).map { [$0.vlan.value, $0.port.value] }) == [[1, 1], [4094, 2]])
     }
 
@@ -162,12 +188,12 @@ import Wire
         #expect(Set(new.entries(now: 100).map(\.mac.value)) == Set((0..<15).map { UInt64($0) } + [1000]))
         // The lists are in order as well: the next to go is the oldest.
         new.learn(2000, port: 1, now: 101)
-        #expect(new.port(of: 14, now: 101) == nil)
-        #expect(new.port(of: 13, now: 101) == 1)
+        #expect(new.port(of: 14) == nil)
+        #expect(new.port(of: 13) == 1)
     }
 
     @Test func removesWhatMatchesAndNothingElse() {
-        let table = Table(capacity: 5000)
+        let table = Table(capacity: 10_000)
         for mac in 0..<5000 { table.learn(UInt64(mac), port: UInt16(mac % 2), now: 1) }
         #expect(table.fdb.removeAll { $1.port == 1 } == 2500)
         #expect(table.entries(now: 1).allSatisfy { $0.mac.value % 2 == 0 })
@@ -226,7 +252,7 @@ private final class Race: Sendable {
         while !ends.load(ordering: .relaxed) {
             for mac in 0..<UInt64(256) {
                 let key = ForwardingDatabase.Key(vlan: 0, mac: mac)
-                let value = table.lookup(key, bucket: table.bucket(of: key), now: 1)
+                let value = table.lookup(key, bucket: table.bucket(of: key))
                 guard value.isPresent else { continue }
                 hits.wrappingAdd(1, ordering: .relaxed)
                 if value.port != Self.port(of: mac) || value.isStatic || value.seen != 1 {
@@ -253,8 +279,8 @@ final class Table {
         fdb.learn(key(mac), bucket: fdb.bucket(of: key(mac)), port: port, now: now)
     }
 
-    func port(of mac: UInt64, now: UInt32) -> UInt16? {
-        let value = fdb.lookup(key(mac), bucket: fdb.bucket(of: key(mac)), now: now)
+    func port(of mac: UInt64) -> UInt16? {
+        let value = fdb.lookup(key(mac), bucket: fdb.bucket(of: key(mac)))
         return value.isPresent ? value.port : nil
     }
 

@@ -1,12 +1,13 @@
 /* Probes through the switch, run inside a guest; linked statically because the guest has no libc.
  *
  *   probe echo                            sends every probe back
- *   probe send ADDRESS INTERVAL_MS COUNT  sends COUNT numbered probes and prints
- *                                         "under way" once the first answers are there, and at the end
- *                                         "sent N lost N gap_ms X resumed YES|NO"
+ *   probe send ADDRESS INTERVAL_MS COUNT  sends COUNT numbered probes; prints "under way" when the first are
+ *                                         answered, and at the end
+ *                                         "sent N lost N lost_ms X silent_ms Y resumed YES|NO"
  *
- * gap_ms is the longest stretch of time between two answered probes, by the time they were sent, less one
- * interval: what a steady flow would have missed. It does not depend on the interval being kept exactly.
+ * lost_ms is the longest stretch between two answered probes, by the time they were sent, less one interval: what a
+ * steady flow misses for good. silent_ms is the longest stretch in which no answer came, less one interval: it also
+ * counts the time of probes that waited in a ring or a queue of the guest and were answered late.
  * resumed says whether the last probes were answered. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,6 +23,8 @@ enum { PORT = 7007, MOST = 100000, FIRST = 100 };
 
 static double sent_at[MOST];
 static unsigned char answered[MOST];
+static double answered_last, silence;
+static int answers;
 
 static double now_ms(void) {
     struct timespec time;
@@ -41,6 +44,14 @@ static int echo(int endpoint) {
     }
 }
 
+static void note(uint32_t number) {
+    double now = now_ms();
+    if (answers++ > 0 && now - answered_last > silence) silence = now - answered_last;
+    answered_last = now;
+    answered[number] = 1;
+    if (answers == FIRST) puts("under way"), fflush(stdout);
+}
+
 /* Takes answers until the given time. */
 static void receive(int endpoint, double until, int count) {
     for (double left = until - now_ms(); left > 0; left = until - now_ms()) {
@@ -49,7 +60,7 @@ static void receive(int endpoint, double until, int count) {
         uint32_t number;
         if (ppoll(&ready, 1, &wait, NULL) > 0 && recv(endpoint, &number, sizeof number, 0) == sizeof number
             && ntohl(number) < (uint32_t)count)
-            answered[ntohl(number)] = 1;
+            note(ntohl(number));
     }
 }
 
@@ -65,8 +76,9 @@ static void report(int count, double interval) {
         last = sent_at[i];
     }
     int resumed = sent_at[count - 1] - last <= 20 * interval;
-    if (!resumed) gap = sent_at[count - 1] - last;
-    printf("sent %d lost %d gap_ms %.1f resumed %s\n", count, lost, gap, resumed ? "YES" : "NO");
+    if (!resumed) gap = silence = sent_at[count - 1] - last;
+    printf("sent %d lost %d lost_ms %.0f silent_ms %.0f resumed %s\n", count, lost, gap,
+           silence > interval ? silence - interval : 0, resumed ? "YES" : "NO");
 }
 
 static int probe(int endpoint, const char *address, double interval, int count) {
@@ -82,7 +94,6 @@ static int probe(int endpoint, const char *address, double interval, int count) 
         /* A guest that was starved does not catch up in a burst. */
         if (next < now_ms()) next = now_ms();
         receive(endpoint, next, count);
-        if (i == FIRST && answered[i - 1]) puts("under way"), fflush(stdout);
     }
     receive(endpoint, now_ms() + 500, count);
     report(count, interval);

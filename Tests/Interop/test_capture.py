@@ -37,19 +37,27 @@ def pair(room, daemon):
 class Capturing:
     """A running `martletctl capture`; traffic may begin when it does."""
 
-    def __init__(self, pair, *words, consumer=None):
+    def __init__(self, pair, *words):
         self._pair = pair
-        command = [str(BINARIES / "martletctl"), "capture", *map(str, words)]
-        self.process = subprocess.Popen(
-            command, env=dict(os.environ, MARTLET_SOCKET=str(pair.daemon.socket)), stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE)
+        self._command = [str(BINARIES / "martletctl"), "capture", *map(str, words)]
+        self._environment = dict(os.environ, MARTLET_SOCKET=str(pair.daemon.socket))
+        self._start()
+
+    def _start(self):
+        self.process = subprocess.Popen(self._command, env=self._environment, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
 
     def until_it_runs(self, port):
-        """A second capture of a port is refused: so one that is refused says that the first runs."""
+        """A second capture of a port is refused: one that is refused says that the first runs. When the second comes
+        first it is the first that is refused, and begins again."""
         def runs():
+            if self.process.poll() is not None:
+                said = self.process.communicate()[1]
+                assert b"captured" in said, said
+                self._start()
             answer = self._pair.daemon.call("capture.start", port=port)
-            return "error" in answer
-        eventually(runs, 10, "a running capture")
+            return "captured" in answer.get("error", {}).get("message", "")
+        eventually(runs, 10, "a running capture", interval=0.05)
 
     def output(self, limit=20):
         output, said = self.process.communicate(timeout=limit)
@@ -70,13 +78,17 @@ def captured(room, pair, contents, *words):
     return capturing.output()
 
 
+def tcpdump(octets):
+    """The headline that tcpdump prints of each packet."""
+    read = subprocess.run(["tcpdump", "-n", "-e", "-r", "-"], input=octets, capture_output=True, timeout=20)
+    assert read.returncode == 0, read.stderr
+    return [line for line in read.stdout.decode().splitlines() if " > " in line]
+
+
 def test_tcpdump_reads_a_capture_from_the_pipe(room, pair):
     contents = [frame(A, B, [customer(7)]), frame(A, B, length=200)]
     output, said = captured(room, pair, contents, "vm1", "-w", "-", "--count", 2)
-    read = subprocess.run(["tcpdump", "-nre", "-"], input=output, capture_output=True)
-    read = subprocess.run(["tcpdump", "-n", "-e", "-r", "-"], input=output, capture_output=True, timeout=20)
-    assert read.returncode == 0, read.stderr
-    first, second = read.stdout.decode().splitlines()
+    first, second = tcpdump(output)
     assert f"{A} > {B}" in first and "vlan 7" in first and "length 68" in first
     assert f"{A} > {B}" in second and "length 200" in second
     assert "2 packets captured, 0 lost" in said
@@ -93,7 +105,7 @@ def test_scapy_reads_the_same_octets_from_the_file(room, pair):
 def test_a_filter_keeps_what_does_not_match_out(room, pair):
     wanted = frame(A, B, [customer(7)])
     path = room.directory / "capture.pcapng"
-    captured(room, pair, [frame(A, B), wanted, frame(B, A)], "vm1", "-w", path, "--count", 1, "--filter",
+    captured(room, pair, [frame(A, B), wanted, frame(A, B, length=90)], "vm1", "-w", path, "--count", 1, "--filter",
              f"vlan 7 and ether dst {B}")
     assert [bytes(packet) for packet in PcapNgReader(str(path))] == [wanted]
 
@@ -114,8 +126,8 @@ def test_a_direction_is_the_switchs(room, pair, direction, expected):
 
 def test_a_snap_length_cuts_the_octets_and_keeps_the_length(room, pair):
     output, _ = captured(room, pair, [frame(A, B, length=1000)], "vm1", "-w", "-", "--count", 1, "--snap-length", 60)
-    read = subprocess.run(["tcpdump", "-n", "-e", "-r", "-"], input=output, capture_output=True, timeout=20)
-    assert "length 1000" in read.stdout.decode()
+    line, = tcpdump(output)
+    assert "length 1000" in line
     path = room.directory / "capture.pcapng"
     path.write_bytes(output)
     packet, = PcapNgReader(str(path))

@@ -221,7 +221,7 @@ def _late_comer(scene):
     try:
         peer = FrontEnd(path, listens=False)
         try:
-            yield peer.connect(limit=10)
+            yield peer.connect(limit=5)
         finally:
             peer.close()
     finally:

@@ -14,7 +14,7 @@ from vhost_user import FrontEnd
 PORTS = 200
 
 
-def test_two_hundred_vhost_user_ports_on_one_daemon(room):
+def test_two_hundred_vhost_user_ports_on_one_daemon(room, results):
     daemon = room.daemon(socket_memory=1024)
     daemon.add_bridge()
     for number in range(PORTS):
@@ -29,10 +29,11 @@ def test_two_hundred_vhost_user_ports_on_one_daemon(room):
     assert last.wait_for(there) == []
     last.send(back)
     assert first.wait_for(back) == []
-    before = time.monotonic()
     daemon.kill()
+    began = time.monotonic()
     daemon.start()
-    assert len(daemon.ports()) == PORTS, f"restored after {time.monotonic() - before:.1f} s"
+    assert len(daemon.ports()) == PORTS
+    results.add(f"start with {PORTS} ports, ms", answers=f"{(time.monotonic() - began) * 1000:.0f}")
 
 
 def test_a_port_is_usable_soon_after_it_is_added(room, daemon, results):

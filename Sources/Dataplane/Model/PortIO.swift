@@ -91,8 +91,15 @@ public struct WorkerStatus: Hashable, Sendable {
     }
 
     public init(
-        lcore: Int, socket: Int, queues: [QueueName], turns: UInt64, busyTurns: UInt64, cycles: UInt64,
-        busyCycles: UInt64, cyclesPerSecond: UInt64, packets: UInt64
+        lcore: Int,
+        socket: Int,
+        queues: [QueueName],
+        turns: UInt64,
+        busyTurns: UInt64,
+        cycles: UInt64,
+        busyCycles: UInt64,
+        cyclesPerSecond: UInt64,
+        packets: UInt64
     ) {
         self.lcore = lcore
         self.socket = socket

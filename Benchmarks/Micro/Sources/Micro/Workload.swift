@@ -13,7 +13,11 @@ struct Workload {
     static let all: [Workload] = [
         Workload(name: "parse and refuse (VLAN 4095)", frames: [frame(0, tag: 4095)], stations: []),
         known(1), known(1_000), known(10_000), known(100_000),
-        Workload(name: "known, 1 MAC, tag popped and frame restored", frames: [frame(0, tag: 10)], stations: [station(0)]),
+        Workload(
+            name: "known, 1 MAC, tag popped and frame restored",
+            frames: [frame(0, tag: 10)],
+            stations: [station(0)]
+        ),
     ]
 
     private static func known(_ count: Int) -> Workload {
@@ -53,7 +57,11 @@ struct Workload {
         )
         for station in stations {
             try dataplane.fdbAdd(
-                station, vlan: isTagged ? VLANID(10)! : .untagged, port: PortIndex(1), on: "br0")
+                station,
+                vlan: isTagged ? VLANID(10)! : .untagged,
+                port: PortIndex(1),
+                on: "br0"
+            )
         }
         return Rig(frames: repeated, dataplane: dataplane)
     }
@@ -64,7 +72,12 @@ struct Workload {
 
     private func port(_ index: UInt16, _ vlan: VLANPolicy) -> PortConfiguration {
         PortConfiguration(
-            index: PortIndex(index), name: "p\(index)", bridge: "br0", number: PortNumber(index + 1)!, vlan: vlan,
-            frameLength: 1514)
+            index: PortIndex(index),
+            name: "p\(index)",
+            bridge: "br0",
+            number: PortNumber(index + 1)!,
+            vlan: vlan,
+            frameLength: 1514
+        )
     }
 }

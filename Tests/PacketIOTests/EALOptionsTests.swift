@@ -1,0 +1,78 @@
+import Glibc
+import Testing
+
+@testable import Dataplane
+@testable import PacketIO
+
+/// What is refused before DPDK is asked.
+@Suite struct EALOptionsTests {
+    private func reason(_ change: (inout EALOptions) -> Void) -> String? {
+        var options = EALOptions()
+        options.withoutHugepages = true
+        change(&options)
+        do throws(Refusal) { try options.validate() } catch { return error.reason }
+        return nil
+    }
+
+    private let lcoreCount = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+
+    @Test func acceptsTheDefaults() {
+        #expect(reason { _ in } == nil, "the tests of PacketIO need root and two processors")
+    }
+
+    @Test func refusesNoWorker() {
+        #expect(reason { $0.workerLcores = [] } == "no worker lcore: give --worker-lcores, for example 1")
+    }
+
+    @Test func refusesAnLcoreThatDoesNotExist() {
+        let text = "lcore \(lcoreCount) does not exist: this machine has lcores 0 to \(lcoreCount - 1)"
+        #expect(reason { $0.workerLcores = [1, lcoreCount] } == text)
+        #expect(reason { $0.mainLcore = lcoreCount } == text)
+        #expect(
+            reason { $0.workerLcores = [-1] }
+                == "lcore -1 does not exist: this machine has lcores 0 to \(lcoreCount - 1)"
+        )
+    }
+
+    @Test func refusesAMainLcoreThatIsAWorker() {
+        #expect(
+            reason { $0.mainLcore = 1 }
+                == "lcore 1 cannot be both main and worker: change --main-lcore or --worker-lcores"
+        )
+    }
+
+    @Test func refusesAWorkerNamedTwice() {
+        #expect(reason { $0.workerLcores = [1, 1] } == "worker lcores [1, 1] name one twice")
+    }
+
+    @Test(arguments: ["", "a b", "a/b", "ä"])
+    func refusesAFilePrefixThatIsNoName(prefix: String) {
+        #expect(
+            reason { $0.filePrefix = prefix }
+                == "file prefix '\(prefix)' is not a name: use letters, digits, '_', '.', '-'"
+        )
+    }
+
+    @Test func refusesMoreHugepagesThanThereAre() throws {
+        let text = try #require(
+            reason {
+                $0.withoutHugepages = false
+                $0.socketMemory = [1_000_000, 1]
+            }
+        )
+        let wanted =
+            text.hasPrefix("1000001 MB of hugepages are wanted and ") && text.contains("--reserve-hugepages 1000001")
+        #expect(wanted || text.hasPrefix("no hugetlbfs is mounted: "), "\(text)")
+        #expect(text.hasSuffix("or give --no-huge"))
+    }
+
+    @Test func asksDPDKForTheMemoryThatIsWanted() {
+        var options = EALOptions()
+        options.socketMemory = [512, 256]
+        options.extra = ["--iova-mode", "va"]
+        #expect(options.arguments.joined(separator: " ").contains("-l 0,1 --main-lcore 0 --file-prefix martlet"))
+        #expect(options.arguments.joined(separator: " ").hasSuffix("--socket-mem 512,256 --iova-mode va"))
+        options.withoutHugepages = true
+        #expect(options.arguments.joined(separator: " ").hasSuffix("--no-huge --no-shconf -m 768 --iova-mode va"))
+    }
+}
