@@ -32,14 +32,9 @@ struct PackedRing {
         var word: UInt16 { index | (wrap ? 0x8000 : 0) }
     }
 
+    /// Readable and writable for `count` descriptors, 1 to 32768 of them.
     let descriptors: UnsafeMutableRawPointer
     let count: UInt16
-
-    /// - Precondition: `descriptors` is readable and writable for `count` descriptors, 1 to 32768 of them.
-    init(descriptors: UnsafeMutableRawPointer, count: UInt16) {
-        self.descriptors = descriptors
-        self.count = count
-    }
 
     /// Where a device resumes that noted `noted` after its last whole burst and died at any moment later.
     ///

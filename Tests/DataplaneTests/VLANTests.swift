@@ -269,7 +269,7 @@ import Testing
     /// Ports 0 and 1 are the row's; port 2 has an own VLAN and must never see the frame.
     private func verify(_ row: Row, destination: UInt64?) {
         let bench = Bench([row.ingress, row.egress, .access(4000)])
-        if destination != nil, case .sent = row.verdict { teachDestination(bench, row) }
+        if destination != nil, case .sent = row.verdict { teachDestination(bench) }
         let outcome = bench.receive(row.received, from: 0)
         switch row.verdict {
         case .sent(let expected):
@@ -283,7 +283,7 @@ import Testing
     }
 
     /// Static entries of the frame's destination in every VLAN that the egress may carry.
-    private func teachDestination(_ bench: Bench, _ row: Row) {
+    private func teachDestination(_ bench: Bench) {
         for vlan: UInt16 in [0, 10, 20, 100, 4094] {
             #expect(throws: Never.self) {
                 try bench.dataplane.fdbAdd(
