@@ -141,7 +141,7 @@ finish() {
     export MARTLET_SOCKET=$MARTLET_SOCKET
     $release/martletctl top
     $release/martletctl capture vm1 -w - | tcpdump -nr -
-    $0 --stop $directory
+    $root/deploy/quickstart.sh --stop $directory
 END
 }
 

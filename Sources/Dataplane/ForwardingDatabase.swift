@@ -71,6 +71,9 @@ struct ForwardingDatabase {
         @inline(__always) var isStatic: Bool { word & 1 << 16 != 0 }
         @inline(__always) var isPresent: Bool { word != 0 }
         @inline(__always) var seen: UInt32 { UInt32(truncatingIfNeeded: word &>> 32) }
+
+        /// Seconds since the last frame. A worker's clock may be a second ahead of the caller's: that is no age.
+        func age(_ now: UInt32) -> Int { max(0, Int(Int32(bitPattern: now &- seen))) }
     }
 
     private struct Link {
@@ -96,9 +99,9 @@ struct ForwardingDatabase {
     }
 
     init(capacity: Int, ageing: Int, seed: UInt64 = .random(in: .min ... .max)) {
-        // Three places a bucket and at least two fifths of the capacity in buckets: a sixth of the places or more stays
-        // free. A smaller table stays longer in the caches, which is worth more than a second bucket now and then.
-        let needed = max(capacity * 2 / 5, 4)
+        // Three places a bucket and at least half of the capacity in buckets: a third of the places or more stays free,
+        // so that a station hardly ever finds all the buckets full that it may live in.
+        let needed = max(capacity / 2, 4)
         let bucketCount = 1 << (Int.bitWidth - (needed - 1).leadingZeroBitCount)
         let wordCount = bucketCount * Self.bucketLength
         // A lookup touches a random line: with small pages most of its cost would be the page walk. The kernel gives
@@ -154,7 +157,7 @@ struct ForwardingDatabase {
     }
 
     private func isFresh(_ value: Value, now: UInt32) -> Bool {
-        value.isStatic || now &- value.seen <= header.pointee.ageing.load(ordering: .relaxed)
+        value.isStatic || value.age(now) <= Int(header.pointee.ageing.load(ordering: .relaxed))
     }
 
     /// Looks into the first bucket without a branch on where the station is in it: nothing could predict that.
@@ -232,7 +235,7 @@ struct ForwardingDatabase {
                     mac: MACAddress(value: key.mac),
                     vlan: VLANID(key.vlan)!,
                     port: PortIndex(value.port),
-                    age: value.isStatic ? 0 : Int(now &- value.seen),
+                    age: value.isStatic ? 0 : value.age(now),
                     isStatic: value.isStatic
                 )
             }

@@ -28,6 +28,9 @@ final class EthernetDevice: Device {
         port = try Self.attach(request.device, bus: bus, name: name)
         do throws(Refusal) {
             let info = try Self.info(of: port)
+            guard request.queues <= info.max_rx_queues else {
+                throw Refusal("queues=\(request.queues) is more than the device has: \(info.max_rx_queues)")
+            }
             queueCount = request.queues
             transmitQueueCount = min(request.workerCount, Int(info.max_tx_queues))
             descriptors = request.descriptors
@@ -86,10 +89,13 @@ final class EthernetDevice: Device {
                 throw Refusal("PCI device \(name) does not exist: 'lspci -D' lists those of this machine")
             }
         }
+        var port: UInt16 = 0
+        guard rte_eth_dev_get_port_by_name(name, &port) != 0 else {
+            throw Refusal("device '\(name)' is in use already: give the vdev another name or number")
+        }
         let arguments = device.contains(",") ? String(device.drop { $0 != "," }.dropFirst()) : ""
         let result = rte_eal_hotplug_add(bus, name, arguments)
         guard result == 0 else { throw Refusal(attachFailure(device, name: name, result: result)) }
-        var port: UInt16 = 0
         guard rte_eth_dev_get_port_by_name(name, &port) == 0 else {
             rte_eal_hotplug_remove(bus, name)
             throw Refusal("device '\(name)' is no network device that DPDK can drive")
@@ -124,9 +130,6 @@ final class EthernetDevice: Device {
         transmitQueues: Int,
         pool: OpaquePointer
     ) throws(Refusal) {
-        guard request.queues <= info.max_rx_queues else {
-            throw Refusal("queues=\(request.queues) is more than the device has: \(info.max_rx_queues)")
-        }
         guard request.mtu >= info.min_mtu, request.mtu <= info.max_mtu else {
             throw Refusal("mtu \(request.mtu) is outside what the device takes: \(info.min_mtu) to \(info.max_mtu)")
         }

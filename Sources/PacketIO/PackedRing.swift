@@ -7,7 +7,6 @@
 ///     +----------------+--------+-----+-----+
 struct PackedRing {
     static let descriptorLength = 16
-    private static let next: UInt16 = 1 << 0
     private static let available: UInt16 = 1 << 7
     private static let used: UInt16 = 1 << 15
 
@@ -43,18 +42,41 @@ struct PackedRing {
     /// marked one was consumed: those not marked yet are marked now (their frames are lost, as in any crash), and the
     /// position moves behind them.
     ///
-    /// - Returns: nil when the ring cannot be the one that was noted: the driver has started afresh.
-    func resume(from noted: Position) -> Position? {
-        guard noted.index < count, noted == .start || wasConsumed(before: noted) else { return nil }
-        guard let last = lastMarked(from: noted) else { return noted }
-        var position = noted
-        while position != last {
-            let length = chainLength(at: position)
-            if state(at: position) == .available { complete(at: position, length: length) }
-            guard let following = advanced(position, by: length, notBeyond: last) else { return nil }
-            position = following
+    /// - Parameter chainLength: descriptors of every chain of the ring, where all of them have had the same: then every
+    ///   head is known. A marked head no longer tells how long its chain is, so that in a ring of chains of different
+    ///   lengths (nil) only a device that died between two bursts is found.
+    /// - Returns: nil when the place is not known, or when the ring is not the one that was noted: the driver has
+    ///   started afresh.
+    func resume(from noted: Position, chainLength: UInt16?) -> Position? {
+        guard noted.index < count else { return nil }
+        guard let length = chainLength, (1...count).contains(length) else {
+            let isSame = noted == .start || state(at: retreated(noted, by: 1)) != .free
+            return isSame && !isConsumed(noted) ? noted : nil
         }
-        return advanced(last, by: chainLength(at: last))
+        let chains = Int(count / length)
+        var consumed = 0
+        var isWholeLap = true
+        var head = noted
+        for number in 1...chains {
+            if isConsumed(head) { consumed = number } else { isWholeLap = false }
+            head = advanced(head, by: length)
+        }
+        let isSame = noted == .start || isConsumed(retreated(noted, by: length))
+        guard isSame || isWholeLap else { return nil }
+        head = noted
+        for _ in 0..<consumed {
+            if state(at: head) == .available { complete(at: head, length: length) }
+            head = advanced(head, by: length)
+        }
+        return head
+    }
+
+    /// The device was done with a chain: it is marked, or even offered again.
+    private func isConsumed(_ head: Position) -> Bool {
+        switch state(at: head) {
+        case .used, .availableAgain: true
+        case .free, .available: false
+        }
     }
 
     // MARK: - One descriptor
@@ -80,33 +102,6 @@ struct PackedRing {
         }
     }
 
-    /// Descriptors of the chain that starts here. A head that was marked as used lost its NEXT flag; Linux and DPDK
-    /// write the chain's id into its last descriptor, which tells where it ends.
-    private func chainLength(at head: Position) -> UInt16 {
-        guard state(at: head) == .available else { return markedChainLength(at: head) }
-        var length: UInt16 = 1
-        var position = head
-        while flags(at: position.index) & Self.next != 0, length < count {
-            position = advanced(position, by: 1)
-            length += 1
-        }
-        return length
-    }
-
-    private func markedChainLength(at head: Position) -> UInt16 {
-        let id = id(at: head.index)
-        var position = advanced(head, by: 1)
-        var length: UInt16 = 1
-        // The chain's other descriptors still look available and, up to the last, carry NEXT.
-        while length < count, state(at: position) == .available {
-            let isLast = flags(at: position.index) & Self.next == 0
-            if isLast { return self.id(at: position.index) == id ? length + 1 : 1 }
-            position = advanced(position, by: 1)
-            length += 1
-        }
-        return 1
-    }
-
     /// Marks a chain as used, nothing written.
     private func complete(at head: Position, length: UInt16) {
         let last = advanced(head, by: length - 1)
@@ -125,49 +120,9 @@ struct PackedRing {
         return Position(index: UInt16(wraps ? index - Int(count) : index), wrap: position.wrap != wraps)
     }
 
-    private func distance(from start: Position, to end: Position) -> Int {
-        (Int(end.index) - Int(start.index) + Int(count)) % Int(count)
-    }
-
-    private func advanced(_ position: Position, by length: UInt16, notBeyond limit: Position) -> Position? {
-        guard Int(length) <= distance(from: position, to: limit) else { return nil }
-        return advanced(position, by: length)
-    }
-
-    /// The furthest descriptor of the lap that a device has marked, or that was even made available again.
-    private func lastMarked(from start: Position) -> Position? {
-        var last: Position?
-        var position = start
-        for _ in 0..<count {
-            switch state(at: position) {
-            case .used, .availableAgain: last = position
-            case .available: break
-            case .free: return last
-            }
-            position = advanced(position, by: 1)
-        }
-        return last
-    }
-
-    /// Whether the chain that ends right before a position was marked as used in its lap, as it is in a ring that
-    /// a device has worked on up to there.
-    private func wasConsumed(before end: Position) -> Bool {
-        var position = retreated(end)
-        let last = position
-        for _ in 0..<min(count, 64) {
-            switch state(at: position) {
-            case .used, .availableAgain:
-                return position == last || id(at: position.index) == id(at: last.index)
-            case .available: position = retreated(position)
-            case .free: return false
-            }
-        }
-        return false
-    }
-
-    private func retreated(_ position: Position) -> Position {
-        position.index == 0
-            ? Position(index: count - 1, wrap: !position.wrap)
-            : Position(index: position.index - 1, wrap: position.wrap)
+    private func retreated(_ position: Position, by length: UInt16) -> Position {
+        position.index < length
+            ? Position(index: position.index + count - length, wrap: !position.wrap)
+            : Position(index: position.index - length, wrap: position.wrap)
     }
 }

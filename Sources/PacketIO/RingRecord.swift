@@ -8,7 +8,8 @@ import Synchronization
 /// A split ring's position can be read back from the ring. A packed ring's cannot, and QEMU does not know it either
 /// when its back-end dies. So the worker notes it after every burst: one store into shared memory. The file holds,
 /// in 64-bit words: the guest memory's device and inode (which QEMU process it is), two unused, then four words for
-/// each vring: position (bits 0 to 15 available, 16 to 31 used, bit 32 set), the ring's guest address, its size, unused.
+/// each vring: position (bits 0 to 15 available, 16 to 31 used, bit 32 set, least and most descriptors a packet in bits
+/// 40 to 47 and 48 to 55), the ring's guest address, its size, unused.
 ///
 /// A trivial value. `close` ends it; the port's last user is gone by then.
 struct RingRecord {
@@ -51,14 +52,58 @@ struct RingRecord {
         words + Self.headerLength + Int(vring) * Self.entryLength
     }
 
-    /// Notes where the rings stand now. The worker calls it after a burst.
+    /// Notes where a ring stands now. The worker calls it after a burst.
+    /// - Parameter packets: how many the burst had; 0 notes the position alone.
     @inline(__always)
-    func note(_ vring: UInt16, of device: Int32) {
+    func note(_ vring: UInt16, of device: Int32, packets: Int) {
         var available: UInt16 = 0
         var used: UInt16 = 0
         guard rte_vhost_get_vring_base(device, vring, &available, &used) == 0 else { return }
-        let word = UInt64(available) | UInt64(used) << 16 | Self.noted
-        entry(vring).pointee.store(word, ordering: .releasing)
+        let entry = entry(vring)
+        var note = Note(word: entry.pointee.load(ordering: .relaxed))
+        if packets != 0 {
+            note.count(packets, until: used, size: entry[2].load(ordering: .relaxed))
+        }
+        note.move(available: available, used: used)
+        entry.pointee.store(note.word, ordering: .releasing)
+    }
+
+    /// The first word of a vring's entry.
+    struct Note {
+        private(set) var word: UInt64
+
+        init(word: UInt64) { self.word = word }
+
+        @inline(__always) var isSet: Bool { word & RingRecord.noted != 0 }
+        @inline(__always) var used: UInt16 { UInt16(truncatingIfNeeded: word &>> 16) }
+        @inline(__always) private var least: UInt64 { word &>> 40 & 0xff }
+        @inline(__always) private var most: UInt64 { word &>> 48 & 0xff }
+
+        @inline(__always)
+        mutating func move(available: UInt16, used: UInt16) {
+            word = word & ~0xffff_ffff | UInt64(available) | UInt64(used) &<< 16 | RingRecord.noted
+        }
+
+        /// Learns how many descriptors a packet takes from how far the ring has moved.
+        @inline(__always)
+        mutating func count(_ packets: Int, until used: UInt16, size: UInt64) {
+            let end = UInt64(used & 0x7fff)
+            let start = UInt64(self.used & 0x7fff)
+            let moved = end > start ? end &- start : end &+ size &- start
+            let share = moved / UInt64(packets)
+            let rest: UInt64 = share &* UInt64(packets) == moved ? 0 : 1
+            let low = min(share, 0xff)
+            let high = min(share &+ rest, 0xff)
+            let least = self.least == 0 ? low : min(self.least, low)
+            word = word & 0xff00_00ff_ffff_ffff | least &<< 40 | max(most, high) &<< 48
+        }
+
+        /// Descriptors of every chain, where that is known. A guest's receive buffers are alike, and a small frame
+        /// takes one of them; what it sends is of one length only if it always was.
+        func chainLength(ofGuestReceive isReceive: Bool) -> UInt16? {
+            guard least != 0, isReceive || least == most else { return nil }
+            return UInt16(least)
+        }
     }
 
     /// Puts a ring of a guest that has just connected where the former process left it, if it is the same ring.
@@ -66,20 +111,24 @@ struct RingRecord {
     func restore(_ vring: UInt16, of device: Int32) {
         guard let ring = GuestRing(vring, of: device) else { return }
         let entry = entry(vring)
-        let former = entry.pointee.load(ordering: .acquiring)
+        let former = Note(word: entry.pointee.load(ordering: .acquiring))
         let isSame =
             identifies(ring.memory) && entry[1].load(ordering: .relaxed) == ring.address
             && entry[2].load(ordering: .relaxed) == UInt64(ring.packed.count)
-        if isSame, former & Self.noted != 0,
-            let position = ring.packed.resume(from: .init(word: UInt16(truncatingIfNeeded: former >> 16)))
-        {
+        let length = former.chainLength(ofGuestReceive: vring % 2 == 0)
+        let position =
+            isSame && former.isSet
+            ? ring.packed.resume(from: .init(word: former.used), chainLength: length) : nil
+        if let position {
             rte_vhost_set_vring_base(device, vring, position.word, position.word)
+        } else {
+            entry.pointee.store(0, ordering: .relaxed)
         }
         words[0].store(ring.memory.device, ordering: .relaxed)
         words[1].store(ring.memory.inode, ordering: .relaxed)
         entry[1].store(ring.address, ordering: .relaxed)
         entry[2].store(UInt64(ring.packed.count), ordering: .relaxed)
-        note(vring, of: device)
+        note(vring, of: device, packets: 0)
     }
 
     private func identifies(_ memory: GuestRing.Memory) -> Bool {

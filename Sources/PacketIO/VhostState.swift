@@ -29,7 +29,7 @@ struct VhostState: ~Copyable {
         let vring = Self.guestTransmit(pair)
         guard device >= 0, isReady(vring) else { return 0 }
         let count = martlet_vhost_receive(device, vring, pool, burst, UInt16(Lane.burstLength))
-        if count != 0 && isPacked.load(ordering: .relaxed) { record.note(vring, of: device) }
+        if count != 0 && isPacked.load(ordering: .relaxed) { record.note(vring, of: device, packets: Int(count)) }
         return Int(count)
     }
 
@@ -47,7 +47,7 @@ struct VhostState: ~Copyable {
             sent &+= Int(taken)
             if sent == count || taken == 0 { break }
         }
-        if isPacked.load(ordering: .relaxed) { record.note(vring, of: device) }
+        if sent != 0 && isPacked.load(ordering: .relaxed) { record.note(vring, of: device, packets: sent) }
         return (sent, .transmitFull)
     }
 

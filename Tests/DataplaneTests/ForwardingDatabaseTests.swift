@@ -20,7 +20,7 @@ import Wire
     @Test(arguments: [16, 1000, 8192, 100_000])
     func learnsItsCapacityBeforeItEvicts(capacity: Int) { fill(capacity) }
 
-    @Test(.disabled("bug: with five sixths of the places used evictNearby strikes before the table is full"))
+    @Test
     func learnsItsCapacityWithTheFewestPlacesToSpare() { fill(5120) }
 
     private func fill(_ capacity: Int) {
@@ -157,7 +157,7 @@ import Wire
     }
 
     /// A worker may note a second that begins after `age` and `fdb` have read the clock.
-    @Test(.disabled("bug: a station seen a second ahead of the caller's clock counts as aged: isFresh wraps around"))
+    @Test
     func keepsAStationThatAWorkerSawASecondLater() {
         let table = Table(capacity: 16)
         table.learn(1, port: 1, now: 101)

@@ -250,22 +250,6 @@ import Testing
     @Test(arguments: access + trunk + native + tunnel)
     func editsTagsOfUnicastAsTheModesSay(row: Row) { verify(row, destination: 0x02_00_00_00_00_02) }
 
-    @Test(
-        .disabled(
-            "bug: a dot1q-tunnel port sends customer VLANs that its trunks do not list; OVS checks cvlans both ways"
-        ),
-        arguments: [
-            Row(
-                "an unlisted customer VLAN is not sent",
-                .tunnel(100),
-                frame(.customer(6)),
-                .tunnel(100, 5),
-                .dropped(.noOtherPort)
-            )
-        ]
-    )
-    func limitsCustomerVLANsOnTheWayOut(row: Row) { verify(row, destination: nil) }
-
     /// Ports 0 and 1 are the row's; port 2 has an own VLAN and must never see the frame.
     private func verify(_ row: Row, destination: UInt64?) {
         let bench = Bench([row.ingress, row.egress, .access(4000)])

@@ -42,7 +42,7 @@ def two_guests(room, switch, mode, packed):
 
 def probe_through_a_restart(switch, prober, echoer):
     """Kills and starts the switch under probes; returns what probe.c says: {sent, lost, lost_ms, silent_ms, resumed}."""
-    echoer.shell("probe echo >/dev/null 2>&1 &")
+    echoer.shell("pidof probe || probe echo >/dev/null 2>&1 &")
     probing = prober.begin(f"probe send {echoer.address} {INTERVAL_MS} {PROBES}")
     prober.wait_for_output("under way")
     switch.kill()
@@ -50,6 +50,12 @@ def probe_through_a_restart(switch, prober, echoer):
     report = prober.finish(probing, limit=INTERVAL_MS * PROBES / 1000 * 4 + 30)
     words = re.search(r"sent.*", report).group().split()
     return dict(zip(words[::2], words[1::2]))
+
+
+@pytest.fixture
+def rounds(long_run):
+    """How often a switch is killed under the same guests."""
+    return 3 if long_run else 1
 
 
 def record(results, switch, mode, packed, figures):
@@ -62,15 +68,16 @@ MODES = pytest.mark.parametrize("mode", ["client", "server"])
 
 @RINGS
 @MODES
-def test_guests_outlive_a_killed_switch_and_their_traffic_resumes(room, results, mode, packed):
+def test_guests_outlive_a_killed_switch_and_their_traffic_resumes(room, results, rounds, mode, packed):
     switch = martlet(room)
     prober, echoer = two_guests(room, switch, mode, packed)
-    figures = probe_through_a_restart(switch, prober, echoer)
-    record(results, switch, mode, packed, figures)
-    switch.assert_alive()
-    assert figures["resumed"] == "YES", figures
-    # Also what begins afterwards, and in the other direction.
-    assert echoer.reaches(prober)
+    for _ in range(rounds):
+        figures = probe_through_a_restart(switch, prober, echoer)
+        record(results, switch, mode, packed, figures)
+        switch.assert_alive()
+        assert figures["resumed"] == "YES", figures
+        # Also what begins afterwards, and in the other direction.
+        assert echoer.reaches(prober)
     assert prober.process.alive and echoer.process.alive
 
 
@@ -97,11 +104,14 @@ def test_traffic_resumes_after_an_orderly_restart(room, packed):
 @pytest.mark.long
 @RINGS
 @MODES
-def test_open_vswitch_is_measured_beside(room, results, mode, packed):
+def test_open_vswitch_is_measured_beside(room, results, rounds, mode, packed):
     switch = open_vswitch(room)
     prober, echoer = two_guests(room, switch, mode, packed)
-    figures = probe_through_a_restart(switch, prober, echoer)
-    record(results, switch, mode, packed, figures)
+    for _ in range(rounds):
+        figures = probe_through_a_restart(switch, prober, echoer)
+        record(results, switch, mode, packed, figures)
+        if figures["resumed"] == "NO":
+            break
     assert prober.process.alive and echoer.process.alive
 
 

@@ -75,7 +75,7 @@ import Testing
         engine.close(first)
     }
 
-    @Test(.disabled("bug: DPDK says no EEXIST for a second net_null1, and the refusal closes the first port's device"))
+    @Test
     func refusesADeviceThatIsInUse() throws {
         try open(second, "net_null1,no-rx=1")
         defer { engine.close(second) }

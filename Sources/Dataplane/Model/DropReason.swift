@@ -1,5 +1,5 @@
 /// Why a packet was not sent. Every packet that does not leave is counted under one of these, on one port:
-/// the port it came from, or, for `transmit...` reasons, the port it was meant for.
+/// the port it came from or, from `noBuffer` on, the port it was meant for.
 ///
 /// To add a reason, add a case here: counters, `martletctl stats drops` and the metrics follow.
 public enum DropReason: Int, Sendable, CaseIterable {
