@@ -1,5 +1,8 @@
 #include "cdpdk.h"
 
+#include <signal.h>
+#include <unistd.h>
+
 static ssize_t forward(void *write, const char *text, size_t length) {
     ((martlet_log_write)write)(text, length);
     return (ssize_t)length;
@@ -9,4 +12,30 @@ FILE *martlet_log_stream(martlet_log_write write) {
     FILE *stream = fopencookie((void *)write, "w", (cookie_io_functions_t){.write = forward});
     if (stream != NULL) setvbuf(stream, NULL, _IOLBF, 0);
     return stream;
+}
+
+// Only what signal-safety(7) allows: mmap is a bare system call; the look-up of DPDK's memory reads a fixed table.
+static void replace_page(int number, siginfo_t *info, void *context) {
+    static const size_t sizes[] = {(size_t)4 << 10, (size_t)2 << 20, (size_t)1 << 30};
+    (void)context;
+    if (info->si_code == BUS_ADRERR && rte_mem_virt2memseg_list(info->si_addr) == NULL) {
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            void *page = (void *)((uintptr_t)info->si_addr & ~(sizes[i] - 1));
+            // A part of a hugepage cannot be replaced: the kernel refuses it, and the next size is tried.
+            if (mmap(page, sizes[i], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+                     0) != MAP_FAILED) {
+                static const char text[] = "martletd: memory that a guest shared has vanished: replaced by an empty page\n";
+                ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+                (void)written;
+                return;
+            }
+        }
+    }
+    signal(number, SIG_DFL);
+}
+
+void martlet_survive_vanished_memory(void) {
+    struct sigaction action = {.sa_sigaction = replace_page, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
 }

@@ -40,8 +40,10 @@ struct PortEntry {
     var frameLength: UInt32 = 0
     /// The VLANs it is a member of.
     var carried: VLANBitmap
-    /// dot1q-tunnel: the customer VLANs it takes.
+    /// dot1q-tunnel: the customer VLANs it carries.
     var customers: VLANBitmap
+    /// They are not all of them, so that a frame on its way out is to be looked at.
+    var limitsCustomers = false
 
     init(_ port: PortConfiguration, bridge: UInt16, carried: VLANBitmap, customers: VLANBitmap) {
         let tag = port.vlan.tag.value
@@ -56,6 +58,7 @@ struct PortEntry {
             untaggedOut = tag
             carried.fill([port.vlan.tag])
             customers.fill(port.vlan.trunks)
+            limitsCustomers = tunnels && !port.vlan.trunks.isEmpty
         case .trunk:
             carried.fill(port.vlan.trunks)
         case .nativeTagged, .nativeUntagged:
@@ -66,7 +69,9 @@ struct PortEntry {
         let type = tunnels ? TPID.service : TPID.customer
         untagged = Tag(vlan: tag, type: type.rawValue, control: tag, isPresent: false)
         takesUntagged = carried.contains(tag) && (!tunnels || customers.contains(0))
-        if takesUntagged && (tag == 0 || tag == untaggedOut) { plain = Plain(untagged, bridge: bridge) }
+        if takesUntagged && !limitsCustomers && (tag == 0 || tag == untaggedOut) {
+            plain = Plain(untagged, bridge: bridge)
+        }
     }
 
     /// A bridge and the tag of an untagged frame, in one word: where a run's is that of its output port, the frames are

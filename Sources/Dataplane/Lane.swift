@@ -361,6 +361,8 @@ public struct Lane: @unchecked Sendable {
         let control: UInt16
         /// The longest frame as it came, its own tag counted if the switch knows it.
         let longest: UInt32
+        /// The customer VLANs that may leave; nil when all may.
+        let customers: VLANBitmap?
 
         /// For frames that `PortEntry.Plain` says leave as they are.
         @inline(__always)
@@ -369,6 +371,7 @@ public struct Lane: @unchecked Sendable {
             type = 0
             control = 0
             longest = egress.pointee.frameLength
+            customers = nil
         }
 
         @inline(__always)
@@ -381,6 +384,7 @@ public struct Lane: @unchecked Sendable {
             type = tag.type
             control = tag.control
             longest = egress.pointee.frameLength &+ (tag.isPresent ? UInt32(tagLength) : 0)
+            customers = egress.pointee.limitsCustomers ? egress.pointee.customers : nil
         }
     }
 
@@ -389,6 +393,9 @@ public struct Lane: @unchecked Sendable {
     private func emit(_ packet: Packet, _ edit: TagEdit, to output: UInt16) {
         guard packet.pointee.packet_length <= edit.longest else {
             return discard(packet, .transmitTooLong, on: output)
+        }
+        if let customers = edit.customers, !customers.contains(packet.customerVID(behindTag: edit.action == .pop)) {
+            return discard(packet, .transmitNotCarried, on: output)
         }
         // The usual case alone and first: a jump table is hard to predict.
         if edit.action != .keep {

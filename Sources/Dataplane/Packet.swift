@@ -1,4 +1,5 @@
 public import CPacket
+import Wire
 
 /// A packet buffer, owned by the worker that holds it until it is sent or freed.
 ///
@@ -15,6 +16,16 @@ extension UnsafeMutablePointer where Pointee == martlet_packet {
     /// edits below, so that none of their sums overflows.
     @inline(__always)
     var frame: UnsafeMutableRawPointer { pointee.buffer.unsafelyUnwrapped + Int(pointee.data_off) }
+
+    /// The VLAN of the tag behind the addresses, or behind the switch's own tag there; 0 when there is none.
+    @inline(never)
+    func customerVID(behindTag: Bool) -> UInt16 {
+        let offset = addressesLength + (behindTag ? tagLength : 0)
+        guard Int(pointee.data_length) >= offset + tagLength else { return 0 }
+        let type = UInt16(bigEndian: frame.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
+        guard type == TPID.customer.rawValue || type == TPID.service.rawValue else { return 0 }
+        return UInt16(bigEndian: frame.loadUnaligned(fromByteOffset: offset + 2, as: UInt16.self)) & 0x0fff
+    }
 
     /// Makes room for a tag behind the addresses and writes it.
     /// - Precondition: the first segment holds the addresses.

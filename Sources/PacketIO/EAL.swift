@@ -34,7 +34,10 @@ public struct EALOptions: Sendable {
     }
 
     /// - Throws: `Refusal` for what DPDK would refuse less clearly.
-    func validate() throws(Refusal) {
+    public func validate() throws(Refusal) {
+        guard geteuid() == 0 else {
+            throw Refusal("martletd must run as root: DPDK needs it for hugepages and devices")
+        }
         guard !workerLcores.isEmpty else { throw Refusal("no worker lcore: give --worker-lcores, for example 1") }
         guard Set(workerLcores).count == workerLcores.count else {
             throw Refusal("worker lcores \(workerLcores) name one twice")
@@ -49,10 +52,6 @@ public struct EALOptions: Sendable {
         guard !filePrefix.isEmpty, filePrefix.wholeMatch(of: /[A-Za-z0-9_.-]+/) != nil else {
             throw Refusal("file prefix '\(filePrefix)' is not a name: use letters, digits, '_', '.', '-'")
         }
-        guard geteuid() == 0 else {
-            throw Refusal("martletd must run as root: DPDK needs it for hugepages and devices")
-        }
-        if !withoutHugepages { try Hugepages.validate(needed: socketMemory.reduce(0, +)) }
     }
 }
 
@@ -62,29 +61,43 @@ enum EAL {
     /// - Throws: `Refusal` with what to do; the process cannot try again.
     static func start(_ options: EALOptions) throws(Refusal) {
         try options.validate()
+        if !options.withoutHugepages {
+            Hugepages.removeFiles(prefix: options.filePrefix)
+            try Hugepages.validate(needed: options.socketMemory.reduce(0, +))
+        }
         rte_openlog_stream(martlet_log_stream(EALLog.write))
         var affinity = cpu_set_t()
         pthread_getaffinity_np(pthread_self(), MemoryLayout<cpu_set_t>.size, &affinity)
         // DPDK keeps pointers into the arguments: they live as long as the process.
         var arguments = options.arguments.map { strdup($0) }
-        let result = rte_eal_init(Int32(arguments.count), &arguments)
+        let result = withoutOutput { rte_eal_init(Int32(arguments.count), &arguments) }
         guard result >= 0 else {
             throw Refusal("DPDK did not start: \(EALLog.lastLine ?? EAL.words(martlet_errno())). Run martletctl doctor")
         }
         releaseAffinity(affinity, workers: options.workerLcores)
     }
 
+    /// DPDK prints its usage and its alarm past its own log; what is worth knowing of them is in the log as well.
+    private static func withoutOutput(_ body: () -> Int32) -> Int32 {
+        let former = [STDOUT_FILENO, STDERR_FILENO].map { dup($0) }
+        let nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC)
+        dup2(nowhere, STDOUT_FILENO)
+        dup2(nowhere, STDERR_FILENO)
+        let result = body()
+        fflush(nil)
+        for (file, copy) in zip([STDOUT_FILENO, STDERR_FILENO], former) {
+            dup2(copy, file)
+            close(copy)
+        }
+        close(nowhere)
+        return result
+    }
+
     /// Leaves DPDK and gives the hugepages back: it leaves their files behind, for secondary processes that may
     /// still run, but a switch that ends has none.
     static func stop(_ options: EALOptions) {
         rte_eal_cleanup()
-        guard !options.withoutHugepages else { return }
-        for directory in Hugepages.mounts {
-            var found = glob_t()
-            guard glob("\(directory)/\(options.filePrefix)map_*", 0, nil, &found) == 0 else { continue }
-            for index in 0..<Int(found.gl_pathc) { unlink(found.gl_pathv[index]!) }
-            globfree(&found)
-        }
+        if !options.withoutHugepages { Hugepages.removeFiles(prefix: options.filePrefix) }
     }
 
     /// Every thread that the daemon starts from here on runs where its parent may: beside the workers, not on them.
@@ -137,8 +150,24 @@ enum Hugepages {
         }
     }
 
+    /// Removes the files of a prefix that no process uses any more: DPDK holds a lock on each of its own
+    /// (eal_memalloc.c), and a daemon that was killed would find its former pages missing from the free ones.
+    static func removeFiles(prefix: String) {
+        for directory in mounts {
+            var found = glob_t()
+            guard glob("\(directory)/\(prefix)map_*", 0, nil, &found) == 0 else { continue }
+            for index in 0..<Int(found.gl_pathc) {
+                let file = open(found.gl_pathv[index]!, O_RDWR | O_CLOEXEC)
+                guard file >= 0 else { continue }
+                if flock(file, LOCK_EX | LOCK_NB) == 0 { unlink(found.gl_pathv[index]!) }
+                close(file)
+            }
+            globfree(&found)
+        }
+    }
+
     /// The directories where a hugetlbfs is mounted.
-    static var mounts: [String] {
+    private static var mounts: [String] {
         lines(of: "/proc/mounts").compactMap { line -> String? in
             let fields = line.split(separator: " ")
             return fields.count > 2 && fields[2] == "hugetlbfs" ? String(fields[1]) : nil

@@ -36,6 +36,7 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
     /// - Throws: `Refusal` with what to do.
     public init(_ options: PacketEngineOptions) throws(Refusal) {
         try EAL.start(options.eal)
+        martlet_survive_vanished_memory()
         self.options = options
         let lcores = options.eal.workerLcores
         pools = BufferPools(workerCount: lcores.count)

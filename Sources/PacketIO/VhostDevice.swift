@@ -158,6 +158,8 @@ final class VhostDevice: Device, @unchecked Sendable {
         quiescence.wait()
     }
 
+    /// librte_vhost may hold the ring's lock, and a worker may be waiting for it: nothing here waits for a worker or
+    /// takes that lock.
     private func ringChanged(_ device: Int32, _ vring: UInt16, isReady: Bool) {
         guard vring < UInt16(queueCount * 2) else { return }
         let bit = UInt64(1) << UInt64(vring)
@@ -168,17 +170,16 @@ final class VhostDevice: Device, @unchecked Sendable {
         } else {
             state.pointee.ready.bitwiseAnd(~bit, ordering: .releasing)
             restored &= ~bit
-            quiescence.wait()
         }
     }
 
-    /// Puts a ring where the former process left it, and tells the guest not to kick: the ring is polled.
+    /// Puts a ring where the former process left it, and has its worker tell the guest not to kick.
     private func prepare(_ vring: UInt16, of device: Int32) {
         let bit = UInt64(1) << UInt64(vring)
         guard restored & bit == 0 else { return }
         restored |= bit
         if state.pointee.isPacked.load(ordering: .relaxed) { record.restore(vring, of: device) }
-        rte_vhost_enable_guest_notification(device, vring, 0)
+        state.pointee.kicking.bitwiseOr(bit, ordering: .relaxed)
     }
 
     private func usableRings(of device: Int32) -> UInt16 {

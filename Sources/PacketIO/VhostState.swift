@@ -9,6 +9,8 @@ struct VhostState: ~Copyable {
     let device = Atomic<Int32>(-1)
     /// One bit for each vring that the guest has made ready.
     let ready = Atomic<UInt64>(0)
+    /// One bit for each vring whose guest still kicks the switch at every packet.
+    let kicking = Atomic<UInt64>(0)
     /// The guest uses packed rings: their positions are recorded, since nothing else survives this process.
     let isPacked = Atomic<Bool>(false)
     let record: RingRecord
@@ -28,9 +30,18 @@ struct VhostState: ~Copyable {
         let device = device.load(ordering: .acquiring)
         let vring = Self.guestTransmit(pair)
         guard device >= 0, isReady(vring) else { return 0 }
+        if kicking.load(ordering: .relaxed) & 1 << UInt64(vring) != 0 { silence(vring, of: device) }
         let count = martlet_vhost_receive(device, vring, pool, burst, UInt16(Lane.burstLength))
         if count != 0 && isPacked.load(ordering: .relaxed) { record.note(vring, of: device, packets: Int(count)) }
         return Int(count)
+    }
+
+    /// Tells a guest not to kick: its ring is polled. Here and not in librte_vhost's callbacks, which may hold the lock
+    /// of the ring that this call takes.
+    @inline(never)
+    private func silence(_ vring: UInt16, of device: Int32) {
+        kicking.bitwiseAnd(~(1 << UInt64(vring)), ordering: .relaxed)
+        rte_vhost_enable_guest_notification(device, vring, 0)
     }
 
     /// A guest that is about to make room gets that many more chances, as long as it takes something each time.

@@ -10,6 +10,7 @@ import UnixSignals
 /// The parts of the daemon, wired.
 struct Daemon {
     private let engine: PacketEngine
+    private let store: Store
     private let control: Switch
     private let server: ControlServer
     private let logger: Logger
@@ -26,12 +27,13 @@ struct Daemon {
         self.level = level
         self.logger = logger
         self.reload = reload
+        try settings.engine.eal.validate()
         try Self.makeDirectory(settings.stateDirectory, mode: 0o750)
         try Self.makeDirectory((settings.socket as NSString).deletingLastPathComponent, mode: 0o755)
         try Self.makeDirectory(settings.ringRecords, mode: 0o700)
         Self.raiseFileLimit()
         EALLog.sink.withLock { $0 = { line in logger.debug("dpdk", metadata: ["text": "\(line)"]) } }
-        let store = try Store(directory: settings.stateDirectory)
+        store = try Store(directory: settings.stateDirectory)
         var options = settings.engine
         options.ringRecords = settings.ringRecords
         engine = try PacketEngine(options)
@@ -66,6 +68,11 @@ struct Daemon {
             status = 1
         }
         engine.shutdown()
+        do {
+            try store.close()
+        } catch {
+            logger.error("state file not closed", metadata: ["reason": "\(error)"])
+        }
         return status
     }
 

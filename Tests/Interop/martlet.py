@@ -32,7 +32,7 @@ class Daemon:
 
     name = "Martlet"
 
-    def __init__(self, directory, hugepages=True, namespace=None, options=(), socket_memory=256):
+    def __init__(self, directory, hugepages=True, namespace=None, options=(), socket_memory=256, workers="1"):
         self.directory = Path(directory)
         self.state = self.directory / "state"
         self.socket = self.directory / "control.sock"
@@ -40,13 +40,13 @@ class Daemon:
         self.process = None
         self._namespace = namespace
         self._memory = ["--socket-memory", str(socket_memory)] + ([] if hugepages else ["--no-huge"])
-        self._options = list(options)
+        self._options = ["--worker-lcores", workers, *options]
 
     def command(self):
         enter = ["nsenter", f"--net={self._namespace.path}"] if self._namespace else []
         return enter + [
             BINARIES / "martletd", "--state-dir", self.state, "--socket", self.socket, "--file-prefix", self.prefix,
-            "--worker-lcores", "1", "--main-lcore", "0", *self._memory, *self._options]
+            "--main-lcore", "0", *self._memory, *self._options]
 
     def start(self, wait=True):
         self.state.mkdir(exist_ok=True)

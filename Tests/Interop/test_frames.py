@@ -63,13 +63,13 @@ class Guests:
         for path, content in zip(self.sent, frames):
             write_pcap(path, content)
         self.recorded = [self.directory / f"recorded{queue}.pcap" for queue in range(queues)]
-        nothing = self.directory / "nothing.pcap"
+        nothing, void = self.directory / "nothing.pcap", self.directory / "void.pcap"
         write_pcap(nothing, [])
         for name in ("sender", "receiver"):
             daemon.add_port(name, "vhost-user", path=room.socket(name), mode="client", queues=queues, mtu=9000)
         virtio = f"server=1,queues={queues},packed_vq={int(packed)},mrg_rxbuf=1"
         vdevs = [
-            "net_pcap0," + self._streams("rx", self.sent) + "," + self._streams("tx", [self.directory / "void"] * queues),
+            "net_pcap0," + self._streams("rx", self.sent) + "," + self._streams("tx", [void] * queues),
             f"net_virtio_user0,path={room.socket('sender')},mac={SENDER},queue_size={transmit_ring},{virtio}",
             f"net_virtio_user1,path={room.socket('receiver')},mac={RECEIVER},queue_size=1024,{virtio}",
             "net_pcap1," + self._streams("rx", [nothing] * queues) + "," + self._streams("tx", self.recorded),
@@ -91,7 +91,7 @@ class Guests:
         self.testpmd.command("set fwd io retry")
         self.testpmd.command("set burst tx delay 10 retry 100000")
         assert "packet forwarding" in self.testpmd.command("start"), self.testpmd.process.output()
-        eventually(lambda: self.testpmd.statistics(3)[1] >= total, limit, f"{total} frames at the receiver", interval=0.2)
+        eventually(lambda: self.testpmd.statistics(3)[1] >= total, limit, f"{total} frames received", interval=0.2)
         self.testpmd.command("stop")
         self.testpmd.quit()
 

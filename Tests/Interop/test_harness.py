@@ -50,7 +50,8 @@ def test_scapy_reads_back_what_frames_builds():
 
 def test_a_written_capture_is_read_back_and_tcpdump_agrees(room):
     path = room.directory / "written.pcap"
-    contents = [bytes(Ether(src=station(1), dst=station(2)) / IP() / UDP(sport=1000, dport=2000) / bytes(number)) for number in (0, 1, 1400)]
+    datagram = Ether(src=station(1), dst=station(2)) / IP() / UDP(sport=1000, dport=2000)
+    contents = [bytes(datagram / bytes(length)) for length in (0, 1, 1400)]
     write_pcap(path, contents)
     assert [bytes(content) for content in read_pcap(path)] == contents
     read = subprocess.run(["tcpdump", "-n", "-r", path], capture_output=True, text=True, timeout=20)

@@ -41,7 +41,7 @@ def two_guests(room, switch, mode, packed):
 
 
 def probe_through_a_restart(switch, prober, echoer):
-    """Kills and starts the switch under probes; returns what probe.c says: {sent, lost, lost_ms, silent_ms, resumed}."""
+    """Kills and starts the switch under probes; returns what probe.c says."""
     echoer.shell("pidof probe || probe echo >/dev/null 2>&1 &")
     probing = prober.begin(f"probe send {echoer.address} {INTERVAL_MS} {PROBES}")
     prober.wait_for_output("under way")

@@ -120,7 +120,7 @@ def test_ports_of_all_types_come_and_go_without_a_leak(room, crowd, long_run):
         come_and_go(room, daemon, turn)
     eventually(lambda: open_files(daemon.process.pid) <= before.files, 10, "descriptors being closed")
     after = Resources(daemon)
-    # A leak of one page a port would be 5 turns' worth of it; an allocator's arena grows by less than 2 MB now and then.
+    # A page lost with every port is the least that is a leak; an allocator's arena grows by less than 2 MB at times.
     assert after.memory - before.memory < max(2 << 20, 4096 * 5 * turns), "resident memory grows"
     assert after.hugepages == before.hugepages
     assert set(daemon.ports()) == {"left", "right"}

@@ -138,8 +138,10 @@ class Bench:
     def _send_sentinels(self):
         """One frame for each VLAN in use; returns the last one at each port, and all forms they take."""
         serial = next(self._serial)
-        # A length of its own tells one row's sentinels from another's.
-        make = lambda tags: frame(self._own, BROADCAST, tags, length=200 + serial)
+
+        def make(tags):
+            # A length of its own tells one row's sentinels from another's.
+            return frame(self._own, BROADCAST, tags, length=200 + serial)
         for tags in ([customer(10)], [customer(20)], [service(100), customer(10)]):
             self.peers["probe"].send(make(tags))
         self.peers["full"].send(make([customer(999)]))

@@ -116,6 +116,11 @@ static inline void martlet_unlock(rte_spinlock_t *lock) { rte_spinlock_unlock(lo
 typedef void (*martlet_log_write)(const char *text, size_t length);
 FILE *martlet_log_stream(martlet_log_write write);
 
+// A guest that maps memory beyond its file's end, or cuts the file short later, makes every access there a SIGBUS:
+// in a worker or inside librte_vhost, at any moment. From this call on such a page is replaced by an empty one and the
+// access goes on; the guest harms nobody but itself. DPDK's own memory, and what is no mapping, still ends the process.
+void martlet_survive_vanished_memory(void);
+
 // Constants behind macros with casts.
 static const uint64_t martlet_rx_scatter = RTE_ETH_RX_OFFLOAD_SCATTER;
 static const uint64_t martlet_tx_multi_segs = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;

@@ -40,7 +40,11 @@ public final class Store: Sendable {
     private init(path: String) throws {
         self.path = path
         do {
-            if !FileManager.default.fileExists(atPath: path) { try Self.create(path) }
+            if FileManager.default.fileExists(atPath: path) {
+                try Self.checkUntouched(path)
+            } else {
+                try Self.create(path)
+            }
             database = try DatabaseQueue(path: path, configuration: Self.configuration)
             try database.read { try Self.check($0, path: path) }
         } catch let error as DatabaseError {
@@ -86,6 +90,30 @@ public final class Store: Sendable {
         return configuration
     }
 
+    /// Checks a copy of the file and its log: to open a damaged file is to change it, since SQLite copies the log into
+    /// it when it closes.
+    private static func checkUntouched(_ path: String) throws {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_size > 0 else {
+            throw StoreError("state file '\(path)' is empty: \(restore(path))")
+        }
+        let copy = path + ".check"
+        let files = FileManager.default
+        func removeCopy() { for suffix in ["", "-wal"] { try? files.removeItem(atPath: copy + suffix) } }
+        removeCopy()
+        defer { removeCopy() }
+        do {
+            for suffix in ["", "-wal"] where files.fileExists(atPath: path + suffix) {
+                try files.copyItem(atPath: path + suffix, toPath: copy + suffix)
+            }
+        } catch {
+            throw StoreError("state file '\(path)' cannot be read (\(error.reason)): check its rights and the disk's space")
+        }
+        let database = try DatabaseQueue(path: copy, configuration: configuration)
+        try database.read { try check($0, path: path) }
+        try database.close()
+    }
+
     private static func check(_ database: Database, path: String) throws {
         let application = try Int.fetchOne(database, sql: "PRAGMA application_id")
         let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
@@ -100,7 +128,9 @@ public final class Store: Sendable {
         }
         let verdict = try String.fetchOne(database, sql: "PRAGMA quick_check(1)") ?? "no answer"
         guard verdict == "ok" else {
-            throw StoreError("state file '\(path)' is damaged (\(verdict)): \(restore(path))")
+            // SQLite answers in several lines; the first names the database only.
+            let finding = verdict.split(separator: "\n").last ?? "unknown"
+            throw StoreError("state file '\(path)' is damaged (\(finding)): \(restore(path))")
         }
     }
 

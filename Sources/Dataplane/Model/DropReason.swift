@@ -27,6 +27,8 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case noBuffer
     /// No room in front of the frame for a tag.
     case noHeadroom
+    /// A customer VLAN that the output port, a dot1q-tunnel, does not carry.
+    case transmitNotCarried
     /// Longer than the output port's MTU allows.
     case transmitTooLong
     /// The output port has no link or no guest.
@@ -49,6 +51,7 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .noBridge: "no_bridge"
         case .noBuffer: "no_buffer"
         case .noHeadroom: "no_headroom"
+        case .transmitNotCarried: "transmit_not_carried"
         case .transmitTooLong: "transmit_too_long"
         case .transmitDown: "transmit_down"
         case .transmitFull: "transmit_full"

@@ -10,8 +10,7 @@ public enum VLANMode: String, Sendable, Codable, CaseIterable {
     case nativeTagged = "native-tagged"
     /// A trunk that takes untagged frames into VLAN `tag`, and sends that VLAN untagged.
     case nativeUntagged = "native-untagged"
-    /// Carries frames of any customer VLAN inside service VLAN `tag`; `trunks` limits the customer
-    /// VLANs that the port takes in (on the way out they are not looked at).
+    /// Carries frames of any customer VLAN inside service VLAN `tag`; `trunks` limits the customer VLANs.
     case dot1qTunnel = "dot1q-tunnel"
 }
 
