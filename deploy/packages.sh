@@ -16,7 +16,7 @@ packages_guests=(dpdk-dev)
 # Peers and tools of Tests/Interop.
 packages_test=(
     "${packages_guests[@]}" openvswitch-common openvswitch-switch-dpdk
-    qemu-system-x86 busybox-static kmod iproute2 procps
+    qemu-system-x86 busybox-static kmod iproute2 procps tcpdump
     python3-pytest python3-scapy
 )
 

@@ -11,6 +11,7 @@ import UnixSignals
 struct Daemon {
     private let engine: PacketEngine
     private let store: Store
+    private let ringRecords: String
     private let control: Switch
     private let server: ControlServer
     private let logger: Logger
@@ -34,6 +35,7 @@ struct Daemon {
         Self.raiseFileLimit()
         EALLog.sink.withLock { $0 = { line in logger.debug("dpdk", metadata: ["text": "\(line)"]) } }
         store = try Store(directory: settings.stateDirectory)
+        ringRecords = settings.ringRecords
         var options = settings.engine
         options.ringRecords = settings.ringRecords
         engine = try PacketEngine(options)
@@ -68,6 +70,8 @@ struct Daemon {
             status = 1
         }
         engine.shutdown()
+        // Goes only when it is empty: records of guests that live on are for the next start.
+        rmdir(ringRecords)
         do {
             try store.close()
         } catch {
