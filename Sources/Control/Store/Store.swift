@@ -107,7 +107,8 @@ public final class Store: Sendable {
                 try files.copyItem(atPath: path + suffix, toPath: copy + suffix)
             }
         } catch {
-            throw StoreError("state file '\(path)' cannot be read (\(error.reason)): check its rights and the disk's space")
+            let reason = error.reason
+            throw StoreError("state file '\(path)' cannot be read (\(reason)): check its rights and the disk's space")
         }
         let database = try DatabaseQueue(path: copy, configuration: configuration)
         try database.read { try check($0, path: path) }
