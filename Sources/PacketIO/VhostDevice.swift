@@ -31,7 +31,7 @@ final class VhostDevice: Device, @unchecked Sendable {
         pools: BufferPools,
         quiescence: Quiescence
     ) throws(Refusal) {
-        try Self.validate(path: path, mode: mode)
+        try VhostSocket.claim(path, mode: mode)
         buffers = try pools.reserve(queues * Self.heldPerQueue, socket: 0)
         do throws(Refusal) {
             record = try RingRecord(path: recordPath)
@@ -80,39 +80,6 @@ final class VhostDevice: Device, @unchecked Sendable {
     /// Forgets where the guest's rings stood: the port is gone for good.
     func forget() { if let recordPath { unlink(recordPath) } }
 
-    // MARK: - The socket
-
-    private static func validate(path: String, mode: PortType.VhostMode) throws(Refusal) {
-        let directory = String(path[..<path.lastIndex(of: "/")!])
-        guard access(directory.isEmpty ? "/" : directory, F_OK) == 0 else {
-            throw Refusal("directory '\(directory)' of socket '\(path)' does not exist: make it first")
-        }
-        var status = stat()
-        guard lstat(path, &status) == 0 else { return }
-        guard status.st_mode & S_IFMT == S_IFSOCK else {
-            throw Refusal("'\(path)' exists and is no socket: move it away or choose another path")
-        }
-        guard mode == .server else { return }
-        guard !isListening(path) else {
-            throw Refusal("'\(path)' is in use by another process: use mode=client, or choose another path")
-        }
-        // What a process left that is gone: bind(2) would refuse it.
-        unlink(path)
-    }
-
-    private static func isListening(_ path: String) -> Bool {
-        let socket = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        defer { Glibc.close(socket) }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        return withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
-            }
-        }
-    }
-
     // MARK: - librte_vhost's callbacks, on its own thread
 
     private static let registry = Mutex<[String: VhostDevice]>([:])
@@ -121,6 +88,10 @@ final class VhostDevice: Device, @unchecked Sendable {
     private nonisolated(unsafe) static let callbacks: UnsafePointer<rte_vhost_device_ops> = {
         let operations = UnsafeMutablePointer<rte_vhost_device_ops>.allocate(capacity: 1)
         var table = rte_vhost_device_ops()
+        table.new_connection = { device in
+            if let path = VhostDevice.path(of: device) { VhostSocket.limitWaiting(on: path) }
+            return 0
+        }
         table.new_device = { device in
             VhostDevice.named(by: device)?.guestReady(device)
             return 0
@@ -134,10 +105,14 @@ final class VhostDevice: Device, @unchecked Sendable {
         return UnsafePointer(operations)
     }()
 
-    private static func named(by device: Int32) -> VhostDevice? {
+    private static func path(of device: Int32) -> String? {
         var name = [CChar](repeating: 0, count: 256)
         guard rte_vhost_get_ifname(device, &name, name.count) == 0 else { return nil }
-        let path = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    private static func named(by device: Int32) -> VhostDevice? {
+        guard let path = path(of: device) else { return nil }
         return registry.withLock { $0[path] }
     }
 
