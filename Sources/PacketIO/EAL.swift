@@ -115,18 +115,27 @@ enum EAL {
 
 /// What DPDK says, passed on line by line.
 public enum EALLog {
-    /// Receives every line of DPDK's log, on the thread that wrote it.
-    public static let sink = Mutex<@Sendable (String) -> Void>({ _ in })
+    /// In a struct, because a closure that is itself the value of a generic type is wrapped once more at every access.
+    private struct Sink {
+        var receive: @Sendable (String) -> Void = { _ in }
+    }
+
+    private static let sink = Mutex(Sink())
     private static let last = Mutex<String?>(nil)
 
     static var lastLine: String? { last.withLock { $0 } }
+
+    /// Has every line of DPDK's log from now on given to `receive`, on the thread that wrote it.
+    public static func forward(to receive: @escaping @Sendable (String) -> Void) {
+        sink.withLock { $0.receive = receive }
+    }
 
     static let write: martlet_log_write = { text, length in
         guard let text else { return }
         let bytes = UnsafeRawBufferPointer(start: text, count: length)
         for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
             last.withLock { $0 = String(line) }
-            sink.withLock { $0 }(String(line))
+            sink.withLock { $0.receive }(String(line))
         }
     }
 }

@@ -33,7 +33,7 @@ struct Daemon {
         try Self.makeDirectory((settings.socket as NSString).deletingLastPathComponent, mode: 0o755)
         try Self.makeDirectory(settings.ringRecords, mode: 0o700)
         Self.raiseFileLimit()
-        EALLog.sink.withLock { $0 = { line in logger.debug("dpdk", metadata: ["text": "\(line)"]) } }
+        EALLog.forward { line in logger.debug("dpdk", metadata: ["text": "\(line)"]) }
         store = try Store(directory: settings.stateDirectory)
         ringRecords = settings.ringRecords
         var options = settings.engine

@@ -127,6 +127,26 @@ def test_ports_of_all_types_come_and_go_without_a_leak(room, crowd, long_run):
     bystanders.finish()
 
 
+@pytest.mark.parametrize("mode", ["server", "client"])
+def test_guests_that_come_and_go_leave_nothing_behind(room, daemon, long_run, mode):
+    path = room.socket("vm1")
+    daemon.add_vhost_user("vm1", path, mode)
+    before = Resources(daemon)
+
+    def connect_and_leave():
+        guest = FrontEnd(path, listens=mode == "client")
+        guest.connect()
+        guest.close()
+    warm, turns = 50, 3000 if long_run else 200
+    for _ in range(warm):
+        connect_and_leave()
+    warmed = Resources(daemon)
+    for _ in range(turns):
+        connect_and_leave()
+    eventually(lambda: open_files(daemon.process.pid) <= before.files, 10, "descriptors being closed")
+    assert resident_bytes(daemon.process.pid) - warmed.memory < 512 << 10, "resident memory grows"
+
+
 def test_a_refused_port_leaves_nothing_behind(room, daemon):
     before = Resources(daemon)
     for _ in range(20):
