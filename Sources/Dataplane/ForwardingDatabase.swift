@@ -68,6 +68,18 @@ struct ForwardingDatabase {
         }
 
         @inline(__always) var port: UInt16 { UInt16(truncatingIfNeeded: word) }
+        /// Where it is, however old the knowledge.
+        struct Place: Equatable {
+            private let word: UInt32
+
+            /// Nobody's.
+            static var nowhere: Place { Place(word: .max) }
+
+            @inline(__always) var port: UInt16 { UInt16(truncatingIfNeeded: word) }
+            @inline(__always) fileprivate init(word: UInt32) { self.word = word }
+        }
+
+        @inline(__always) var place: Place { Place(word: UInt32(truncatingIfNeeded: word) & 0x2_ffff) }
         @inline(__always) var isStatic: Bool { word & 1 << 16 != 0 }
         @inline(__always) var isPresent: Bool { word != 0 }
         @inline(__always) var seen: UInt32 { UInt32(truncatingIfNeeded: word &>> 32) }

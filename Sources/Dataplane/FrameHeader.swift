@@ -51,7 +51,9 @@ struct FrameHeader {
     @inline(__always) var loadedSource: UInt64 { second }
     /// Both addresses are of single stations (IEEE Std 802-2014, clause 8.2.2: the group bit is the least significant
     /// of the first octet), and the source is not all zeros.
-    @inline(__always) var isBetweenStations: Bool { (first | second) & 1 == 0 && second &<< 16 != 0 }
+    @inline(__always) private var isBetweenStations: Bool { (first | second) & 1 == 0 && second &<< 16 != 0 }
+    /// Untagged and between stations: nothing else needs to be asked of it.
+    @inline(__always) var isPlain: Bool { isBetweenStations && !isTagged }
     @inline(__always) var source: MACAddress { MACAddress(value: UInt64(bigEndian: second) &>> 16) }
     @inline(__always) var destination: MACAddress { MACAddress(value: UInt64(bigEndian: first) &>> 16) }
     /// The TPID of the outermost tag, or the type of an untagged frame.

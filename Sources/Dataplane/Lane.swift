@@ -55,7 +55,8 @@ public struct Lane: @unchecked Sendable {
         queues.initialize(repeating: OutputQueue(), count: PortIndex.capacity)
         queuePackets = .allocate(capacity: PortIndex.capacity * Self.burstLength)
         queuePackets.initialize(repeating: nil, count: PortIndex.capacity * Self.burstLength)
-        runs = .allocate(capacity: Self.burstLength)
+        // One more, whose first packet ends the last run.
+        runs = .allocate(capacity: Self.burstLength + 1)
         counters = CounterTable()
     }
 
@@ -100,15 +101,15 @@ public struct Lane: @unchecked Sendable {
     ///
     /// A guest or a wire rarely sends one frame at a time to each of its peers; what is alike is looked up once.
     @usableFromInline struct Run {
-        var source: ForwardingDatabase.Key
         var destination: ForwardingDatabase.Key
         var tag: Tag
+        /// Means nothing when the source bucket is `knownSource`.
+        var source: ForwardingDatabase.Key
         /// `knownSource` when the source is that of the run before.
         var sourceBucket: UInt32
         var destinationBucket: UInt32
-        /// The packets, as a range of the burst.
-        var first: UInt32
-        var end: UInt32
+        /// The first of its packets in the burst; they end where the next run begins.
+        var first: Int
 
         static var knownSource: UInt32 { .max }
     }
@@ -148,8 +149,8 @@ public struct Lane: @unchecked Sendable {
         bridge: UnsafeMutablePointer<BridgeEntry>
     ) -> Int {
         let fdb = bridge.pointee.fdb
-        var run = runs - 1
-        var accepted: UInt32 = 0
+        var run = runs
+        var accepted = 0
         var bytes: UInt64 = 0
         var former = FrameHeader.none
         var source = ForwardingDatabase.Key.none
@@ -164,24 +165,31 @@ public struct Lane: @unchecked Sendable {
                 continue
             }
             // Before the first run a frame of zeros is like `none`: its source is refused below, as it must be.
-            if !header.isLike(former) || run < runs {
-                guard let tag = admit(header, packet, ingress: ingress, bridge: bridge, port: port) else { continue }
-                run += 1
+            if !header.isLike(former) || accepted == 0 {
+                var tag = ingress.pointee.untagged
+                if !header.isPlain || !ingress.pointee.takesUntagged {
+                    guard let admitted = admit(header, packet, ingress: ingress, bridge: bridge, port: port) else {
+                        continue
+                    }
+                    tag = admitted
+                }
                 begin(run, header, tag, first: accepted, source: &source, fdb: fdb)
+                run += 1
                 former = header
             }
-            packets[Int(accepted)] = packet
+            packets[accepted] = packet
             accepted &+= 1
-            run.pointee.end = accepted
         }
+        run.pointee.first = accepted
         let row = counters.row(port)
         row[CounterTable.receivedPackets] &+= UInt64(truncatingIfNeeded: count)
         row[CounterTable.receivedBytes] &+= bytes
-        return run - runs + 1
+        return run - runs
     }
 
-    /// Decides whether the port takes the frame, and into which VLAN; drops it otherwise.
-    @inline(__always)
+    /// Decides whether the port takes a frame that is not plain, and into which VLAN; drops it otherwise. Apart from
+    /// the loop over the burst, whose registers it would take.
+    @inline(never)
     private func admit(
         _ header: FrameHeader,
         _ packet: Packet,
@@ -189,31 +197,20 @@ public struct Lane: @unchecked Sendable {
         bridge: UnsafeMutablePointer<BridgeEntry>,
         port: UInt16
     ) -> Tag? {
-        if header.isBetweenStations && !header.isTagged && ingress.pointee.takesUntagged {
-            return ingress.pointee.untagged
-        }
-        guard header.source.isStation else {
-            discard(packet, .invalidSource, on: port)
-            return nil
-        }
-        if header.destination.isLinkLocalReserved && !bridge.pointee.forwardsReserved {
-            discard(packet, .reservedAddress, on: port)
-            return nil
-        }
-        guard header.isTagged else {
+        var fault = DropReason.vlanNotCarried
+        if !header.source.isStation {
+            fault = .invalidSource
+        } else if header.destination.isLinkLocalReserved && !bridge.pointee.forwardsReserved {
+            fault = .reservedAddress
+        } else if !header.isTagged {
             if ingress.pointee.takesUntagged { return ingress.pointee.untagged }
-            discard(packet, .vlanNotCarried, on: port)
-            return nil
+        } else if header.tagControl & 0x0fff == 0x0fff {
+            fault = .reservedVLAN
+        } else if let tag = ingress.pointee.classify(tagged: header) {
+            return tag
         }
-        guard header.tagControl & 0x0fff != 0x0fff else {
-            discard(packet, .reservedVLAN, on: port)
-            return nil
-        }
-        guard let tag = ingress.pointee.classify(tagged: header) else {
-            discard(packet, .vlanNotCarried, on: port)
-            return nil
-        }
-        return tag
+        discard(packet, fault, on: port)
+        return nil
     }
 
     /// Starts a run and fetches its buckets.
@@ -222,24 +219,24 @@ public struct Lane: @unchecked Sendable {
         _ run: UnsafeMutablePointer<Run>,
         _ header: FrameHeader,
         _ tag: Tag,
-        first: UInt32,
+        first: Int,
         source former: inout ForwardingDatabase.Key,
         fdb: ForwardingDatabase
     ) {
         let source = ForwardingDatabase.Key(vlan: tag.vlan, loaded: header.loadedSource)
         let destination = ForwardingDatabase.Key(vlan: tag.vlan, loaded: header.loadedDestination)
-        run.pointee.source = source
-        run.pointee.destination = destination
-        run.pointee.tag = tag
-        run.pointee.first = first
         let destinationBucket = fdb.bucket(of: destination)
         martlet_prefetch(fdb.address(of: destinationBucket))
+        run.pointee.destination = destination
         run.pointee.destinationBucket = UInt32(truncatingIfNeeded: destinationBucket)
+        run.pointee.tag = tag
+        run.pointee.first = first
         run.pointee.sourceBucket = Run.knownSource
         if source != former {
             former = source
             let sourceBucket = fdb.bucket(of: source)
             martlet_prefetch(fdb.address(of: sourceBucket))
+            run.pointee.source = source
             run.pointee.sourceBucket = UInt32(truncatingIfNeeded: sourceBucket)
         }
     }
@@ -257,8 +254,8 @@ public struct Lane: @unchecked Sendable {
         now: UInt32
     ) {
         let fdb = bridge.pointee.fdb
-        let ports = state.ports
-        let number = ports[Int(port)].bridge
+        let number = state.ports[Int(port)].bridge
+        var writer = QueueWriter.none
         var run = runs
         let end = runs + runCount
         while run < end {
@@ -267,52 +264,130 @@ public struct Lane: @unchecked Sendable {
                 fdb.learn(run.pointee.source, bucket: Int(run.pointee.sourceBucket), port: port, now: now)
             }
             // A group address is never learned, so that it is not found.
-            let place = fdb.lookup(run.pointee.destination, bucket: Int(run.pointee.destinationBucket))
-            let egress = ports + Int(place.port)
+            let value = fdb.lookup(run.pointee.destination, bucket: Int(run.pointee.destinationBucket))
             let plain = PortEntry.Plain(run.pointee.tag, bridge: number)
-            if place.isPresent && plain == egress.pointee.plain && place.port != port {
-                emitRun(run, packets, TagEdit(keeping: egress), to: place.port)
-                continue
+            if !writer.takes(value, plain) {
+                close(writer)
+                writer = open(value, state: state, from: port)
+                guard writer.takes(value, plain) else {
+                    writer = .none
+                    forwardOther(run, packets, value, state: state, bridge: bridge, from: port)
+                    continue
+                }
             }
-            // A station behind a port that no longer carries its VLAN is an unknown one.
-            guard place.isPresent, egress.pointee.bridge == number,
-                egress.pointee.carried.contains(run.pointee.tag.vlan)
-            else {
-                flood(run, packets, state: state, bridge: bridge, from: port)
-                continue
-            }
-            if place.port == port {
-                discardRun(run, packets, .samePort, on: port)
-            } else {
-                emitRun(run, packets, TagEdit(run.pointee.tag, egress), to: place.port)
-            }
+            append(run, packets, to: &writer)
+        }
+        close(writer)
+    }
+
+    /// A port's queue while consecutive runs go there as they are: the usual case. In registers, and its port is
+    /// guessed, so that no packet waits for the look-up of the one before.
+    private struct QueueWriter {
+        /// The port as the forwarding database names it.
+        let value: ForwardingDatabase.Value.Place
+        let plain: PortEntry.Plain
+        let longest: UInt32
+        var place: UnsafeMutablePointer<Packet?>?
+        var bytes: UInt64
+
+        @inline(__always)
+        static var none: QueueWriter {
+            QueueWriter(value: .nowhere, plain: .none, longest: 0, place: nil, bytes: 0)
+        }
+
+        @inline(__always)
+        func takes(_ value: ForwardingDatabase.Value, _ plain: PortEntry.Plain) -> Bool {
+            value.place == self.value && plain == self.plain
         }
     }
 
-    /// Queues the packets of a run; there is at least one.
+    /// A writer to a station's port; `none` when there is no such station or it is where the frame came from.
     @inline(__always)
-    private func emitRun(
+    private func open(_ value: ForwardingDatabase.Value, state: ForwardingState, from port: UInt16) -> QueueWriter {
+        guard value.isPresent && value.port != port else { return .none }
+        let output = Int(value.port)
+        return QueueWriter(
+            value: value.place,
+            plain: state.ports[output].plain,
+            longest: state.ports[output].frameLength,
+            place: queuePackets + (output &* Self.burstLength &+ queues[output].count),
+            bytes: queues[output].bytes
+        )
+    }
+
+    @inline(__always)
+    private func append(
+        _ run: UnsafeMutablePointer<Run>,
+        _ packets: UnsafeMutablePointer<Packet?>,
+        to writer: inout QueueWriter
+    ) {
+        var index = run.pointee.first
+        let end = run[1].first
+        repeat {
+            let packet = packets[index].unsafelyUnwrapped
+            let length = packet.pointee.packet_length
+            index &+= 1
+            if length <= writer.longest {
+                // Only an open writer takes a run.
+                let place = writer.place.unsafelyUnwrapped
+                place.pointee = packet
+                writer.place = place + 1
+                writer.bytes &+= UInt64(length)
+            } else {
+                discard(packet, .transmitTooLong, on: writer.value.port)
+            }
+        } while index < end
+    }
+
+    @inline(__always)
+    private func close(_ writer: QueueWriter) {
+        guard let place = writer.place else { return }
+        let output = writer.value.port
+        let count = place - queue(output)
+        if queues[Int(output)].count == 0 && count != 0 { announce(output) }
+        queues[Int(output)].count = count
+        queues[Int(output)].bytes = writer.bytes
+    }
+
+    /// A run that is flooded, edited or dropped.
+    @inline(never)
+    private func forwardOther(
+        _ run: UnsafeMutablePointer<Run>,
+        _ packets: UnsafeMutablePointer<Packet?>,
+        _ value: ForwardingDatabase.Value,
+        state: ForwardingState,
+        bridge: UnsafeMutablePointer<BridgeEntry>,
+        from port: UInt16
+    ) {
+        let egress = state.ports + Int(value.port)
+        // A station behind a port that no longer carries its VLAN is an unknown one.
+        guard value.isPresent, egress.pointee.bridge == state.ports[Int(port)].bridge,
+            egress.pointee.carried.contains(run.pointee.tag.vlan)
+        else { return flood(run, packets, state: state, bridge: bridge, from: port) }
+        guard value.port != port else { return discardRun(run, packets, .samePort, on: port) }
+        forwardTagged(run, packets, TagEdit(run.pointee.tag, egress), to: value.port)
+    }
+
+    /// Queues the packets of a run with another tag.
+    @inline(__always)
+    private func forwardTagged(
         _ run: UnsafeMutablePointer<Run>,
         _ packets: UnsafeMutablePointer<Packet?>,
         _ edit: TagEdit,
         to output: UInt16
     ) {
-        var index = Int(run.pointee.first)
-        let end = Int(run.pointee.end)
-        repeat {
+        for index in run.pointee.first..<run[1].first {
             emit(packets[index].unsafelyUnwrapped, edit, to: output)
-            index &+= 1
-        } while index < end
+        }
     }
 
-    @inline(never)
     private func discardRun(
         _ run: UnsafeMutablePointer<Run>,
         _ packets: UnsafeMutablePointer<Packet?>,
         _ reason: DropReason,
         on port: UInt16
     ) {
-        for index in Int(run.pointee.first)..<Int(run.pointee.end) {
+        for index in run.pointee.first..<run[1].first {
             discard(packets[index].unsafelyUnwrapped, reason, on: port)
         }
     }
@@ -328,7 +403,7 @@ public struct Lane: @unchecked Sendable {
         from port: UInt16
     ) {
         let tag = run.pointee.tag
-        for index in Int(run.pointee.first)..<Int(run.pointee.end) {
+        for index in run.pointee.first..<run[1].first {
             let packet = packets[index].unsafelyUnwrapped
             var last = PortEntry.noBridge
             for member in 0..<bridge.pointee.memberCount {
@@ -363,16 +438,6 @@ public struct Lane: @unchecked Sendable {
         let longest: UInt32
         /// The customer VLANs that may leave; nil when all may.
         let customers: VLANBitmap?
-
-        /// For frames that `PortEntry.Plain` says leave as they are.
-        @inline(__always)
-        init(keeping egress: UnsafeMutablePointer<PortEntry>) {
-            action = .keep
-            type = 0
-            control = 0
-            longest = egress.pointee.frameLength
-            customers = nil
-        }
 
         @inline(__always)
         init(_ tag: Tag, _ egress: UnsafeMutablePointer<PortEntry>) {
@@ -419,14 +484,18 @@ public struct Lane: @unchecked Sendable {
     private func enqueue(_ packet: Packet, to output: UInt16) {
         let queue = queues + Int(output)
         let count = queue.pointee.count
-        if count == 0 {
-            outputs[outputCount.pointee] = output
-            outputCount.pointee &+= 1
-        }
+        if count == 0 { announce(output) }
         // A port gets each frame of a burst at most once, so its queue never holds more than a burst.
         queuePackets[Int(output) &* Self.burstLength &+ count] = packet
         queue.pointee.count = count &+ 1
         queue.pointee.bytes &+= UInt64(packet.pointee.packet_length)
+    }
+
+    /// The port's queue is no longer empty.
+    @inline(__always)
+    private func announce(_ output: UInt16) {
+        outputs[outputCount.pointee] = output
+        outputCount.pointee &+= 1
     }
 
     // MARK: - Dropped
