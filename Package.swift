@@ -74,17 +74,22 @@ let package = Package(
             swiftSettings: swift
         ),
 
+        .target(name: "Seeds", path: "Tests/Seeds", swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: swift),
-        .testTarget(name: "DataplaneTests", dependencies: ["CPacket", "Dataplane", "Wire"], swiftSettings: swift),
+        .testTarget(
+            name: "DataplaneTests",
+            dependencies: ["CPacket", "Dataplane", "Seeds", "Wire"],
+            swiftSettings: swift
+        ),
         .testTarget(
             name: "PacketIOTests",
-            dependencies: ["CDPDK", "Dataplane", "PacketIO", "Wire"],
+            dependencies: ["CDPDK", "Dataplane", "PacketIO", "Seeds", "Wire"],
             swiftSettings: swiftOverDPDK
         ),
         .testTarget(
             name: "ControlTests",
             dependencies: [
-                "Control", "Dataplane", "Wire",
+                "Control", "Dataplane", "Seeds", "Wire",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ],

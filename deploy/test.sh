@@ -27,9 +27,11 @@ main() {
     part "the sources are formatted" check_format
     part "debug build" swift build --build-tests
     part "release build" swift build -c release
+    part "build of the fuzzers" build_fuzzers
     part "build of the micro-benchmarks" swift build -c release --package-path Benchmarks/Micro
     if passed "release build"; then part "hugepages" reserve_hugepages $megabytes; fi
     if passed "debug build"; then part "unit tests" swift test --skip-build; fi
+    if passed "build of the fuzzers"; then part "fuzzing under AddressSanitizer" fuzz; fi
     if passed "build of the micro-benchmarks"; then
         part "nothing is allocated, counted or locked per packet" Benchmarks/Micro/.build/release/Micro --prove
     fi
@@ -61,6 +63,22 @@ scripts() {
 check_format() {
     find Package.swift Sources Tests Benchmarks -path '*/.build' -prune -o -type f -name '*.swift' -print0 |
         xargs -0 swift format lint --strict
+}
+
+build_fuzzers() {
+    swift build -c release --package-path Tests/Fuzz --sanitize=fuzzer -Xswiftc -sanitize=fuzzer,address
+}
+
+# Each parser of bytes that are not ours, from an empty corpus.
+fuzz() {
+    local fuzzer seconds=20 status=0
+    [ ${#long[@]} -eq 0 ] || seconds=600
+    for fuzzer in Tests/Fuzz/.build/release/Fuzz{Frames,Ring}; do
+        # Swift's runtime keeps what it allocates once; leaks are looked for elsewhere.
+        ASAN_OPTIONS=detect_leaks=0 "$fuzzer" -max_total_time=$seconds -max_len=2048 -artifact_prefix=/tmp/ ||
+            status=1
+    done
+    return $status
 }
 
 # Debian's Python, whose packages were installed above, whatever other one comes first in PATH.

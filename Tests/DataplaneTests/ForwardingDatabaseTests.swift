@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import Seeds
 import Testing
 import Wire
 

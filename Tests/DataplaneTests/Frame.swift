@@ -42,21 +42,3 @@ func frame(
 func octets(_ number: UInt64, count: Int = 6) -> [UInt8] {
     (0..<count).map { UInt8(truncatingIfNeeded: number >> UInt64(8 * (count - 1 - $0))) }
 }
-
-/// SplitMix64 (Steele, Lea, Flood 2014): random numbers that a printed seed brings back.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var word = state
-        word = (word ^ word >> 30) &* 0xbf58_476d_1ce4_e5b9
-        word = (word ^ word >> 27) &* 0x94d0_49bb_1331_11eb
-        return word ^ word >> 31
-    }
-}
-
-/// The seeds of a random test: one for ever, and one that the failure prints.
-let seeds: [UInt64] = [20_261_121, .random(in: .min ... .max)]

@@ -1,0 +1,1 @@
+../../../../Sources/PacketIO/PackedRing.swift
