@@ -1,6 +1,6 @@
 import Glibc
-import Synchronization
 import Seeds
+import Synchronization
 import Testing
 import Wire
 
