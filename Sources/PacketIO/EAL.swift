@@ -15,19 +15,22 @@ public struct EALOptions: Sendable {
     public var socketMemory = [512]
     /// Keeps two daemons on a machine apart.
     public var filePrefix = "martlet"
-    /// Passed on as they are.
+    /// Passed on as they are. `--lcores=MAP` places lcores on CPUs of other numbers: mainLcore and workerLcores name
+    /// lcores of that map then.
     public var extra: [String] = []
 
     public init() {}
 
+    private var placesLcores: Bool { extra.contains { $0.hasPrefix("--lcores") } }
+
     /// The arguments that `rte_eal_init` takes.
     var arguments: [String] {
-        let lcores = ([mainLcore] + workerLcores).map(String.init).joined(separator: ",")
+        let lcores = placesLcores ? [] : ["-l", ([mainLcore] + workerLcores).map(String.init).joined(separator: ",")]
         let memory =
             withoutHugepages
             ? ["--no-huge", "--no-shconf", "-m", "\(socketMemory.reduce(0, +))"]
             : ["--socket-mem", socketMemory.map(String.init).joined(separator: ",")]
-        return ["martletd", "-l", lcores, "--main-lcore", "\(mainLcore)", "--file-prefix", filePrefix]
+        return ["martletd"] + lcores + ["--main-lcore", "\(mainLcore)", "--file-prefix", filePrefix]
             // No device is taken unasked: an allow list with an address that names none.
             + ["-a", "0000:00:00.0", "--no-telemetry", "--log-level", "lib.eal:warning"]
             + memory + extra
@@ -46,7 +49,7 @@ public struct EALOptions: Sendable {
             throw Refusal("lcore \(mainLcore) cannot be both main and worker: change --main-lcore or --worker-lcores")
         }
         let count = sysconf(Int32(_SC_NPROCESSORS_ONLN))
-        for lcore in [mainLcore] + workerLcores where lcore < 0 || lcore >= count {
+        for lcore in [mainLcore] + workerLcores where !placesLcores && (lcore < 0 || lcore >= count) {
             throw Refusal("lcore \(lcore) does not exist: this machine has lcores 0 to \(count - 1)")
         }
         guard !filePrefix.isEmpty, filePrefix.wholeMatch(of: /[A-Za-z0-9_.-]+/) != nil else {
@@ -74,7 +77,10 @@ enum EAL {
         guard result >= 0 else {
             throw Refusal("DPDK did not start: \(EALLog.lastLine ?? EAL.words(martlet_errno())). Run martletctl doctor")
         }
-        releaseAffinity(affinity, workers: options.workerLcores)
+        for lcore in options.workerLcores where rte_lcore_is_enabled(UInt32(lcore)) == 0 {
+            throw Refusal("worker lcore \(lcore) is not in the map of --lcores: add it there")
+        }
+        releaseAffinity(affinity, workers: options.workerLcores.map { Int(rte_lcore_to_cpu_id(Int32($0))) })
     }
 
     /// DPDK prints its usage and its alarm past its own log; what is worth knowing of them is in the log as well.
@@ -101,10 +107,10 @@ enum EAL {
     }
 
     /// Every thread that the daemon starts from here on runs where its parent may: beside the workers, not on them.
-    private static func releaseAffinity(_ former: cpu_set_t, workers: [Int]) {
+    private static func releaseAffinity(_ former: cpu_set_t, workers processors: [Int]) {
         var affinity = former
         withUnsafeMutableBytes(of: &affinity) { bytes in
-            for lcore in workers { bytes[lcore / 8] &= ~(1 << UInt8(lcore % 8)) }
+            for processor in processors { bytes[processor / 8] &= ~(1 << UInt8(processor % 8)) }
         }
         pthread_setaffinity_np(pthread_self(), MemoryLayout<cpu_set_t>.size, &affinity)
     }

@@ -95,6 +95,7 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
                 queues: queues,
                 recordPath: options.ringRecords.map { "\($0)/\(name).rings" },
                 pools: pools,
+                workerCount: workerPool.count,
                 quiescence: quiescence
             )
         case .ring(let name, let size):

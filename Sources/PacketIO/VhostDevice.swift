@@ -29,6 +29,7 @@ final class VhostDevice: Device, @unchecked Sendable {
         queues: Int,
         recordPath: String?,
         pools: BufferPools,
+        workerCount: Int,
         quiescence: Quiescence
     ) throws(Refusal) {
         try VhostSocket.claim(path, mode: mode)
@@ -45,7 +46,7 @@ final class VhostDevice: Device, @unchecked Sendable {
         self.recordPath = recordPath
         self.quiescence = quiescence
         state = .allocate(capacity: 1)
-        state.initialize(to: VhostState(record: record))
+        state.initialize(to: VhostState(record: record, workerCount: workerCount))
     }
 
     deinit {

@@ -14,8 +14,16 @@ struct VhostState: ~Copyable {
     /// The guest uses packed rings: their positions are recorded, since nothing else survives this process.
     let isPacked = Atomic<Bool>(false)
     let record: RingRecord
+    /// A lock for each vring when several workers may fill one: sending and noting its position are one step.
+    private let locks: UnsafeMutablePointer<rte_spinlock_t>?
 
-    init(record: RingRecord) { self.record = record }
+    init(record: RingRecord, workerCount: Int) {
+        self.record = record
+        locks = workerCount > 1 ? .allocate(capacity: RingRecord.maximumRings) : nil
+        locks?.initialize(repeating: rte_spinlock_t(), count: RingRecord.maximumRings)
+    }
+
+    deinit { locks?.deallocate() }
 
     /// Virtio names queues from the guest's side (virtio 1.2 section 5.1.2): receive 0, transmit 1, receive 2 ...
     @inline(__always) static func guestReceive(_ pair: UInt16) -> UInt16 { pair &* 2 }
@@ -52,6 +60,8 @@ struct VhostState: ~Copyable {
     func send(_ packets: UnsafeMutablePointer<Packet?>, count: Int, worker: Int) -> (sent: Int, reason: DropReason) {
         let device = device.load(ordering: .acquiring)
         guard device >= 0, let vring = receiveRing(for: worker) else { return (0, .transmitDown) }
+        if let locks { martlet_lock(locks + Int(vring)) }
+        defer { if let locks { martlet_unlock(locks + Int(vring)) } }
         var sent = 0
         for _ in 0..<Self.retries {
             let taken = martlet_vhost_transmit(device, vring, packets + sent, UInt16(count - sent))

@@ -90,6 +90,9 @@ final class WorkerPool {
             let count = devices[port]?.queueCount ?? 0
             throw Refusal("queue \(queue) does not exist: the port has \(count)")
         }
+        // First nobody polls it: two workers in one receive queue would take its descriptors from each other.
+        placement[key] = nil
+        publish()
         placement[key] = number
         publish()
     }

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 from contextlib import contextmanager
 
 import pytest

@@ -4,11 +4,12 @@ testpmd sends the frames of a capture file to one virtio-user port and records w
 transmit ring is shorter than the receive ring: what is in flight always has room, so that a loss is the switch's.
 """
 
+import itertools
 import struct
 
 import pytest
 
-from frames import EXPERIMENT, frame, read_pcap, station, write_pcap
+from frames import frame, read_pcap, station, write_pcap
 from processes import eventually
 from testpmd import Testpmd
 
@@ -84,24 +85,28 @@ class Guests:
     def _streams(direction, paths):
         return ",".join(f"{direction}_pcap={path}" for path in paths)
 
-    def exchange(self, total, limit):
+    def exchange(self, total, limit, meanwhile):
         """Forwards until the receiver has `total` frames, and closes the recording."""
+        def has_arrived():
+            meanwhile()
+            return self.testpmd.statistics(3)[1] >= total
+
         self.testpmd.wait_until_ready()
         # A full transmit ring is waited for, never overrun.
         self.testpmd.command("set fwd io retry")
         self.testpmd.command("set burst tx delay 10 retry 100000")
         assert "packet forwarding" in self.testpmd.command("start"), self.testpmd.process.output()
-        eventually(lambda: self.testpmd.statistics(3)[1] >= total, limit, f"{total} frames received", interval=0.2)
+        eventually(has_arrived, limit, f"{total} frames received", interval=0.05)
         self.testpmd.command("stop")
         self.testpmd.quit()
 
 
-def play(room, daemon, size, count, queues=1, packed=False, limit=60):
+def play(room, daemon, size, count, queues=1, packed=False, limit=60, meanwhile=lambda: None):
     shortest, longest, burst, transmit_ring, _ = SIZES[size]
     frames = [contents(queue, count, shortest, longest) for queue in range(queues)]
     guests = Guests(room, daemon, frames, burst, transmit_ring, packed)
     daemon.wait_for_link("sender", "receiver")
-    guests.exchange(count * queues, limit)
+    guests.exchange(count * queues, limit, meanwhile)
     compare(guests.recorded, queues, count, shortest, longest)
     assert daemon.drops("sender") == {} and daemon.drops("receiver") == {}
 
@@ -117,6 +122,32 @@ def test_frames_of_two_queues_arrive_unaltered_and_in_the_order_of_each(room, da
     # Two queues of the sender may end up in one of the receiver, which then gets two bursts for each it takes:
     # all frames together have room in its ring.
     play(room, daemon, "usual", 450, queues=2, packed=packed)
+
+
+@pytest.fixture
+def daemon_with_two_workers(room):
+    # The second shares a processor with everything else: it sleeps, so that nothing waits for its time slice.
+    daemon = room.daemon(workers="1,2", options=["--eal-option=--lcores=0@0,1@1,2@0", "--idle-sleep=100"])
+    daemon.add_bridge()
+    return daemon
+
+
+def busy_lcores(daemon):
+    return {worker["lcore"] for worker in daemon.json("worker", "list")["workers"] if worker["packets"]}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
+def test_two_workers_fill_a_guest(room, daemon_with_two_workers, packed):
+    play(room, daemon_with_two_workers, "usual", 450, queues=2, packed=packed)
+    assert busy_lcores(daemon_with_two_workers) == {1, 2}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
+def test_a_queue_changes_its_worker_and_loses_nothing(room, daemon_with_two_workers, packed):
+    daemon, lcores = daemon_with_two_workers, itertools.cycle([1, 2])
+    play(room, daemon, "small", 700_000, packed=packed,
+         meanwhile=lambda: daemon.ctl("worker", "assign", "sender", 0, next(lcores)))
+    assert busy_lcores(daemon) == {1, 2}
 
 
 @pytest.mark.long

@@ -62,6 +62,14 @@ import Testing
         #expect(text.hasSuffix("or give --no-huge"))
     }
 
+    @Test func leavesThePlacesOfLcoresToAMap() {
+        var options = EALOptions()
+        options.workerLcores = [lcoreCount, lcoreCount + 1]
+        options.extra = ["--lcores=0@0,\(lcoreCount)@1,\(lcoreCount + 1)@1"]
+        #expect(reason { $0.workerLcores = options.workerLcores; $0.extra = options.extra } == nil)
+        #expect(!options.arguments.contains("-l") && options.arguments.last == options.extra[0])
+    }
+
     @Test func asksDPDKForTheMemoryThatIsWanted() {
         var options = EALOptions()
         options.socketMemory = [512, 256]
