@@ -73,7 +73,7 @@ enum EAL {
         pthread_getaffinity_np(pthread_self(), MemoryLayout<cpu_set_t>.size, &affinity)
         // DPDK keeps pointers into the arguments: they live as long as the process.
         var arguments = options.arguments.map { strdup($0) }
-        let result = withoutOutput { rte_eal_init(Int32(arguments.count), &arguments) }
+        let result = withoutOutput { martlet_eal_init(Int32(arguments.count), &arguments) }
         guard result >= 0 else {
             throw Refusal("DPDK did not start: \(EALLog.lastLine ?? EAL.words(martlet_errno())). Run martletctl doctor")
         }

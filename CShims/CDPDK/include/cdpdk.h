@@ -116,6 +116,9 @@ static inline void martlet_unlock(rte_spinlock_t *lock) { rte_spinlock_unlock(lo
 typedef void (*martlet_log_write)(const char *text, size_t length);
 FILE *martlet_log_stream(martlet_log_write write);
 
+// rte_eal_init, without most of what it sleeps.
+int martlet_eal_init(int count, char **arguments);
+
 // A guest that maps memory beyond its file's end, or cuts the file short later, makes every access there a SIGBUS:
 // in a worker or inside librte_vhost, at any moment. From this call on such a page is replaced by an empty one and the
 // access goes on; the guest harms nobody but itself. DPDK's own memory, and what is no mapping, still ends the process.
