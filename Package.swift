@@ -34,6 +34,7 @@ let package = Package(
         .systemLibrary(name: "CPcap", path: "CShims/CPcap"),
 
         .target(name: "Wire", swiftSettings: swift),
+        .target(name: "Flows", dependencies: ["Wire"], swiftSettings: swift),
         .target(name: "Dataplane", dependencies: ["CPacket", "Wire"], exclude: ["README.md"], swiftSettings: swift),
         .target(
             name: "PacketIO",
@@ -76,6 +77,12 @@ let package = Package(
 
         .target(name: "Seeds", path: "Tests/Seeds", swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: swift),
+        .testTarget(
+            name: "FlowsTests",
+            dependencies: ["Flows", "Seeds", "Wire"],
+            exclude: ["Golden"],
+            swiftSettings: swift
+        ),
         .testTarget(
             name: "DataplaneTests",
             dependencies: ["CPacket", "Dataplane", "Seeds", "Wire"],
