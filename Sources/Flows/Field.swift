@@ -33,6 +33,11 @@ extension Field {
     /// The field's row in the table.
     var properties: FieldProperties { Self.table[Int(rawValue)] }
 
+    private static let shapes = table.map(\.shape)
+
+    /// The part of the row that is quick to read.
+    var shape: FieldShape { Self.shapes[Int(rawValue)] }
+
     /// The name that a dump prints in `set_field`, such as `eth_src`.
     public var name: String { properties.name }
 
@@ -40,19 +45,19 @@ extension Field {
     public var names: [String] { [properties.name] + properties.aliases + properties.oxm }
 
     /// The field's width in bits, as actions count them: `NXM_OF_ARP_OP[]` has 16 although a match uses 8.
-    public var width: Int { properties.width }
+    public var width: Int { shape.width }
 
     /// Where a packet's value lies in `FlowKey`.
-    public var slot: FieldSlot { properties.slot }
+    public var slot: FieldSlot { shape.slot }
 
     /// Whether a match may give a mask.
-    public var isMaskable: Bool { properties.isMaskable }
+    public var isMaskable: Bool { shape.isMaskable }
 
     /// Whether an action may write the field.
-    public var isWritable: Bool { properties.isWritable }
+    public var isWritable: Bool { shape.isWritable }
 
     /// The mask of all the bits that a value may have.
-    public var fullMask: UInt128 { properties.limit }
+    public var fullMask: UInt128 { shape.limit }
 
     /// Whether the field names a set of addresses when its value is `$name`.
     public var takesAddressSet: Bool {

@@ -3,12 +3,8 @@ enum FieldFormat: Sendable {
     case decimal, hexadecimal, ethernet, ipv4, ipv6, port, frag, ctState, tcpFlags
 }
 
-/// One row of the table of fields.
-struct FieldProperties: Sendable {
-    let name: String
-    let aliases: [String]
-    /// NXM and OXM names; a subfield is printed under the first, as ovs-ofctl prefers NXM names.
-    let oxm: [String]
+/// What of a row does not need memory of its own: read for every field of every flow, and of packets.
+struct FieldShape: BitwiseCopyable, Sendable {
     let width: Int
     let slot: FieldSlot
     let format: FieldFormat
@@ -17,6 +13,15 @@ struct FieldProperties: Sendable {
     let prerequisite: Prerequisite
     /// The bits that a value may have.
     let limit: UInt128
+}
+
+/// One row of the table of fields.
+struct FieldProperties: Sendable {
+    let name: String
+    let aliases: [String]
+    /// NXM and OXM names; a subfield is printed under the first, as ovs-ofctl prefers NXM names.
+    let oxm: [String]
+    let shape: FieldShape
 
     init(
         _ name: String,
@@ -33,13 +38,16 @@ struct FieldProperties: Sendable {
         self.name = name
         self.aliases = aliases
         self.oxm = oxm
-        self.width = width ?? slot.width
-        self.slot = slot
-        self.format = format
-        isMaskable = maskable
-        isWritable = writable
-        self.prerequisite = prerequisite
-        self.limit = limit ?? min(slot.mask, FieldSlot(0, 0, self.width).mask)
+        let width = width ?? slot.width
+        shape = FieldShape(
+            width: width,
+            slot: slot,
+            format: format,
+            isMaskable: maskable,
+            isWritable: writable,
+            prerequisite: prerequisite,
+            limit: limit ?? min(slot.mask, FieldSlot(0, 0, width).mask)
+        )
     }
 
     init(_ field: Field) {

@@ -80,12 +80,12 @@
     /// The value of a field, as a number whose least significant bit is the field's last on the wire.
     ///
     /// Ports are OpenFlow 1.0's numbers, also in the 32 bits of `in_port_oxm`, whose reserved numbers are others.
-    public func get(_ field: Field) -> UInt128 { self[field.slot] & field.properties.limit }
+    public func get(_ field: Field) -> UInt128 { self[field.slot] & field.shape.limit }
 
     /// Sets a field; bits that the field does not have are ignored.
     public mutating func set(_ field: Field, _ value: UInt128) {
         let slot = field.slot
-        let limit = field.properties.limit
+        let limit = field.shape.limit
         // The ECN bits lie within the slot of nw_tos and are not the field's.
         let kept = field == .nwTOS ? self[slot] & ~limit : 0
         self[slot] = value & limit | kept

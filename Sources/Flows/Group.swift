@@ -41,8 +41,8 @@ public struct Group: Hashable, Sendable {
 
 /// One alternative of a group.
 public struct Bucket: Hashable, Sendable {
-    /// nil is the bucket's place in the group.
-    public var identifier: UInt32?
+    /// The bucket's number within its group.
+    public var identifier: UInt32
     /// The share of packets in a select group; 0 elsewhere.
     public var weight: UInt16
     /// The bucket is live while this port, or this group, is.
@@ -50,5 +50,8 @@ public struct Bucket: Hashable, Sendable {
     public var watchGroup: UInt32?
     public var actions: [Action] = []
 
-    public init(weight: UInt16 = 0) { self.weight = weight }
+    public init(identifier: UInt32, weight: UInt16 = 0) {
+        self.identifier = identifier
+        self.weight = weight
+    }
 }

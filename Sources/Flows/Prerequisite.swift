@@ -100,7 +100,7 @@ struct PacketFacts {
         case .nwProto, .arpOp: isIP || isARP ? nil : "ip, ipv6, arp or rarp"
         case .tcpFlags: isIP && networkProtocol == 6 ? nil : Prerequisite.tcp.requirement
         default:
-            meets(field.properties.prerequisite) ? nil : field.properties.prerequisite.requirement
+            meets(field.shape.prerequisite) ? nil : field.shape.prerequisite.requirement
         }
     }
 }

@@ -112,7 +112,7 @@ extension ActionParser {
     /// A subfield that the packet is known to have.
     func readable(_ slice: Slice) throws(FlowSyntaxError) -> Subfield {
         let subfield = try parser.subfield(slice)
-        try require(subfield.field.properties.prerequisite, slice, source.quoted(slice))
+        try require(subfield.field.shape.prerequisite, slice, source.quoted(slice))
         return subfield
     }
 
@@ -139,7 +139,7 @@ extension ActionParser {
         let (value, mask) = try parser.value(of: field, text)
         guard mask != 0 else { throw source.error(text, "\(source.quoted(text)) sets no bit of \(field.name)") }
         try checkVLAN(field, value, text)
-        let needsTag = field == .vlanVID ? Prerequisite.vlan : field.properties.prerequisite
+        let needsTag = field == .vlanVID ? Prerequisite.vlan : field.shape.prerequisite
         try require(needsTag, name, "set_field of \(field.name)")
         if field == .vlanTCI { facts?.tci = UInt16(truncatingIfNeeded: value) }
         return SetField(field, value, mask: mask)

@@ -78,7 +78,7 @@ extension ActionParser {
     /// A field of the flow to learn, whose prerequisites that flow must match before.
     private func inLearned(_ slice: Slice, _ learned: PacketFacts?) throws(FlowSyntaxError) -> Subfield {
         let subfield = try parser.subfield(slice)
-        let prerequisite = subfield.field.properties.prerequisite
+        let prerequisite = subfield.field.shape.prerequisite
         guard let learned, !learned.meets(prerequisite) else { return subfield }
         throw source.error(
             slice,

@@ -48,7 +48,10 @@ struct ActionParser {
     private mutating func read(_ pair: KeyValue, into actions: inout [Action]) throws(FlowSyntaxError) {
         if let word = ActionWord.keywords.lookUp(source, pair.key) {
             guard word != .load else { return actions += try load(pair.value) }
-            return actions.append(try action(word, pair))
+            let action = try action(word, pair)
+            // OpenFlow has no empty write_actions, so Open vSwitch leaves it out.
+            if action != .writeActions([]) { actions.append(action) }
+            return
         }
         if let reason = ActionWord.refusedKeywords.lookUp(source, pair.key) {
             throw source.error(pair.key, "the action \(source.quoted(pair.key)) is not supported: \(reason)")

@@ -4,29 +4,29 @@ extension FlowParser {
     func value(of field: Field, _ slice: Slice) throws(FlowSyntaxError) -> (value: UInt128, mask: UInt128) {
         guard !slice.isEmpty else { throw source.error(slice, "the field \(field.name) needs a value") }
         if source.isEqual(slice, "*") { return (0, 0) }
-        let properties = field.properties
+        let shape = field.shape
         var (value, mask): (UInt128, UInt128) =
-            switch properties.format {
+            switch shape.format {
             case .decimal, .hexadecimal: try integer(field, slice)
             case .ethernet: try ethernet(field, slice)
             case .ipv4: try ipv4(field, slice)
             case .ipv6: try ipv6(field, slice)
-            case .port: (UInt128(try port(slice).rawValue), properties.limit)
+            case .port: (UInt128(try port(slice).rawValue), shape.limit)
             case .frag: try fragment(slice)
             case .ctState: try flags(field, slice, ConntrackStateFlags.names)
             case .tcpFlags: try flags(field, slice, TCPFlags.names)
             }
         // A mask of ones may be wider than the field: ovs-ofctl takes whole bytes.
-        mask &= properties.limit
-        guard properties.isMaskable || mask == 0 || mask == properties.limit else {
+        mask &= shape.limit
+        guard shape.isMaskable || mask == 0 || mask == shape.limit else {
             throw source.error(slice, "\(source.quoted(slice)) has a mask, which \(field.name) may not have")
         }
         // OpenFlow 1.0's number for `no tag` is above the twelve bits of a VID.
-        guard value & ~properties.limit == 0 || field == .dlVLAN && value == 0xffff else {
+        guard value & ~shape.limit == 0 || field == .dlVLAN && value == 0xffff else {
             throw source.error(
                 slice,
                 "\(source.quoted(slice)) does not fit \(field.name); allowed are the bits "
-                    + "0x\(String(properties.limit, radix: 16))"
+                    + "0x\(String(shape.limit, radix: 16))"
             )
         }
         return (value, mask)
@@ -37,7 +37,7 @@ extension FlowParser {
         guard let number = source.number(value) else {
             throw source.error(value, "\(source.quoted(value)) is not a value of \(field.name); allowed is a number")
         }
-        guard let mask else { return (number, field.properties.limit) }
+        guard let mask else { return (number, field.shape.limit) }
         guard let bits = source.number(mask) else {
             throw source.error(mask, "\(source.quoted(mask)) is not a mask of \(field.name); allowed is a number")
         }

@@ -20,7 +20,7 @@ extension FlowParser {
             throw source.error(source.line, "a group needs group_id= and type=")
         }
         try checkSelection(group)
-        for text in buckets { group.buckets.append(try bucket(text, group.kind)) }
+        group.buckets = try self.buckets(buckets, group.kind)
         guard group.kind != .indirect || group.buckets.count <= 1 else {
             throw source.error(buckets[1], "an indirect group has at most one bucket")
         }
@@ -108,8 +108,34 @@ extension FlowParser {
         return fields.sorted { $0.field.rawValue < $1.field.rawValue }
     }
 
-    private func bucket(_ slice: Slice, _ kind: Group.Kind) throws(FlowSyntaxError) -> Bucket {
-        var bucket = Bucket(weight: kind == .select ? 1 : 0)
+    /// The buckets; one without a number gets the least that none has.
+    private func buckets(_ texts: [Slice], _ kind: Group.Kind) throws(FlowSyntaxError) -> [Bucket] {
+        var buckets: [Bucket] = []
+        var unnumbered: [Int] = []
+        var taken: Set<UInt32> = []
+        for text in texts {
+            let (bucket, hasIdentifier) = try bucket(text, kind)
+            if hasIdentifier {
+                guard taken.insert(bucket.identifier).inserted else {
+                    throw source.error(text, "two buckets have the number \(bucket.identifier)")
+                }
+            } else {
+                unnumbered.append(buckets.count)
+            }
+            buckets.append(bucket)
+        }
+        var next: UInt32 = 0
+        for index in unnumbered {
+            while taken.contains(next) { next += 1 }
+            buckets[index].identifier = next
+            next += 1
+        }
+        return buckets
+    }
+
+    private func bucket(_ slice: Slice, _ kind: Group.Kind) throws(FlowSyntaxError) -> (Bucket, Bool) {
+        var bucket = Bucket(identifier: 0, weight: kind == .select ? 1 : 0)
+        var hasIdentifier = false
         var hasActions = false
         var reader = ActionParser(parser: self, place: .bucket)
         var rest = slice
@@ -121,6 +147,7 @@ extension FlowParser {
                 bucket.watchGroup = try source.number(pair.value, "a group", atMost: Group.greatestIdentifier)
             case source.isEqual(pair.key, "bucket_id"):
                 bucket.identifier = try source.number(pair.value, "a bucket", atMost: Group.greatestIdentifier)
+                hasIdentifier = true
             case source.isEqual(pair.key, "actions"), source.isEqual(pair.key, "action"):
                 // The value ends at the first comma; the other actions follow as pairs of their own.
                 bucket.actions += try reader.list(pair.value)
@@ -137,7 +164,7 @@ extension FlowParser {
         guard kind == .select || bucket.weight == 0 else {
             throw source.error(slice, "only buckets of select groups have a weight")
         }
-        return bucket
+        return (bucket, hasIdentifier)
     }
 
     private func watchPort(_ slice: Slice) throws(FlowSyntaxError) -> FlowPort? {
@@ -167,8 +194,8 @@ extension TextOutput {
             if group.selectionParameter != 0 { put(",selection_method_param=\(group.selectionParameter)") }
             hashFields(group.hashFields)
         }
-        for (index, bucket) in group.buckets.enumerated() {
-            put(",bucket=bucket_id:\(bucket.identifier ?? UInt32(index)),")
+        for bucket in group.buckets {
+            put(",bucket=bucket_id:\(bucket.identifier),")
             if bucket.weight != (group.kind == .select ? 1 : 0) { put("weight:\(bucket.weight),") }
             if let port = bucket.watchPort {
                 put("watch_port:")

@@ -78,6 +78,8 @@ public enum FlowText {
     ) throws(FlowSyntaxError) -> [Flow] {
         var flows: [Flow] = []
         var lines = FlowLines(bytes: bytes)
+        // One flow a line, counted first: growing the array would copy it over and over.
+        flows.reserveCapacity(bytes.count { $0 == UInt8(ascii: "\n") } + 1)
         while let source = try lines.next() {
             flows.append(try FlowParser(source: source, resolvePort: ports).flow())
         }

@@ -47,7 +47,7 @@ struct MatchReading {
 extension Field {
     /// Whether a match with the field has a prerequisite at all.
     fileprivate var needsCheck: Bool {
-        if case .none = properties.prerequisite { false } else { true }
+        if case .none = shape.prerequisite { false } else { true }
     }
 }
 

@@ -124,7 +124,7 @@ extension TextOutput {
     /// A field's value as set_field and learn have it; `mask` is the full mask for an exact value.
     mutating func value(of field: Field, _ value: UInt128, mask: UInt128) {
         let isExact = mask == field.fullMask
-        switch field.properties.format {
+        switch field.shape.format {
         case .decimal:
             decimal(value)
             if !isExact { slash { $0.hexadecimal(mask) } }
