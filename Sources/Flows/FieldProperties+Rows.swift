@@ -35,7 +35,13 @@ extension FieldProperties {
     static func tunnel(_ field: Field) -> FieldProperties {
         switch field {
         case .tunID:
-            .init("tun_id", aka: ["tunnel_id"], oxm: ["NXM_NX_TUN_ID", "OXM_OF_TUNNEL_ID"], .hexadecimal, .init(6, 0, 64))
+            .init(
+                "tun_id",
+                aka: ["tunnel_id"],
+                oxm: ["NXM_NX_TUN_ID", "OXM_OF_TUNNEL_ID"],
+                .hexadecimal,
+                .init(6, 0, 64)
+            )
         case .tunSource: .init("tun_src", oxm: ["NXM_NX_TUN_IPV4_SRC"], .ipv4, .init(7, 32, 32))
         case .tunDestination: .init("tun_dst", oxm: ["NXM_NX_TUN_IPV4_DST"], .ipv4, .init(7, 0, 32))
         case .tunIPv6Source: .init("tun_ipv6_src", oxm: ["NXM_NX_TUN_IPV6_SRC"], .ipv6, .init(35, 0, 128))
@@ -159,29 +165,10 @@ extension FieldProperties {
                 writable: false,
                 needs: .ip
             )
-        case .nwTOS:
-            .init(
-                "nw_tos",
-                oxm: ["NXM_OF_IP_TOS"],
-                .decimal,
-                .init(4, 8, 8),
-                maskable: false,
-                needs: .ip,
-                limit: 0xfc
-            )
-        case .ipDSCP:
-            .init("ip_dscp", oxm: ["OXM_OF_IP_DSCP"], .decimal, .init(4, 10, 6), maskable: false, needs: .ip)
-        case .nwECN:
-            .init(
-                "nw_ecn",
-                aka: ["ip_ecn"],
-                oxm: ["NXM_NX_IP_ECN", "OXM_OF_IP_ECN"],
-                .decimal,
-                .init(4, 8, 2),
-                maskable: false,
-                needs: .ip
-            )
-        case .nwTTL: .init("nw_ttl", oxm: ["NXM_NX_IP_TTL"], .decimal, .init(4, 0, 8), maskable: false, needs: .ip)
+        case .nwTOS: .inHeader("nw_tos", ["NXM_OF_IP_TOS"], .init(4, 8, 8), limit: 0xfc)
+        case .ipDSCP: .inHeader("ip_dscp", ["OXM_OF_IP_DSCP"], .init(4, 10, 6))
+        case .nwECN: .inHeader("nw_ecn", aka: ["ip_ecn"], ["NXM_NX_IP_ECN", "OXM_OF_IP_ECN"], .init(4, 8, 2))
+        case .nwTTL: .inHeader("nw_ttl", ["NXM_NX_IP_TTL"], .init(4, 0, 8))
         default:
             .init(
                 "ip_frag",
@@ -193,6 +180,16 @@ extension FieldProperties {
                 needs: .ip
             )
         }
+    }
+
+    private static func inHeader(
+        _ name: String,
+        aka aliases: [String] = [],
+        _ oxm: [String],
+        _ slot: FieldSlot,
+        limit: UInt128? = nil
+    ) -> FieldProperties {
+        .init(name, aka: aliases, oxm: oxm, .decimal, slot, maskable: false, needs: .ip, limit: limit)
     }
 
     static func arp(_ field: Field) -> FieldProperties {
@@ -225,7 +222,14 @@ extension FieldProperties {
         case .tcpSource:
             .init("tcp_src", aka: ["tp_src"], oxm: ["NXM_OF_TCP_SRC", "OXM_OF_TCP_SRC"], .decimal, source, needs: .tcp)
         case .tcpDestination:
-            .init("tcp_dst", aka: ["tp_dst"], oxm: ["NXM_OF_TCP_DST", "OXM_OF_TCP_DST"], .decimal, destination, needs: .tcp)
+            .init(
+                "tcp_dst",
+                aka: ["tp_dst"],
+                oxm: ["NXM_OF_TCP_DST", "OXM_OF_TCP_DST"],
+                .decimal,
+                destination,
+                needs: .tcp
+            )
         case .tcpFlags:
             .init(
                 "tcp_flags",
@@ -253,7 +257,13 @@ extension FieldProperties {
         case .icmpv6Type: .octet("icmpv6_type", ["NXM_NX_ICMPV6_TYPE", "OXM_OF_ICMPV6_TYPE"], type, .icmpv6)
         case .icmpv6Code: .octet("icmpv6_code", ["NXM_NX_ICMPV6_CODE", "OXM_OF_ICMPV6_CODE"], code, .icmpv6)
         case .ndTarget:
-            .init("nd_target", oxm: ["NXM_NX_ND_TARGET", "OXM_OF_IPV6_ND_TARGET"], .ipv6, .init(23, 0, 128), needs: .nd)
+            .init(
+                "nd_target",
+                oxm: ["NXM_NX_ND_TARGET", "OXM_OF_IPV6_ND_TARGET"],
+                .ipv6,
+                .init(23, 0, 128),
+                needs: .nd
+            )
         case .ndSLL:
             .init(
                 "nd_sll",

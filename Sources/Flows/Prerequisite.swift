@@ -36,6 +36,7 @@ struct PacketFacts {
     var innerTCI: UInt16 = 0
     var ctState: UInt8 = 0
     var ctStateMask: UInt8 = 0
+    var hasOriginalProtocol = false
 
     init() {}
 
@@ -49,6 +50,7 @@ struct PacketFacts {
         innerTCI = value.innerVLANTCI
         ctState = UInt8(truncatingIfNeeded: value.get(.ctState))
         ctStateMask = UInt8(truncatingIfNeeded: mask.get(.ctState))
+        hasOriginalProtocol = mask.get(.ctNWProto) != 0
     }
 
     var isIP: Bool { etherType == 0x0800 || etherType == 0x86dd }
@@ -97,6 +99,8 @@ struct PacketFacts {
             isIP && [1, 6, 17, 58, 132].contains(networkProtocol) ? nil : "tcp, udp, sctp, icmp or icmp6"
         case .ipSource, .ipDestination, .arpSPA, .arpTPA: etherType == 0x0800 || isARP ? nil : "ip, arp or rarp"
         case .vlanPCP: nil
+        // Without the protocol Open vSwitch does not even print them.
+        case .ctTPSource where !hasOriginalProtocol, .ctTPDestination where !hasOriginalProtocol: "ct_nw_proto"
         case .nwProto, .arpOp: isIP || isARP ? nil : "ip, ipv6, arp or rarp"
         case .tcpFlags: isIP && networkProtocol == 6 ? nil : Prerequisite.tcp.requirement
         default:

@@ -16,7 +16,7 @@ extension ActionParser {
             default:
                 throw source.error(
                     pair.key,
-                    "\(source.quoted(pair.key)) is unknown; allowed in ct are commit, force, table, zone, alg, nat, exec"
+                    "\(source.quoted(pair.key)) is unknown; allowed are commit, force, table, zone, alg, nat, exec"
                 )
             }
         }
@@ -109,7 +109,9 @@ extension ActionParser {
         }
         var last = slice.end - 1
         while last > slice.start, source[last] != UInt8(ascii: "]") { last -= 1 }
-        guard last > slice.start, last + 1 < slice.end, source[last + 1] == UInt8(ascii: ":") else { return (slice, nil) }
+        guard last > slice.start, last + 1 < slice.end, source[last + 1] == UInt8(ascii: ":") else {
+            return (slice, nil)
+        }
         return (Slice(start: slice.start, end: last + 1), Slice(start: last + 2, end: slice.end))
     }
 
@@ -129,11 +131,12 @@ extension ActionParser {
         if let low = source.ipv6Address(first), let high = source.ipv6Address(last), low <= high {
             return .ipv6(low...high)
         }
-        throw source.error(slice, "\(source.quoted(slice)) is not an address, or two in ascending order with '-' between")
+        throw source.error(slice, "\(source.quoted(slice)) is not an address, nor two in ascending order")
     }
 
     private func withoutBrackets(_ slice: Slice) -> Slice {
-        guard slice.count > 2, source[slice.start] == UInt8(ascii: "["), source[slice.end - 1] == UInt8(ascii: "]") else {
+        guard slice.count > 2, source[slice.start] == UInt8(ascii: "["), source[slice.end - 1] == UInt8(ascii: "]")
+        else {
             return slice
         }
         return Slice(start: slice.start + 1, end: slice.end - 1)

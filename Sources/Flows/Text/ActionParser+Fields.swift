@@ -65,7 +65,7 @@ extension ActionParser {
         case .modTOS:
             let tos: UInt8 = try source.number(value, "a type of service", atMost: 0xfc)
             guard tos & 3 == 0 else {
-                throw source.error(value, "\(source.quoted(value)) is not a type of service; allowed are multiples of 4")
+                throw source.error(value, "\(source.quoted(value)) is not a TOS; allowed are multiples of 4")
             }
             return .setTOS(tos)
         case .modECN: return .setECN(try source.number(value, "an ECN", atMost: 3))
@@ -182,7 +182,7 @@ extension ActionParser {
         guard move.source.width == move.destination.width else {
             throw source.error(
                 slice,
-                "the source is \(move.source.width) bits wide, the destination \(move.destination.width); they must agree"
+                "the source has \(move.source.width) bits, the destination \(move.destination.width); they must agree"
             )
         }
         return move
@@ -204,6 +204,12 @@ extension ActionParser {
             throw source.error(name, "\(source.quoted(name)) is \(destination.width) bits wide; it must be one bit")
         }
         return .checkPacketLarger(try source.number(length, "a length in bytes"), destination)
+    }
+
+    /// `set_tunnel` of more than 32 bits is `set_tunnel64`, whatever its word.
+    func setTunnel(_ slice: Slice, isWide: Bool) throws(FlowSyntaxError) -> Action {
+        let identifier: UInt64 = try source.number(slice, "a tunnel id")
+        return .setTunnel(identifier, isWide: isWide || identifier > UInt64(UInt32.max))
     }
 
     func writeMetadata(_ slice: Slice) throws(FlowSyntaxError) -> Action {

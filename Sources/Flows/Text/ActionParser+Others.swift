@@ -42,7 +42,7 @@ extension ActionParser {
         case (.conntrack, .load(let write)) where write.destination.field.isConntrackState: return
         case (.conntrack, .move(let write)) where write.destination.field.isConntrackState: return
         case (.conntrack, _):
-            throw source.error(pair.key, "exec(...) only writes ct_mark and ct_label; \(source.quoted(pair.key)) does not")
+            throw source.error(pair.key, "exec(...) writes ct_mark and ct_label only")
         case (_, .meter), (_, .clearActions), (_, .writeActions), (_, .writeMetadata), (_, .gotoTable):
             throw source.error(pair.key, "\(source.quoted(pair.key)) is not allowed within other actions")
         default: return

@@ -52,7 +52,9 @@ extension ActionParser {
     func enqueue(_ value: Slice) throws(FlowSyntaxError) -> Action {
         var port = value
         port.end = value.start
-        while port.end < value.end, source[port.end] != UInt8(ascii: ":"), !source[port.end].isSeparator { port.end += 1 }
+        while port.end < value.end, source[port.end] != UInt8(ascii: ":"), !source[port.end].isSeparator {
+            port.end += 1
+        }
         let queue = source.trimmed(Slice(start: min(port.end + 1, value.end), end: value.end))
         let number = try parser.port(port)
         guard number.isOrdinary || number == .local || number == .inPort else {

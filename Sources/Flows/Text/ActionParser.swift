@@ -47,7 +47,10 @@ struct ActionParser {
 
     private mutating func read(_ pair: KeyValue, into actions: inout [Action]) throws(FlowSyntaxError) {
         if let word = ActionWord.keywords.lookUp(source, pair.key) {
-            guard word != .load else { return actions += try load(pair.value) }
+            if word == .load {
+                actions += try load(pair.value)
+                return
+            }
             let action = try action(word, pair)
             // OpenFlow has no empty write_actions, so Open vSwitch leaves it out.
             if action != .writeActions([]) { actions.append(action) }
@@ -82,8 +85,7 @@ struct ActionParser {
         case .move: .move(try move(value))
         case .push: .push(try readable(value))
         case .pop: .pop(try writable(value))
-        case .setTunnel: .setTunnel(try source.number(value, "a tunnel id", atMost: UInt64.max), isWide: false)
-        case .setTunnel64: .setTunnel(try source.number(value, "a tunnel id", atMost: UInt64.max), isWide: true)
+        case .setTunnel, .setTunnel64: try setTunnel(value, isWide: word == .setTunnel64)
         case .checkPacketLarger: try checkPacketLarger(value)
         case .writeMetadata: try writeMetadata(value)
         case .clearActions: try bare(pair, .clearActions)

@@ -34,8 +34,7 @@ extension TextOutput {
             .setEthernetDestination, .setIPv4Source, .setIPv4Destination, .setTOS, .setECN, .setTTL,
             .setTransportSource, .setTransportDestination, .decrementTTL:
             header(action)
-        case .setField, .load, .move, .push, .pop, .setTunnel, .checkPacketLarger, .writeMetadata:
-            field(action)
+        case .setField, .load, .move, .push, .pop, .setTunnel, .checkPacketLarger, .writeMetadata: field(action)
         case .resubmit(let port, let table, let withTuple): resubmit(port, table, withTuple)
         case .gotoTable(let table): named("goto_table:") { $0.decimal(table) }
         case .writeActions(let inner): nested("write_actions(", inner)
@@ -101,7 +100,7 @@ extension TextOutput {
         case .push(let subfield): named("push:") { $0.subfield(subfield) }
         case .pop(let subfield): named("pop:") { $0.subfield(subfield) }
         case .setTunnel(let id, let isWide):
-            named(isWide || id > UInt64(UInt32.max) ? "set_tunnel64:" : "set_tunnel:") { $0.hexadecimal(id) }
+            named(isWide ? "set_tunnel64:" : "set_tunnel:") { $0.hexadecimal(id) }
         case .checkPacketLarger(let length, let destination):
             named("check_pkt_larger(") { $0.decimal(length) }
             named(")->") { $0.subfield(destination) }

@@ -179,7 +179,8 @@ extension FlowParser {
 extension KeyValue {
     /// From the key to the end of the value and of the parenthesis around it.
     func whole(in source: FlowSource) -> Slice {
-        let closes = delimiter == UInt8(ascii: "(") && value.end < source.line.end
+        let closes =
+            delimiter == UInt8(ascii: "(") && value.end < source.line.end
             && source[value.end] == UInt8(ascii: ")")
         return Slice(start: key.start, end: max(key.end, value.end) + (closes ? 1 : 0))
     }

@@ -38,7 +38,7 @@ struct FlowParser {
             if source[offset] == UInt8(ascii: "\\") {
                 offset += 1
                 guard let byte = Self.escapes[source[offset]] else {
-                    throw source.error(offset, "the name has an escape other than \\\", \\\\, \\/, \\b, \\f, \\n, \\r, \\t")
+                    throw source.error(offset, "the name has an escape other than those of one letter in JSON")
                 }
                 bytes.append(byte)
             } else {
@@ -64,7 +64,8 @@ struct FlowParser {
     func subfield(_ slice: Slice) throws(FlowSyntaxError) -> Subfield {
         let (subfield, end) = try leadingSubfield(slice)
         guard end == slice.end else {
-            throw source.error(end, "nothing may follow the field \(source.quoted(Slice(start: slice.start, end: end)))")
+            let field = Slice(start: slice.start, end: end)
+            throw source.error(end, "nothing may follow the field \(source.quoted(field))")
         }
         return subfield
     }
@@ -101,7 +102,7 @@ struct FlowParser {
             if dot + 1 >= bits.end || source[dot + 1] != UInt8(ascii: ".") { last.start = bits.end }
         }
         guard let low = source.digits(first, base: 10), let high = source.digits(last, base: 10) else {
-            throw source.error(bits, "\(source.quoted(bits)) is not bits of a field; allowed are [], [BIT], [FIRST..LAST]")
+            throw source.error(bits, "\(source.quoted(bits)) is not bits; allowed are [], [BIT], [FIRST..LAST]")
         }
         guard low <= high, high < UInt128(field.width) else {
             throw source.error(

@@ -58,7 +58,7 @@ public enum FlowText {
 
     /// A meter: `meter=1 pktps bands=type=drop rate=1000`.
     public static func meter(_ text: String) throws(FlowSyntaxError) -> Meter {
-        try line(text, { _ in nil }) { parser throws(FlowSyntaxError) in try parser.meter() }
+        try line(text, noPorts) { parser throws(FlowSyntaxError) in try parser.meter() }
     }
 
     /// A file of flows to add, one a line; see `parse`.
@@ -112,7 +112,10 @@ public enum FlowText {
         text(names) { $0.group(group) }
     }
 
-    public static func print(_ meter: Meter) -> String { text({ _ in nil }) { $0.meter(meter) } }
+    public static func print(_ meter: Meter) -> String { text(noNames) { $0.meter(meter) } }
+
+    private static let noPorts: @Sendable (String) -> UInt32? = { _ in nil }
+    private static let noNames: @Sendable (FlowPort) -> String? = { _ in nil }
 
     private static func text(_ names: @escaping PortNamer, _ body: (inout TextOutput) -> Void) -> String {
         var output = TextOutput(namePort: names)

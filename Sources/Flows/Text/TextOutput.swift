@@ -163,7 +163,11 @@ extension TextOutput {
         guard mask != .max else { return }
         slash { output in
             let inverse = ~mask
-            if inverse & (inverse &+ 1) == 0 { output.decimal(128 - inverse.nonzeroBitCount) } else { output.ipv6(mask) }
+            if inverse & (inverse &+ 1) == 0 {
+                output.decimal(128 - inverse.nonzeroBitCount)
+            } else {
+                output.ipv6(mask)
+            }
         }
     }
 
