@@ -34,7 +34,7 @@ let package = Package(
         .systemLibrary(name: "CPcap", path: "CShims/CPcap"),
 
         .target(name: "Wire", swiftSettings: swift),
-        .target(name: "Flows", dependencies: ["Wire"], swiftSettings: swift),
+        .target(name: "Flows", dependencies: ["Wire"], exclude: ["README.md"], swiftSettings: swift),
         .target(name: "Dataplane", dependencies: ["CPacket", "Wire"], exclude: ["README.md"], swiftSettings: swift),
         .target(
             name: "PacketIO",

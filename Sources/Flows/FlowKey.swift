@@ -59,13 +59,13 @@
 
     /// The bits in `slot`.
     @inlinable public subscript(slot: FieldSlot) -> UInt128 {
-        get {
+        @inline(__always) get {
             guard slot.width == 128 else {
                 return UInt128(words[slot.word] >> UInt64(slot.shift)) & slot.mask
             }
             return UInt128(words[slot.word]) << 64 | UInt128(words[slot.word + 1])
         }
-        set {
+        @inline(__always) set {
             guard slot.width == 128 else {
                 let mask = UInt64(truncatingIfNeeded: slot.mask) << UInt64(slot.shift)
                 let bits = UInt64(truncatingIfNeeded: newValue) << UInt64(slot.shift)

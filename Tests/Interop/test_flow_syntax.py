@@ -1,8 +1,8 @@
 """Flow syntax against Open vSwitch: what a real ovs-vswitchd dumps of each input is what the golden rows say.
 
 FlowsTests holds Martlet's parser and printer to the same rows, so the two agree where both pass. The rows are made by
-    python3 Tests/Interop/test_flow_syntax.py > Tests/FlowsTests/Golden/flows.tsv
-each with its input, a tab, and what is dumped, or `!` where ovs-ofctl or the daemon refuses. A form that only some
+    python3 Tests/Interop/test_flow_syntax.py
+into Tests/FlowsTests/Golden: flows.tsv, groups.tsv, meters.tsv, each row with its input, a tab, and what is dumped, or `!` where ovs-ofctl or the daemon refuses. A form that only some
 OpenFlow versions carry (`mod_vlan_vid` 1.0, `set_field` 1.3, masked `set_field` 1.5) is sent in the first that keeps it.
 """
 
@@ -17,8 +17,11 @@ import pytest
 
 from processes import Process, eventually
 
-GOLDEN = Path(__file__).resolve().parent.parent / "FlowsTests" / "Golden" / "flows.tsv"
+GOLDEN = Path(__file__).resolve().parent.parent / "FlowsTests" / "Golden"
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+HEADER = """# An input, a tab, and what ovs-vswitchd dumps of it, or ! where it is refused. Made by
+# python3 Tests/Interop/test_flow_syntax.py
+"""
 VERSIONS = ("OpenFlow10", "OpenFlow11", "OpenFlow13", "OpenFlow15")
 
 MAC, IPV4, IPV6, HEX, DEC = "mac", "ipv4", "ipv6", "hex", "dec"
@@ -652,6 +655,58 @@ actions=meter:x
 actions=apply_actions(output:1)
 """.split("\n")[1:-1]
 
+GROUPS = """
+group_id=1,type=all,bucket=actions=output:1
+group_id=2,type=all,bucket=output:1,bucket=output:2
+group_id=3,type=select,bucket=weight:10,watch_port=2,actions=output:1,bucket=weight:20,actions=output:2
+group_id=4,type=select,selection_method=hash,fields=nw_src,bucket=output:1,bucket=output:2
+group_id=5,type=select,selection_method=hash,fields(nw_src,nw_dst,tp_src),bucket=output:1
+group_id=6,type=select,selection_method=dp_hash,selection_method_param=5,bucket=output:1
+group_id=8,type=ff,bucket=watch_port:1,actions=output:1,bucket=watch_port:p2,actions=output:2
+group_id=9,type=fast_failover,bucket=watch_group:1,actions=output:1
+group_id=10,type=select,bucket=bucket_id:7,weight:0,actions=output:1,bucket=bucket_id:3,actions=set_field:1->reg0,output:2
+group_id=11,type=all
+group_id=12,type=select,selection_method=hash,fields(eth_dst,ip_dst=255.255.0.0),bucket=actions=drop
+group_id=14,type=select,bucket=weight=5,output:1
+group_id=4294967040,type=all,bucket=actions=output:1
+group_id=15,bucket=output:1
+type=all,bucket=output:1
+group_id=16,type=foo,bucket=output:1
+group_id=17,type=ff,bucket=output:1
+group_id=18,type=indirect,bucket=output:1,bucket=output:2
+group_id=19,type=all,bucket=weight:5,output:1
+group_id=20,type=all,bucket=weight:5
+group_id=21,type=all,bogus=1,bucket=output:1
+group_id=22,type=select,fields=nw_src,bucket=output:1
+group_id=23,type=select,selection_method_param=5,bucket=output:1
+group_id=4294967295,type=all,bucket=output:1
+group_id=24,type=all,bucket=actions=bogus
+group_id=25,type=select,selection_method=hash,fields=bogus,bucket=output:1
+group_id=7,type=indirect,bucket=actions=set_field:1->reg0,output:1
+group_id=27,type=all,bucket=bucket_id:1,actions=output:1,bucket=bucket_id:1,actions=output:2
+group_id=28,type=all,selection_method=hash,bucket=output:1
+group_id=29,type=select,selection_method=foo,bucket=output:1
+group_id=30,type=all,bucket=actions=resubmit(,5),bucket=actions=ct_clear,p2
+""".split("\n")[1:-1]
+METERS = """
+meter=1 pktps bands=type=drop rate=1000
+meter=2 kbps bands=type=drop rate=5
+meter=3 kbps burst bands=type=drop rate=10 burst_size=20
+meter=4,kbps,burst,stats,bands=type=drop,rate=10,burst_size=20
+meter=5 pktps stats bands=type=drop rate=1, type=drop rate=2
+meter=6 kbps burst bands=type=drop rate=10 burst_size=20 type=drop rate=30 burst_size=40
+meter=7 bands=type=drop rate=1
+meter=0 kbps bands=type=drop rate=1
+meter=8 kbps bands=rate=1
+meter=9 kbps bands=type=drop
+meter=10 kbps
+meter=11 kbps burst bands=type=drop rate=1
+meter=12 kbps bands=type=drop rate=1 burst_size=5
+meter=13 kbps bands=type=foo rate=1
+meter=14 kbps bands=type=drop rate=1 prec_level=1
+meter=15 foo bands=type=drop rate=1
+""".split("\n")[1:-1]
+
 
 def inputs():
     """Every text that a golden row is made of."""
@@ -723,6 +778,21 @@ class DummySwitch:
                 return shown[-1]
         return shown[0] if shown else "!"
 
+    def group_dump_of(self, text):
+        """What the daemon dumps of a group, or `!`."""
+        self._ofctl("OpenFlow15", "del-groups")
+        if self._run("ovs-ofctl", "-O", "OpenFlow15", "--names", "add-group", self._bridge, text).returncode != 0:
+            return "!"
+        return self._ofctl("OpenFlow15", "dump-groups").stdout.splitlines()[1].strip()
+
+    def meter_dump_of(self, text):
+        """What the daemon dumps of a meter, its lines joined by blanks, or `!`."""
+        self._ofctl("OpenFlow15", "del-meters")
+        if self._ofctl("OpenFlow15", "add-meter", text).returncode != 0:
+            return "!"
+        lines = self._ofctl("OpenFlow15", "dump-meters").stdout.split("\n", 1)[1]
+        return " ".join(lines.split()).replace("bands= ", "bands=")
+
     def stop(self):
         for child in reversed(self._children):
             child.stop()
@@ -735,10 +805,20 @@ def switch(tmp_path_factory):
     switch.stop()
 
 
-def test_golden_rows_are_what_open_vswitch_dumps(switch):
-    rows = [line.split("\t") for line in GOLDEN.read_text().splitlines() if line and not line.startswith("#")]
-    assert len(rows) >= 600
-    wrong = [(text, expected, dumped) for text, expected in rows if (dumped := switch.dump_of(text)) != expected]
+# File: its inputs, and how the switch is asked.
+FILES = {
+    "flows.tsv": (inputs, DummySwitch.dump_of),
+    "groups.tsv": (lambda: GROUPS, DummySwitch.group_dump_of),
+    "meters.tsv": (lambda: METERS, DummySwitch.meter_dump_of),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_golden_rows_are_what_open_vswitch_dumps(switch, name):
+    made, ask = FILES[name]
+    rows = [line.split("\t") for line in (GOLDEN / name).read_text().splitlines() if not line.startswith("#")]
+    assert [text for text, _ in rows] == list(dict.fromkeys(made()))
+    wrong = [(text, expected, dumped) for text, expected in rows if (dumped := ask(switch, text)) != expected]
     assert not wrong
 
 
@@ -746,10 +826,9 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         switch = DummySwitch(directory)
         try:
-            print("# Input, a tab, and what ovs-vswitchd dumps, or ! where it is refused. Made by")
-            print("# python3 Tests/Interop/test_flow_syntax.py > Tests/FlowsTests/Golden/flows.tsv")
-            for text in dict.fromkeys(inputs()):
-                print(text, switch.dump_of(text), sep="\t")
+            for name, (made, ask) in FILES.items():
+                rows = [f"{text}\t{ask(switch, text)}\n" for text in dict.fromkeys(made())]
+                (GOLDEN / name).write_text(HEADER + "".join(rows))
         finally:
             switch.stop()
 

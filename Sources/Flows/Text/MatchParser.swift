@@ -119,7 +119,7 @@ extension FlowParser {
         guard !name.isEmpty, isName else {
             throw source.error(
                 pair.value,
-                "\(source.quoted(pair.value)) is not an address set; allowed after '$' are letters, digits, '_', '-', '.'"
+                "\(source.quoted(pair.value)) is not an address set; allowed after '$' are letters, digits and '_-.'"
             )
         }
         reading.builder.set(field, addressSet: source.string(name))
