@@ -18,7 +18,7 @@ public struct Match: Hashable, Sendable {
     /// Bit n says that word n of the key is matched.
     public private(set) var bitmap: UInt64
     /// A value and its mask for each bit of `bitmap`, from the least significant.
-    private var packed: [UInt64]
+    @usableFromInline var packed: [UInt64]
     /// References to address sets, ordered by field; the classifier expands them.
     public private(set) var addressSets: [AddressSetReference]
 
@@ -53,13 +53,11 @@ public struct Match: Hashable, Sendable {
         var rest = bitmap
         var position = 0
         while rest != 0 {
-            body(rest.trailingZeroBitCount, word(position), word(position + 1))
+            body(rest.trailingZeroBitCount, packed[position], packed[position + 1])
             rest &= rest - 1
             position += 2
         }
     }
-
-    @usableFromInline func word(_ position: Int) -> UInt64 { packed[position] }
 
     /// The values as a key; bits that are not matched are zero.
     public var value: FlowKey {

@@ -21,10 +21,9 @@ import Testing
     @Test func refusesOrReadsAnyMutationWithoutFail() throws {
         var random = Seeded(state: Self.seed)
         let texts = try Golden.rows("flows.tsv").map { Array($0.input.utf8) }
-        let alphabet = Array("(),:=/[]->.0123456789abcdefx+|$\" \"#\n\\*".utf8)
         for _ in 0..<100_000 {
             var text = random.pick(texts)
-            for _ in 0...random.below(4) { Self.mutate(&text, &random, alphabet, texts) }
+            for _ in 0...random.below(4) { Self.mutate(&text, &random, Self.alphabet, texts) }
             text.withUnsafeBufferPointer { bytes in
                 guard let flows = try? FlowText.parse(bytes, ports: goldenPort) else { return }
                 // What was read can be printed, and reads the same again.
@@ -35,6 +34,30 @@ import Testing
             }
         }
     }
+
+    @Test func refusesOrReadsMutatedGroupsMetersFiltersAndPackets() throws {
+        var random = Seeded(state: Self.seed)
+        let texts = try ["groups.tsv", "meters.tsv", "flows.tsv"].flatMap { name in
+            try Golden.rows(name).map { Array($0.input.utf8) }
+        }
+        for _ in 0..<30_000 {
+            var text = random.pick(texts)
+            for _ in 0...random.below(4) { Self.mutate(&text, &random, Self.alphabet, texts) }
+            let line = String(decoding: text, as: UTF8.self)
+            if let group = try? FlowText.group(line, ports: goldenPort) {
+                #expect((try? FlowText.group(FlowText.print(group))) == group, "seed \(Self.seed): \(line)")
+            }
+            if let meter = try? FlowText.meter(line) {
+                #expect((try? FlowText.meter(FlowText.print(meter))) == meter, "seed \(Self.seed): \(line)")
+            }
+            _ = try? FlowText.filter(line, ports: goldenPort)
+            _ = try? FlowText.packet(line, ports: goldenPort)
+            _ = try? FlowText.modification(line, ports: goldenPort)
+            _ = try? FlowText.actions(line, ports: goldenPort)
+        }
+    }
+
+    private static let alphabet = Array("(),:=/[]->.0123456789abcdefx+|$\" \"#\n\\*".utf8)
 
     private static func mutate(
         _ text: inout [UInt8],

@@ -2,8 +2,9 @@
 
 FlowsTests holds Martlet's parser and printer to the same rows, so the two agree where both pass. The rows are made by
     python3 Tests/Interop/test_flow_syntax.py
-into Tests/FlowsTests/Golden: flows.tsv, groups.tsv, meters.tsv, each row with its input, a tab, and what is dumped, or `!` where ovs-ofctl or the daemon refuses. A form that only some
-OpenFlow versions carry (`mod_vlan_vid` 1.0, `set_field` 1.3, masked `set_field` 1.5) is sent in the first that keeps it.
+into Tests/FlowsTests/Golden: flows.tsv, groups.tsv, meters.tsv. A row has an input, a tab, and what is dumped, or `!`
+where ovs-ofctl or the daemon refuses. A form that only some versions of OpenFlow carry (`mod_vlan_vid` 1.0, `set_field`
+1.3, masked `set_field` 1.5) is sent in the first that keeps it.
 """
 
 import os

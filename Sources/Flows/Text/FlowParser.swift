@@ -46,6 +46,9 @@ struct FlowParser {
             }
             offset += 1
         }
+        guard offset == slice.end - 1 else {
+            throw source.error(slice, "the name \(source.quoted(slice)) has no closing quote")
+        }
         return String(decoding: bytes, as: UTF8.self)
     }
 

@@ -95,13 +95,14 @@ extension FlowSource {
         return nil
     }
 
-    /// Past the quote that ends the string that starts at `offset`; a string without an end hides nothing.
+    /// Past the quote that ends the string that starts at `offset`; a string without an end takes all the rest, so that
+    /// no text is searched for it more than once.
     private func quoteEnd(_ offset: Int, _ end: Int) -> Int {
         var next = offset + 1
         while next < end {
             if self[next] == UInt8(ascii: "\"") { return next + 1 }
             next += self[next] == UInt8(ascii: "\\") ? 2 : 1
         }
-        return offset + 1
+        return end
     }
 }
