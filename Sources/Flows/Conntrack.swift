@@ -49,5 +49,6 @@ public struct NAT: Hashable, Sendable {
 /// Addresses from the first to the last, as numbers.
 public enum AddressRange: Hashable, Sendable {
     case ipv4(ClosedRange<UInt32>)
-    case ipv6(ClosedRange<UInt128>)
+    /// Boxed: rare, and it would make every `ct` 32 bytes larger.
+    indirect case ipv6(ClosedRange<UInt128>)
 }

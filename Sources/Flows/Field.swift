@@ -1,12 +1,14 @@
 /// A match field, under the name that ovs-fields(7) gives it.
 ///
 /// What a field is - its names, width, place in the flow key, prerequisites and form in text - stands in one table,
-/// `FieldProperties`, whose `switch` fails to compile until a new case is described there.
+/// `FieldProperties`, whose `switch` fails to compile until a new case is described there. The order of cases is that in
+/// which a group prints its fields.
 public enum Field: UInt8, CaseIterable, Hashable, Sendable {
-    // Where the packet came from.
-    case inPort, inPortOXM, actsetOutput, pktMark, conjID, metadata
+    case conjID
     // Tunnel.
-    case tunID, tunSource, tunDestination, tunIPv6Source, tunIPv6Destination, tunTOS, tunTTL
+    case tunID, tunSource, tunDestination, tunIPv6Source, tunIPv6Destination, tunTTL, tunTOS
+    // Where the packet came from, and what was noted of it.
+    case metadata, inPort, inPortOXM, actsetOutput, pktMark
     // Connection tracking.
     case ctState, ctZone, ctMark, ctLabel
     case ctNWProto, ctNWSource, ctNWDestination, ctIPv6Source, ctIPv6Destination, ctTPSource, ctTPDestination

@@ -21,6 +21,10 @@ struct Seeded: RandomNumberGenerator {
 /// Flows that the syntax can say, of every kind of packet, field and action.
 struct RandomFlow {
     var random: Seeded
+    /// Whether the flow's connections can be committed: not those it knows to be invalid.
+    private var canCommit = true
+
+    init(random: Seeded) { self.random = random }
 
     /// What a flow matches first, and the fields and writes that may follow.
     private struct Kind {
@@ -56,6 +60,7 @@ struct RandomFlow {
         var flow = Flow()
         let kind = random.pick(Self.kinds)
         flow.match = match(kind)
+        canCommit = flow.match.value.get(.ctState) & 0x10 == 0
         flow.table = random.chance(2) ? 0 : UInt8(random.below(250))
         if random.chance(2) { flow.priority = UInt16(random.below(65536)) }
         if random.chance(2) { flow.cookie = random.next() >> UInt64(random.below(64)) }
@@ -123,7 +128,7 @@ struct RandomFlow {
         switch random.below(nesting < 2 ? 26 : 22) {
         case 0: .output(port())
         case 1: random.pick([.normal, .flood, .all, .inPort, .output(.local), .popQueue, .exit, .conntrackClear])
-        case 2: .outputSubfield(subfield())
+        case 2: .outputSubfield(Subfield(.register(random.below(16)), offset: random.below(16), width: 16))
         case 3: .outputTruncated(port(), maxLength: UInt32(14 + random.below(1000)))
         case 4: .group(UInt32(random.below(1000)))
         case 5: .enqueue(port(), queue: UInt32(random.below(9)))
@@ -221,13 +226,15 @@ struct RandomFlow {
             random.chance(2) ? .number(UInt16(random.below(65536))) : .subfield(Subfield(.reg6, offset: 0, width: 16))
         if random.chance(2) { conntrack.actions = [.setField(SetField(.ctMark, random.bits()))] }
         if kind.networkProtocol == 17 { conntrack.helper = .tftp }
-        if random.chance(2) { conntrack.nat = nat(kind) }
+        conntrack.commits = canCommit && random.chance(2)
+        conntrack.forces = conntrack.commits && random.chance(4)
+        if random.chance(2) { conntrack.nat = nat(kind, hasRange: conntrack.commits) }
         return conntrack
     }
 
-    private mutating func nat(_ kind: Kind) -> NAT {
+    private mutating func nat(_ kind: Kind, hasRange: Bool) -> NAT {
         var nat = NAT()
-        if random.chance(4) { return nat }
+        guard hasRange else { return nat }
         nat.direction = random.chance(2) ? .source : .destination
         guard random.chance(2) else { return nat }
         let low = random.bits() >> 1

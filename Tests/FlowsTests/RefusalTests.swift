@@ -19,6 +19,8 @@ import Testing
             ("ip actions=mod_tp_dst:80", 12, "tcp, udp or sctp"),
             ("actions=goto_table:1,output:1", 22, "cannot follow"),
             ("ip actions=ct(commit,nat(src=1.2.3.4,dst=1.2.3.4))", 38, "one of src and dst"),
+            ("ip actions=ct(nat(src=1.2.3.4))", 15, "need commit"),
+            ("actions=output:NXM_NX_XXREG0[]", 16, "at most 64 bits"),
             ("actions=output:1,clone(output:2,goto_table:3)", 33, "within other actions"),
             ("actions=controller", 9, "no OpenFlow controller"),
             ("actions=sample(probability=1)", 9, "IPFIX"),

@@ -635,6 +635,8 @@ ip actions=ct(commit,nat(src=10.0.0.9-10.0.0.1))
 ip actions=ct(commit,nat(src=10.0.0.1,dst=10.0.0.2))
 ip actions=ct(commit,nat(src=10.0.0.1,hash,random))
 ip actions=ct(nat(hash))
+ip actions=ct(nat(src=1.2.3.4))
+ip actions=ct(table=1,nat(dst))
 ip actions=ct(commit,nat(src=10.0.0.1:2-1))
 ip actions=ct(commit,nat(foo))
 ip,ct_state=+inv+trk actions=ct(commit)
@@ -687,6 +689,7 @@ group_id=7,type=indirect,bucket=actions=set_field:1->reg0,output:1
 group_id=27,type=all,bucket=bucket_id:1,actions=output:1,bucket=bucket_id:1,actions=output:2
 group_id=28,type=all,selection_method=hash,bucket=output:1
 group_id=29,type=select,selection_method=foo,bucket=output:1
+group_id=31,type=select,selection_method=hash,fields(tcp_dst,nw_proto,eth_src,metadata,in_port,tun_id,reg0,vlan_tci,ip_dst,ipv6_src),bucket=output:1
 group_id=30,type=all,bucket=actions=resubmit(,5),bucket=actions=ct_clear,p2
 """.split("\n")[1:-1]
 METERS = """

@@ -21,6 +21,9 @@ extension ActionParser {
             }
         }
         guard conntrack.commits || !conntrack.forces else { throw source.error(slice, "force needs commit beside it") }
+        guard conntrack.commits || conntrack.nat?.direction == nil else {
+            throw source.error(slice, "nat(src) and nat(dst) need commit beside them; nat alone applies what is there")
+        }
         if let facts, conntrack.commits, facts.ctState & 0x10 != 0 {
             throw source.error(slice, "a connection that matches +inv cannot be committed")
         }

@@ -6,12 +6,24 @@ extension ActionParser {
     func output(_ value: Slice) throws(FlowSyntaxError) -> Action {
         if source.firstIndex(of: UInt8(ascii: "="), in: value) != nil { return try truncatedOutput(value) }
         if source.firstIndex(of: UInt8(ascii: "["), in: value) != nil {
-            return .outputSubfield(try readable(value))
+            return try outputSubfield(value)
         }
         // A field without brackets is the whole field, unless a port has its name.
         if let port = try? parser.port(value) { return try output(port, value) }
-        if FlowParser.fields.lookUp(source, value) != nil { return .outputSubfield(try readable(value)) }
+        if FlowParser.fields.lookUp(source, value) != nil { return try outputSubfield(value) }
         return try output(try parser.port(value), value)
+    }
+
+    /// Of more than 64 bits Open vSwitch outputs to others than are written.
+    private func outputSubfield(_ value: Slice) throws(FlowSyntaxError) -> Action {
+        let subfield = try readable(value)
+        guard subfield.width <= 64 else {
+            throw source.error(
+                value,
+                "a port's number has at most 64 bits; \(source.quoted(value)) has \(subfield.width)"
+            )
+        }
+        return .outputSubfield(subfield)
     }
 
     func output(_ port: FlowPort, _ place: Slice) throws(FlowSyntaxError) -> Action {
