@@ -35,7 +35,12 @@ let package = Package(
 
         .target(name: "Wire", swiftSettings: swift),
         .target(name: "Flows", dependencies: ["Wire"], exclude: ["README.md"], swiftSettings: swift),
-        .target(name: "Dataplane", dependencies: ["CPacket", "Wire"], exclude: ["README.md"], swiftSettings: swift),
+        .target(
+            name: "Dataplane",
+            dependencies: ["CPacket", "Flows", "Wire"],
+            exclude: ["README.md"],
+            swiftSettings: swift
+        ),
         .target(
             name: "PacketIO",
             dependencies: ["CDPDK", "CPcap", "Dataplane", "Wire"],
@@ -85,7 +90,7 @@ let package = Package(
         ),
         .testTarget(
             name: "DataplaneTests",
-            dependencies: ["CPacket", "Dataplane", "Seeds", "Wire"],
+            dependencies: ["CPacket", "Dataplane", "Flows", "Seeds", "Wire"],
             swiftSettings: swift
         ),
         .testTarget(

@@ -1,17 +1,8 @@
 import Flows
+import Seeds
 import Wire
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the same cases from the same seed.
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = (state ^ state >> 30) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ mixed >> 31
-    }
-
+extension SeededGenerator {
     mutating func below(_ bound: Int) -> Int { Int.random(in: 0..<bound, using: &self) }
     mutating func chance(_ one: Int) -> Bool { below(one) == 0 }
     mutating func bits() -> UInt128 { UInt128(next()) << 64 | UInt128(next()) }
@@ -20,11 +11,11 @@ struct Seeded: RandomNumberGenerator {
 
 /// Flows that the syntax can say, of every kind of packet, field and action.
 struct RandomFlow {
-    var random: Seeded
+    var random: SeededGenerator
     /// Whether the flow's connections can be committed: not those it knows to be invalid.
     private var canCommit = true
 
-    init(random: Seeded) { self.random = random }
+    init(random: SeededGenerator) { self.random = random }
 
     /// What a flow matches first, and the fields and writes that may follow.
     private struct Kind {

@@ -1,4 +1,5 @@
 import Flows
+import Seeds
 import Testing
 
 /// What must hold of any flow and of any bytes. A case that fails names itself; the seed makes it again.
@@ -6,7 +7,7 @@ import Testing
     private static let seed: UInt64 = 0x6d61_7274_6c65_74
 
     @Test func readsBackEveryFlowThatItPrints() throws {
-        var flows = RandomFlow(random: Seeded(state: Self.seed))
+        var flows = RandomFlow(random: SeededGenerator(seed: Self.seed))
         for number in 0..<100_000 {
             let flow = flows.next()
             let text = FlowText.print(flow)
@@ -19,7 +20,7 @@ import Testing
     }
 
     @Test func refusesOrReadsAnyMutationWithoutFail() throws {
-        var random = Seeded(state: Self.seed)
+        var random = SeededGenerator(seed: Self.seed)
         let texts = try Golden.rows("flows.tsv").map { Array($0.input.utf8) }
         for _ in 0..<100_000 {
             var text = random.pick(texts)
@@ -36,7 +37,7 @@ import Testing
     }
 
     @Test func refusesOrReadsMutatedGroupsMetersFiltersAndPackets() throws {
-        var random = Seeded(state: Self.seed)
+        var random = SeededGenerator(seed: Self.seed)
         let texts = try ["groups.tsv", "meters.tsv", "flows.tsv"].flatMap { name in
             try Golden.rows(name).map { Array($0.input.utf8) }
         }
@@ -61,7 +62,7 @@ import Testing
 
     private static func mutate(
         _ text: inout [UInt8],
-        _ random: inout Seeded,
+        _ random: inout SeededGenerator,
         _ alphabet: [UInt8],
         _ texts: [[UInt8]]
     ) {
