@@ -27,6 +27,15 @@ struct FrameHeader {
         )
     }
 
+    /// The header of a frame that is untagged and between stations: nothing else needs to be asked of it. Nil for others.
+    @inline(__always)
+    static func readPlain(_ packet: Packet) -> FrameHeader? {
+        guard packet.pointee.data_length >= 18 else { return nil }
+        var fault: DropReason?
+        let header = read(packet, fault: &fault)
+        return header.isBetweenStations && !header.isTagged ? header : nil
+    }
+
     /// A first segment that has no room for a tag: a guest's odd frame, or an attack.
     @inline(never)
     private static func readShort(_ packet: Packet, fault: inout DropReason?) -> FrameHeader {
@@ -52,8 +61,6 @@ struct FrameHeader {
     /// Both addresses are of single stations (IEEE Std 802-2014, clause 8.2.2: the group bit is the least significant
     /// of the first octet), and the source is not all zeros.
     @inline(__always) private var isBetweenStations: Bool { (first | second) & 1 == 0 && second &<< 16 != 0 }
-    /// Untagged and between stations: nothing else needs to be asked of it.
-    @inline(__always) var isPlain: Bool { isBetweenStations && !isTagged }
     @inline(__always) var source: MACAddress { MACAddress(value: UInt64(bigEndian: second) &>> 16) }
     @inline(__always) var destination: MACAddress { MACAddress(value: UInt64(bigEndian: first) &>> 16) }
     /// The TPID of the outermost tag, or the type of an untagged frame.

@@ -148,16 +148,64 @@ public struct Lane: @unchecked Sendable {
         ingress: UnsafeMutablePointer<PortEntry>,
         bridge: UnsafeMutablePointer<BridgeEntry>
     ) -> Int {
-        let fdb = bridge.pointee.fdb
-        var run = runs
+        var progress = Progress(run: runs)
+        classifyPlain(packets, count: count, &progress, ingress: ingress, fdb: bridge.pointee.fdb)
+        if progress.index < count {
+            classifyAny(packets, count: count, &progress, from: port, ingress: ingress, bridge: bridge)
+        }
+        progress.run.pointee.first = progress.accepted
+        let row = counters.row(port)
+        row[CounterTable.receivedPackets] &+= UInt64(truncatingIfNeeded: count)
+        row[CounterTable.receivedBytes] &+= progress.bytes
+        return progress.run - runs
+    }
+
+    /// How far the first pass has come.
+    private struct Progress {
+        var index = 0
         var accepted = 0
         var bytes: UInt64 = 0
+        /// The run that the next other frame begins.
+        var run: UnsafeMutablePointer<Run>
         var former = FrameHeader.none
         var source = ForwardingDatabase.Key.none
-        for index in 0..<count {
+    }
+
+    /// Up to the first frame that is not plain: a loop without calls, whose state stays in registers.
+    @inline(__always)
+    private func classifyPlain(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        count: Int,
+        _ progress: inout Progress,
+        ingress: UnsafeMutablePointer<PortEntry>,
+        fdb: ForwardingDatabase
+    ) {
+        guard ingress.pointee.takesUntagged else { return }
+        let tag = ingress.pointee.untagged
+        while progress.index < count {
             // The burst is full up to `count`: a driver's promise.
-            let packet = packets[index].unsafelyUnwrapped
-            bytes &+= UInt64(packet.pointee.packet_length)
+            let packet = packets[progress.index].unsafelyUnwrapped
+            guard let header = FrameHeader.readPlain(packet) else { return }
+            if !header.isLike(progress.former) { begin(header, tag, &progress, fdb: fdb) }
+            progress.bytes &+= UInt64(packet.pointee.packet_length)
+            progress.index &+= 1
+            progress.accepted = progress.index
+        }
+    }
+
+    @inline(never)
+    private func classifyAny(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        count: Int,
+        _ progress: inout Progress,
+        from port: UInt16,
+        ingress: UnsafeMutablePointer<PortEntry>,
+        bridge: UnsafeMutablePointer<BridgeEntry>
+    ) {
+        while progress.index < count {
+            let packet = packets[progress.index].unsafelyUnwrapped
+            progress.index &+= 1
+            progress.bytes &+= UInt64(packet.pointee.packet_length)
             var fault: DropReason?
             let header = FrameHeader.read(packet, fault: &fault)
             if let fault {
@@ -165,31 +213,17 @@ public struct Lane: @unchecked Sendable {
                 continue
             }
             // Before the first run a frame of zeros is like `none`: its source is refused below, as it must be.
-            if !header.isLike(former) || accepted == 0 {
-                var tag = ingress.pointee.untagged
-                if !header.isPlain || !ingress.pointee.takesUntagged {
-                    guard let admitted = admit(header, packet, ingress: ingress, bridge: bridge, port: port) else {
-                        continue
-                    }
-                    tag = admitted
-                }
-                begin(run, header, tag, first: accepted, source: &source, fdb: fdb)
-                run += 1
-                former = header
+            if !header.isLike(progress.former) || progress.accepted == 0 {
+                guard let tag = admit(header, packet, ingress: ingress, bridge: bridge, port: port) else { continue }
+                begin(header, tag, &progress, fdb: bridge.pointee.fdb)
             }
-            packets[accepted] = packet
-            accepted &+= 1
+            packets[progress.accepted] = packet
+            progress.accepted &+= 1
         }
-        run.pointee.first = accepted
-        let row = counters.row(port)
-        row[CounterTable.receivedPackets] &+= UInt64(truncatingIfNeeded: count)
-        row[CounterTable.receivedBytes] &+= bytes
-        return run - runs
     }
 
-    /// Decides whether the port takes a frame that is not plain, and into which VLAN; drops it otherwise. Apart from
-    /// the loop over the burst, whose registers it would take.
-    @inline(never)
+    /// Decides whether the port takes the frame, and into which VLAN; drops it otherwise.
+    @inline(__always)
     private func admit(
         _ header: FrameHeader,
         _ packet: Packet,
@@ -215,14 +249,8 @@ public struct Lane: @unchecked Sendable {
 
     /// Starts a run and fetches its buckets.
     @inline(__always)
-    private func begin(
-        _ run: UnsafeMutablePointer<Run>,
-        _ header: FrameHeader,
-        _ tag: Tag,
-        first: Int,
-        source former: inout ForwardingDatabase.Key,
-        fdb: ForwardingDatabase
-    ) {
+    private func begin(_ header: FrameHeader, _ tag: Tag, _ progress: inout Progress, fdb: ForwardingDatabase) {
+        let run = progress.run
         let source = ForwardingDatabase.Key(vlan: tag.vlan, loaded: header.loadedSource)
         let destination = ForwardingDatabase.Key(vlan: tag.vlan, loaded: header.loadedDestination)
         let destinationBucket = fdb.bucket(of: destination)
@@ -230,15 +258,17 @@ public struct Lane: @unchecked Sendable {
         run.pointee.destination = destination
         run.pointee.destinationBucket = UInt32(truncatingIfNeeded: destinationBucket)
         run.pointee.tag = tag
-        run.pointee.first = first
+        run.pointee.first = progress.accepted
         run.pointee.sourceBucket = Run.knownSource
-        if source != former {
-            former = source
+        if source != progress.source {
             let sourceBucket = fdb.bucket(of: source)
             martlet_prefetch(fdb.address(of: sourceBucket))
             run.pointee.source = source
             run.pointee.sourceBucket = UInt32(truncatingIfNeeded: sourceBucket)
+            progress.source = source
         }
+        progress.run += 1
+        progress.former = header
     }
 
     // MARK: - Second pass
