@@ -1,0 +1,63 @@
+/// Takes headers from the front of a frame. Every length is checked here.
+struct HeaderReader {
+    private var start: UnsafeRawPointer
+    /// Bytes from `start` on in the first segment.
+    private var contiguous: Int
+    /// Bytes from `start` on that belong to the layer at hand.
+    private var remaining: Int
+    /// A header lies, at least in part, behind the first segment.
+    private(set) var isScattered = false
+
+    /// - Parameter length: the whole frame's, in all its segments.
+    init(_ segment: UnsafeRawBufferPointer, length: Int) {
+        // An empty segment has no bytes to read, wherever it starts.
+        start = segment.baseAddress ?? UnsafeRawPointer(bitPattern: 1)!
+        contiguous = segment.count
+        remaining = length
+    }
+
+    /// The next `count` bytes; nil when the layer or the segment has fewer.
+    mutating func peek(_ count: Int) -> HeaderBytes? {
+        guard count <= remaining else { return nil }
+        guard count <= contiguous else {
+            isScattered = true
+            return nil
+        }
+        return HeaderBytes(start: start)
+    }
+
+    /// As `peek`, and goes behind them.
+    mutating func pull(_ count: Int) -> HeaderBytes? {
+        guard let bytes = peek(count) else { return nil }
+        start += count
+        contiguous -= count
+        remaining -= count
+        return bytes
+    }
+
+    /// Says how long the layer claims to be: what follows is padding.
+    /// - Returns: false when the frame is shorter.
+    mutating func limit(to length: Int) -> Bool {
+        guard length <= remaining else { return false }
+        remaining = length
+        return true
+    }
+}
+
+/// A header's bytes, as many as were asked for; numbers in network byte order.
+struct HeaderBytes {
+    fileprivate let start: UnsafeRawPointer
+
+    // Within the count that HeaderReader checked: the callers above name constants below it.
+    func number8(at offset: Int) -> UInt8 { start.load(fromByteOffset: offset, as: UInt8.self) }
+    func number16(at offset: Int) -> UInt16 {
+        UInt16(bigEndian: start.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
+    }
+    func number32(at offset: Int) -> UInt32 {
+        UInt32(bigEndian: start.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+    }
+    func number48(at offset: Int) -> UInt64 { UInt64(number16(at: offset)) << 32 | UInt64(number32(at: offset + 2)) }
+    func number64(at offset: Int) -> UInt64 {
+        UInt64(bigEndian: start.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    }
+}
