@@ -17,8 +17,8 @@ let package = Package(
     products: [
         .executable(name: "martletd", targets: ["martletd"]),
         .executable(name: "martletctl", targets: ["martletctl"]),
-        // For Benchmarks/Micro.
-        .library(name: "Dataplane", targets: ["Dataplane", "CPacket", "Wire"]),
+        // For Benchmarks/Micro and Tests/Fuzz.
+        .library(name: "Dataplane", targets: ["Dataplane", "CPacket", "Flows", "Wire"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),

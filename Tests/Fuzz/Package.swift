@@ -15,6 +15,11 @@ let package = Package(
             dependencies: [.product(name: "Dataplane", package: "martlet")],
             swiftSettings: fuzzed
         ),
+        .executableTarget(
+            name: "FuzzFlows",
+            dependencies: [.product(name: "Dataplane", package: "martlet")],
+            swiftSettings: fuzzed
+        ),
         .executableTarget(name: "FuzzRing", swiftSettings: fuzzed),
     ]
 )

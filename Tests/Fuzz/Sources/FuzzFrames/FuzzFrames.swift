@@ -1,4 +1,5 @@
 import Dataplane
+import Flows
 import Wire
 
 /// Frames of any bytes, cut into segments anywhere, into ports of every VLAN mode. Each must come out exactly once,
@@ -15,8 +16,17 @@ public func fuzzFrames(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         guard !frame.isEmpty else { break }
         frames.append(Frame(frame, segments: [Int(cuts & 0x1f), Int(cuts >> 5)], headroom: cuts & 1 == 0 ? 128 : 3))
     }
+    for frame in frames { readKey(frame.bytes) }
     FuzzedSwitch.shared.receive(frames, from: UInt16(port) % UInt16(FuzzedSwitch.policies.count + 1))
     return 0
+}
+
+/// What the flow tables see of a frame in one segment that ends where the frame does.
+private func readKey(_ frame: [UInt8]) {
+    let segment = UnsafeMutableRawBufferPointer.allocate(byteCount: frame.count, alignment: 1)
+    defer { segment.deallocate() }
+    segment.copyBytes(from: frame)
+    precondition(FlowKey(frame: UnsafeRawBufferPointer(segment), length: frame.count) != nil, "nothing is scattered")
 }
 
 /// A switch with one worker and a port of each kind.
