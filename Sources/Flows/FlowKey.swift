@@ -57,6 +57,16 @@
         }
     }
 
+    /// Lends the words as memory to write, valid until `body` returns.
+    @inlinable public mutating func withUnsafeMutableWords<Result>(
+        _ body: (UnsafeMutableBufferPointer<UInt64>) -> Result
+    ) -> Result {
+        withUnsafeMutablePointer(to: &self) { pointer in
+            let words = UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: UInt64.self)
+            return body(UnsafeMutableBufferPointer(start: words, count: 39))
+        }
+    }
+
     /// The bits in `slot`.
     @inlinable public subscript(slot: FieldSlot) -> UInt128 {
         @inline(__always) get {

@@ -1,0 +1,117 @@
+import Flows
+import Synchronization
+
+/// One flow table as workers search it: its tuples, those that may hold the highest priority first.
+///
+/// The list is replaced whole when a tuple comes, goes or gets a higher priority than any before; a search ends as soon as
+/// no later tuple can hold a better rule.
+struct FlowTable: ~Copyable {
+    private let list: Atomic<UnsafeMutablePointer<List>>
+
+    private struct Entry {
+        let tuple: UnsafeMutablePointer<Tuple>
+        /// No rule of the tuple has a higher priority.
+        var highest: Int
+    }
+
+    private struct List {
+        let entries: UnsafeMutablePointer<Entry>
+        let count: Int
+
+        init(_ sorted: [Entry]) {
+            count = sorted.count
+            entries = .allocate(capacity: max(count, 1))
+            entries.initialize(from: sorted, count: count)
+        }
+
+        var array: [Entry] { Array(UnsafeBufferPointer(start: entries, count: count)) }
+    }
+
+    init() { list = Atomic(Self.made([])) }
+
+    /// - Precondition: no reader is left, and every rule is removed.
+    func free() { Self.discard(list.load(ordering: .relaxed)) }
+
+    /// The number of masks that a search may have to look at.
+    var tupleCount: Int { list.load(ordering: .relaxed).pointee.count }
+
+    // MARK: - Readers
+
+    /// The rule of the highest priority that a key meets at a version of the tables.
+    ///
+    /// - Parameter mask: gets every bit that the answer depends on: those of all the tuples that were searched.
+    @inline(__always)
+    func find(
+        _ key: UnsafePointer<UInt64>,
+        at version: UInt64,
+        mask: UnsafeMutablePointer<UInt64>
+    ) -> UnsafeMutablePointer<Rule>? {
+        let list = list.load(ordering: .acquiring).pointee
+        var best: UnsafeMutablePointer<Rule>?
+        var priority = -1
+        for index in 0..<list.count {
+            let entry = list.entries[index]
+            if entry.highest <= priority { break }
+            entry.tuple.pointee.addMask(to: mask)
+            guard let rule = entry.tuple.pointee.find(key, at: version, above: priority) else { continue }
+            best = rule
+            priority = Int(rule.pointee.priority)
+        }
+        return best
+    }
+
+    // MARK: - The writer
+
+    /// The rule of a match and priority that the newest version has.
+    func rule(_ match: Match, priority: UInt16) -> UnsafeMutablePointer<Rule>? {
+        entry(of: match)?.tuple.pointee.rule(match, priority: priority)
+    }
+
+    /// Adds a rule, which readers of versions before `version` pass over.
+    func insert(_ flow: UInt32, of match: Match, priority: UInt16, version: UInt64, retire: (Retired) -> Void)
+        -> UnsafeMutablePointer<Rule>
+    {
+        let known = entry(of: match)
+        let tuple = known?.tuple ?? Tuple.made(match)
+        if known.map({ $0.highest < Int(priority) }) ?? true {
+            var entries = list.load(ordering: .relaxed).pointee.array.filter { $0.tuple != tuple }
+            entries.append(Entry(tuple: tuple, highest: Int(priority)))
+            replace(with: entries, retire)
+        }
+        return tuple.pointee.insert(flow, of: match, priority: priority, version: version, retire: retire)
+    }
+
+    /// Takes a rule out that no version has any more. Its memory is the caller's to free after a quiescent state.
+    func remove(_ rule: UnsafeMutablePointer<Rule>, of match: Match, retire: (Retired) -> Void) {
+        let tuple = entry(of: match)!.tuple
+        tuple.pointee.remove(rule)
+        guard tuple.pointee.ruleCount == 0 else { return }
+        replace(with: list.load(ordering: .relaxed).pointee.array.filter { $0.tuple != tuple }, retire)
+        retire(Retired { Tuple.discard(tuple) })
+    }
+
+    private func entry(of match: Match) -> Entry? {
+        let list = list.load(ordering: .relaxed).pointee
+        for index in 0..<list.count where list.entries[index].tuple.pointee.hasMask(of: match) {
+            return list.entries[index]
+        }
+        return nil
+    }
+
+    private func replace(with entries: [Entry], _ retire: (Retired) -> Void) {
+        let former = list.load(ordering: .relaxed)
+        list.store(Self.made(entries.sorted { $0.highest > $1.highest }), ordering: .releasing)
+        retire(Retired { Self.discard(former) })
+    }
+
+    private static func made(_ entries: [Entry]) -> UnsafeMutablePointer<List> {
+        let list = UnsafeMutablePointer<List>.allocate(capacity: 1)
+        list.initialize(to: List(entries))
+        return list
+    }
+
+    private static func discard(_ list: UnsafeMutablePointer<List>) {
+        list.pointee.entries.deallocate()
+        list.deallocate()
+    }
+}

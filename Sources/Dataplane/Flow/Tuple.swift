@@ -1,0 +1,284 @@
+import Flows
+import Synchronization
+
+/// A flow as workers find it. Stays in its place from its insertion until no worker uses it any more.
+struct Rule: ~Copyable {
+    /// The control plane's number of the flow.
+    let flow: UInt32
+    let priority: UInt16
+    let hash: UInt64
+    /// The first version of the tables that has the rule.
+    let added: UInt64
+    /// The first version that has it no more.
+    let removed = Atomic<UInt64>(.max)
+    /// What a packet must have in the words that the rule's tuple masks.
+    let values: UnsafeMutablePointer<UInt64>
+
+    init(_ flow: UInt32, of match: Match, priority: UInt16, hash: UInt64, added: UInt64) {
+        self.flow = flow
+        self.priority = priority
+        self.hash = hash
+        self.added = added
+        let values = UnsafeMutablePointer<UInt64>.allocate(capacity: max(match.wordCount, 1))
+        var next = 0
+        match.forEachWord { _, value, _ in
+            values[next] = value
+            next += 1
+        }
+        self.values = values
+    }
+
+    static func discard(_ rule: UnsafeMutablePointer<Rule>) {
+        rule.pointee.values.deallocate()
+        rule.deinitialize(count: 1)
+        rule.deallocate()
+    }
+
+    /// Whether a packet that came in at a version meets the rule.
+    @inline(__always)
+    func isVisible(at version: UInt64) -> Bool { added <= version && version < removed.load(ordering: .relaxed) }
+
+    /// Whether no version is without it yet.
+    var isPresent: Bool { removed.load(ordering: .relaxed) == .max }
+
+    /// Whether the rule's values are those of a match with the same mask.
+    func has(_ match: Match) -> Bool {
+        var isSame = true
+        var next = 0
+        match.forEachWord { _, value, _ in
+            if values[next] != value { isSame = false }
+            next += 1
+        }
+        return isSame
+    }
+}
+
+/// The rules of a table that mask the same bits (Srinivasan, Suri, Varghese, "Packet Classification using Tuple Space
+/// Search", SIGCOMM 1999): a hash table from masked words to rules.
+///
+/// One writer at a time; readers take no lock. A place once used is not empty again until the places are made anew, so
+/// that no reader ends its search too early. What a writer replaces or removes it must keep until every reader has passed
+/// a quiescent state.
+struct Tuple: ~Copyable {
+    /// The matched words of a key, ascending, and their masks.
+    let words: UnsafeMutablePointer<UInt8>
+    let masks: UnsafeMutablePointer<UInt64>
+    let wordCount: Int
+    private let places: Atomic<UnsafeMutablePointer<Places>>
+    /// Rules and places that had one: the writer's.
+    private(set) var ruleCount = 0
+    private var usedCount = 0
+
+    /// Open addressing: addresses of rules, `empty`, or `vacated`.
+    private struct Places: ~Copyable {
+        let addresses: UnsafeMutablePointer<Atomic<UInt>>
+        let mask: Int
+
+        init(count: Int) {
+            addresses = .allocate(capacity: count)
+            for place in 0..<count { (addresses + place).initialize(to: Atomic(Tuple.empty)) }
+            mask = count - 1
+        }
+
+        func free() { addresses.deallocate() }
+    }
+
+    private static var empty: UInt { 0 }
+    private static var vacated: UInt { 1 }
+    private static var leastPlaces: Int { 8 }
+
+    private init(_ match: Match) {
+        let words = UnsafeMutablePointer<UInt8>.allocate(capacity: max(match.wordCount, 1))
+        let masks = UnsafeMutablePointer<UInt64>.allocate(capacity: max(match.wordCount, 1))
+        var next = 0
+        match.forEachWord { word, _, mask in
+            words[next] = UInt8(word)
+            masks[next] = mask
+            next += 1
+        }
+        self.words = words
+        self.masks = masks
+        wordCount = match.wordCount
+        places = Atomic(Self.made(count: Self.leastPlaces))
+    }
+
+    static func made(_ match: Match) -> UnsafeMutablePointer<Tuple> {
+        let tuple = UnsafeMutablePointer<Tuple>.allocate(capacity: 1)
+        tuple.initialize(to: Tuple(match))
+        return tuple
+    }
+
+    /// - Precondition: no reader is left.
+    static func discard(_ tuple: UnsafeMutablePointer<Tuple>) {
+        tuple.pointee.words.deallocate()
+        tuple.pointee.masks.deallocate()
+        discard(tuple.pointee.places.load(ordering: .relaxed))
+        tuple.deinitialize(count: 1)
+        tuple.deallocate()
+    }
+
+    // MARK: - Readers
+
+    /// Adds the bits that the tuple looks at.
+    @inline(__always)
+    func addMask(to mask: UnsafeMutablePointer<UInt64>) {
+        for index in 0..<wordCount { mask[Int(words[index])] |= masks[index] }
+    }
+
+    /// The rule of the highest priority above `floor` that a key meets.
+    @inline(__always)
+    func find(_ key: UnsafePointer<UInt64>, at version: UInt64, above floor: Int) -> UnsafeMutablePointer<Rule>? {
+        let hash = hash(key)
+        let places = places.load(ordering: .acquiring)
+        var best: UnsafeMutablePointer<Rule>?
+        var priority = floor
+        var place = Int(truncatingIfNeeded: hash)
+        while true {
+            place &= places.pointee.mask
+            let address = places.pointee.addresses[place].load(ordering: .acquiring)
+            if address == Self.empty { return best }
+            place &+= 1
+            guard address != Self.vacated, let rule = UnsafeMutablePointer<Rule>(bitPattern: address) else { continue }
+            if rule.pointee.hash == hash && Int(rule.pointee.priority) > priority
+                && rule.pointee.isVisible(at: version) && isMet(rule, by: key)
+            {
+                best = rule
+                priority = Int(rule.pointee.priority)
+            }
+        }
+    }
+
+    @inline(__always)
+    private func hash(_ key: UnsafePointer<UInt64>) -> UInt64 {
+        var hash = Self.seed
+        for index in 0..<wordCount { hash = Self.mixed(hash, key[Int(words[index])] & masks[index]) }
+        return hash
+    }
+
+    @inline(__always)
+    private func isMet(_ rule: UnsafeMutablePointer<Rule>, by key: UnsafePointer<UInt64>) -> Bool {
+        let values = rule.pointee.values
+        var difference: UInt64 = 0
+        for index in 0..<wordCount { difference |= key[Int(words[index])] & masks[index] ^ values[index] }
+        return difference == 0
+    }
+
+    private static var seed: UInt64 { 0x6a09_e667_f3bc_c908 }
+
+    /// The folded product: every bit of both reaches every bit of the result.
+    @inline(__always)
+    private static func mixed(_ hash: UInt64, _ word: UInt64) -> UInt64 {
+        let product = (hash ^ word).multipliedFullWidth(by: 0x9e37_79b9_7f4a_7c15)
+        return product.high ^ product.low
+    }
+
+    // MARK: - The writer
+
+    /// Whether the match has the tuple's mask.
+    func hasMask(of match: Match) -> Bool {
+        guard match.wordCount == wordCount else { return false }
+        var isSame = true
+        var next = 0
+        match.forEachWord { word, _, mask in
+            if words[next] != UInt8(word) || masks[next] != mask { isSame = false }
+            next += 1
+        }
+        return isSame
+    }
+
+    /// The rule of a match, which has this mask, and a priority that the newest version has.
+    func rule(_ match: Match, priority: UInt16) -> UnsafeMutablePointer<Rule>? {
+        let places = places.load(ordering: .relaxed)
+        var place = Int(truncatingIfNeeded: Self.hash(match))
+        while true {
+            place &= places.pointee.mask
+            let address = places.pointee.addresses[place].load(ordering: .relaxed)
+            if address == Self.empty { return nil }
+            place &+= 1
+            guard address != Self.vacated, let rule = UnsafeMutablePointer<Rule>(bitPattern: address) else { continue }
+            if rule.pointee.priority == priority && rule.pointee.isPresent && rule.pointee.has(match) { return rule }
+        }
+    }
+
+    private static func hash(_ match: Match) -> UInt64 {
+        var hash = seed
+        match.forEachWord { _, value, _ in hash = mixed(hash, value) }
+        return hash
+    }
+
+    /// Adds a rule, which readers of versions before `version` pass over.
+    /// - Parameters:
+    ///   - match: has this mask.
+    ///   - retire: is given memory that readers may still use, to free after a quiescent state.
+    mutating func insert(
+        _ flow: UInt32,
+        of match: Match,
+        priority: UInt16,
+        version: UInt64,
+        retire: (Retired) -> Void
+    ) -> UnsafeMutablePointer<Rule> {
+        let rule = UnsafeMutablePointer<Rule>.allocate(capacity: 1)
+        rule.initialize(to: Rule(flow, of: match, priority: priority, hash: Self.hash(match), added: version))
+        if (usedCount + 1) * 2 > places.load(ordering: .relaxed).pointee.mask + 1 { enlarge(retire) }
+        Self.put(rule, into: places.load(ordering: .relaxed))
+        usedCount += 1
+        ruleCount += 1
+        return rule
+    }
+
+    /// Takes a rule out that no version has any more. Its memory is the caller's to free after a quiescent state.
+    mutating func remove(_ rule: UnsafeMutablePointer<Rule>) {
+        let places = places.load(ordering: .relaxed)
+        var place = Int(truncatingIfNeeded: rule.pointee.hash)
+        while true {
+            place &= places.pointee.mask
+            if places.pointee.addresses[place].load(ordering: .relaxed) == UInt(bitPattern: rule) { break }
+            place &+= 1
+        }
+        places.pointee.addresses[place].store(Self.vacated, ordering: .relaxed)
+        ruleCount -= 1
+    }
+
+    /// Makes the places anew, twice as many as are needed, and leaves the vacated ones out.
+    private mutating func enlarge(_ retire: (Retired) -> Void) {
+        let old = places.load(ordering: .relaxed)
+        var count = Self.leastPlaces
+        while count < (ruleCount + 1) * 4 { count *= 2 }
+        let made = Self.made(count: count)
+        for place in 0...old.pointee.mask {
+            let address = old.pointee.addresses[place].load(ordering: .relaxed)
+            guard address != Self.vacated, let rule = UnsafeMutablePointer<Rule>(bitPattern: address) else { continue }
+            Self.put(rule, into: made)
+        }
+        usedCount = ruleCount
+        places.store(made, ordering: .releasing)
+        retire(Retired { Self.discard(old) })
+    }
+
+    private static func put(_ rule: UnsafeMutablePointer<Rule>, into places: UnsafeMutablePointer<Places>) {
+        var place = Int(truncatingIfNeeded: rule.pointee.hash)
+        while true {
+            place &= places.pointee.mask
+            if places.pointee.addresses[place].load(ordering: .relaxed) == empty { break }
+            place &+= 1
+        }
+        places.pointee.addresses[place].store(UInt(bitPattern: rule), ordering: .releasing)
+    }
+
+    private static func made(count: Int) -> UnsafeMutablePointer<Places> {
+        let places = UnsafeMutablePointer<Places>.allocate(capacity: 1)
+        places.initialize(to: Places(count: count))
+        return places
+    }
+
+    private static func discard(_ places: UnsafeMutablePointer<Places>) {
+        places.pointee.free()
+        places.deinitialize(count: 1)
+        places.deallocate()
+    }
+}
+
+/// Memory that readers may still use: freed by `free`, once all of them have passed a quiescent state.
+struct Retired {
+    let free: () -> Void
+}

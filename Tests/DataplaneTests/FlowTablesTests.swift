@@ -1,0 +1,222 @@
+import Flows
+import Foundation
+import Seeds
+import Synchronization
+import Testing
+
+@testable import Dataplane
+
+/// The classifier beside a search of all flows one by one.
+@Suite struct FlowTablesTests {
+    @Test(arguments: seeds)
+    func findsWhatASearchOneByOneFinds(seed: UInt64) throws {
+        var cases = RandomCases(seed: seed)
+        let tables = FlowTables(quiesce: {})
+        var model: [UInt32: Flow] = [:]
+        for turn in 0..<300 {
+            let removing = model.keys.sorted().filter { _ in cases.chance(3) }
+            let adding = (0..<cases.below(20)).map { _ in cases.flow() }
+            let numbers = tables.commit(removing: removing, adding: adding)
+            for number in removing { model[number] = nil }
+            for (number, flow) in zip(numbers, adding) {
+                model = model.filter { !$0.value.hasIdentity(of: flow) }
+                model[number] = flow
+            }
+            try #require(Set(tables.all.map(\.number)) == Set(model.keys), "seed \(seed), turn \(turn)")
+            for _ in 0..<30 { try Self.compare(tables, model, cases.key(), table: UInt8(cases.below(2)), seed: seed) }
+        }
+        tables.commit(removing: tables.all.map(\.number))
+        #expect(tables.tupleCount(of: 0) == 0 && tables.tupleCount(of: 1) == 0)
+    }
+
+    private static func compare(
+        _ tables: FlowTables,
+        _ model: [UInt32: Flow],
+        _ key: FlowKey,
+        table: UInt8,
+        seed: UInt64
+    ) throws {
+        let best = model.values.filter { $0.table == table && $0.match.matches(key) }.map(\.priority).max()
+        let found = tables.find(key, in: table)
+        let flow = found.number.flatMap { model[$0] }
+        try #require((flow == nil) == (found.number == nil), "seed \(seed): a flow that was removed")
+        try #require(flow?.priority == best, "seed \(seed): \(FlowText.print(Match(value: key, mask: .ones)))")
+        if let flow { try #require(flow.table == table && flow.match.matches(key), "seed \(seed)") }
+    }
+
+    /// The cache will answer for every packet that agrees in the bits that were looked at.
+    @Test(arguments: seeds)
+    func answersTheSameForEveryKeyThatAgreesUnderTheMask(seed: UInt64) {
+        var cases = RandomCases(seed: seed)
+        let tables = FlowTables(quiesce: {})
+        tables.commit(adding: (0..<40).map { _ in cases.flow(priority: UInt16(cases.below(1000))) })
+        for _ in 0..<2000 {
+            let (key, other) = (cases.key(), cases.key())
+            let found = tables.find(key, in: 0)
+            var mixed = FlowKey()
+            for word in 0..<FlowKey.wordCount {
+                mixed[word] = key[word] & found.mask[word] | other[word] & ~found.mask[word]
+            }
+            #expect(tables.find(mixed, in: 0).number == found.number, "seed \(seed)")
+        }
+    }
+
+    @Test func stopsAtTheMaskThatHoldsTheHighestPriority() throws {
+        let tables = FlowTables(quiesce: {})
+        let texts = ["priority=9,in_port=1,actions=drop", "priority=5,dl_vlan=7,actions=drop"]
+        tables.commit(adding: try texts.map { try FlowText.flow($0) })
+        var key = FlowKey()
+        key.set(.inPort, 1)
+        #expect(tables.find(key, in: 0).mask.get(.vlanTCI) == 0, "the flow on dl_vlan cannot be better")
+        key.set(.inPort, 2)
+        #expect(tables.find(key, in: 0).mask.get(.vlanTCI) != 0)
+    }
+
+    @Test func keepsATransactionWholeForPacketsMeanwhile() async throws {
+        let workers = Workers(count: 2)
+        let tables = FlowTables(quiesce: workers.quiesce)
+        // Each version has one mark in two tables, with masks that change as well.
+        func flows(_ mark: Int) throws -> [Flow] {
+            let match = mark % 2 == 0 ? "in_port=1" : "in_port=1,dl_vlan=0xffff"
+            return try (0..<2).map { try FlowText.flow("table=\($0),priority=\(mark % 100 + 1),\(match),actions=drop") }
+        }
+        tables.commit(adding: try flows(0))
+        let shared = UncheckedShared(tables)
+        for worker in 0..<2 {
+            workers.run(worker) {
+                let snapshot = shared.value.snapshot
+                var key = FlowKey()
+                key.set(.inPort, 1)
+                let priorities = (0..<2).map { snapshot.find(key, in: UInt8($0)).priority }
+                return priorities[0] != nil && priorities[0] == priorities[1]
+            }
+        }
+        for mark in 1...300 { tables.commit(removing: tables.all.map(\.number), adding: try flows(mark)) }
+        #expect(!workers.stop(), "a packet met two versions")
+        #expect(workers.turns > 600, "each commit waits for two turns or more")
+    }
+}
+
+/// Readers that report a quiescent state after every turn, as workers do.
+private final class Workers: Sendable {
+    private let counts: [Count]
+    private let stops = Atomic(false)
+    private let hasFailed = Atomic(false)
+
+    final class Count: Sendable {
+        let turns = Atomic<Int>(0)
+        let isRunning = Atomic(false)
+    }
+
+    init(count: Int) { counts = (0..<count).map { _ in Count() } }
+
+    var turns: Int { counts.reduce(0) { $0 + $1.turns.load(ordering: .relaxed) } }
+
+    /// Runs turns on a thread of its own: they never end by themselves, and must not take one from Swift's pool.
+    func run(_ worker: Int, _ turn: @escaping @Sendable () -> Bool) {
+        let count = counts[worker]
+        count.isRunning.store(true, ordering: .sequentiallyConsistent)
+        Thread.detachNewThread { [self] in
+            while !stops.load(ordering: .relaxed) {
+                if !turn() { hasFailed.store(true, ordering: .relaxed) }
+                count.turns.wrappingAdd(1, ordering: .sequentiallyConsistent)
+                sched_yield()
+            }
+            count.isRunning.store(false, ordering: .sequentiallyConsistent)
+        }
+    }
+
+    /// - Returns: whether a turn has failed.
+    func stop() -> Bool {
+        stops.store(true, ordering: .relaxed)
+        while counts.contains(where: { $0.isRunning.load(ordering: .sequentiallyConsistent) }) { sched_yield() }
+        return hasFailed.load(ordering: .relaxed)
+    }
+
+    @Sendable func quiesce() {
+        for count in counts {
+            let turn = count.turns.load(ordering: .sequentiallyConsistent)
+            // The turn under way may have begun after the change; the one after it surely has.
+            while count.isRunning.load(ordering: .sequentiallyConsistent)
+                && count.turns.load(ordering: .sequentiallyConsistent) < turn + 1
+            { sched_yield() }
+        }
+    }
+}
+
+/// Lets readers of other threads at the tables, which are made for that.
+private struct UncheckedShared<Value>: @unchecked Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
+}
+
+extension FlowTables {
+    fileprivate func find(_ key: FlowKey, in table: UInt8) -> (number: UInt32?, mask: FlowKey) {
+        let found = snapshot.find(key, in: table)
+        return (found.number, found.mask)
+    }
+}
+
+extension FlowTables.Snapshot {
+    fileprivate func find(_ key: FlowKey, in table: UInt8) -> (number: UInt32?, priority: UInt16?, mask: FlowKey) {
+        var mask = FlowKey()
+        let rule = key.withUnsafeWords { key in
+            mask.withUnsafeMutableWords { find(key.baseAddress!, in: table, mask: $0.baseAddress!) }
+        }
+        return (rule?.pointee.flow, rule?.pointee.priority, mask)
+    }
+}
+
+extension FlowKey {
+    fileprivate static var ones: FlowKey {
+        var key = FlowKey()
+        for word in 0..<wordCount { key[word] = .max }
+        return key
+    }
+}
+
+extension Flow {
+    fileprivate func hasIdentity(of other: Flow) -> Bool {
+        table == other.table && priority == other.priority && match == other.match
+    }
+}
+
+/// Flows and keys of few values, so that they meet.
+private struct RandomCases {
+    private var random: SeededGenerator
+
+    init(seed: UInt64) { random = SeededGenerator(seed: seed) }
+
+    mutating func below(_ bound: Int) -> Int { Int.random(in: 0..<bound, using: &random) }
+    mutating func chance(_ count: Int) -> Bool { below(count) == 0 }
+
+    private static let fields: [Field] = [
+        .inPort, .ethDestination, .ethType, .vlanTCI, .ipSource, .tunID, .reg0, .ipv6Source,
+    ]
+
+    mutating func key() -> FlowKey {
+        var key = FlowKey()
+        for field in Self.fields { key.set(field, value(of: field)) }
+        return key
+    }
+
+    mutating func flow(priority: UInt16? = nil) -> Flow {
+        var builder = MatchBuilder()
+        for field in Self.fields where chance(3) {
+            let value = value(of: field)
+            let prefix = field.fullMask << UInt128(below(field.width)) & field.fullMask
+            let mask = field.isMaskable && chance(2) ? prefix : field.fullMask
+            builder.set(field, value & mask, mask: mask)
+        }
+        var flow = Flow()
+        flow.match = builder.match
+        flow.priority = priority ?? UInt16(below(5))
+        flow.table = UInt8(below(2))
+        return flow
+    }
+
+    /// Two bits at either end.
+    private mutating func value(of field: Field) -> UInt128 {
+        (UInt128(below(2)) | UInt128(below(2)) << UInt128(field.width - 1)) & field.fullMask
+    }
+}
