@@ -46,7 +46,7 @@ extension FlowKey {
         return tag.number16(at: 2) | vlanPresent
     }
 
-    /// The frame's type. A length field is no type, unless a SNAP header with one follows (IEEE Std 802-2014 clause 9.5).
+    /// The frame's type. A length is none, unless a SNAP header with one follows (IEEE Std 802-2014 clause 9.5).
     private static func readType(_ reader: inout HeaderReader) -> UInt16 {
         guard let field = reader.pull(2) else { return 0 }
         let type = field.number16(at: 0)

@@ -3,8 +3,8 @@ import Synchronization
 
 /// One flow table as workers search it: its tuples, those that may hold the highest priority first.
 ///
-/// The list is replaced whole when a tuple comes, goes or gets a higher priority than any before; a search ends as soon as
-/// no later tuple can hold a better rule.
+/// The list is replaced whole when a tuple comes, goes or gets a higher priority than any before; a search ends as soon
+/// as no later tuple can hold a better rule.
 struct FlowTable: ~Copyable {
     private let list: Atomic<UnsafeMutablePointer<List>>
 

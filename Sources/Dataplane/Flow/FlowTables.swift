@@ -82,8 +82,8 @@ final class FlowTables {
     /// How many masks a search in a table may have to look at.
     func tupleCount(of table: UInt8) -> Int { tables[Int(table)].tupleCount }
 
-    /// Makes the next version: without some flows, with others. A flow that is added in place of one with the same table,
-    /// priority and match replaces it.
+    /// Makes the next version: without some flows, with others. A flow replaces one with the same table, priority and
+    /// match.
     /// - Parameter removing: numbers of flows that are there, each once.
     /// - Returns: the numbers of the added flows.
     @discardableResult

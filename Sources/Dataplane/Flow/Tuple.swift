@@ -57,8 +57,8 @@ struct Rule: ~Copyable {
 /// Search", SIGCOMM 1999): a hash table from masked words to rules.
 ///
 /// One writer at a time; readers take no lock. A place once used is not empty again until the places are made anew, so
-/// that no reader ends its search too early. What a writer replaces or removes it must keep until every reader has passed
-/// a quiescent state.
+/// that no reader ends its search too early. What a writer replaces or removes it must keep until every reader has
+/// passed a quiescent state.
 struct Tuple: ~Copyable {
     /// The matched words of a key, ascending, and their masks.
     let words: UnsafeMutablePointer<UInt8>

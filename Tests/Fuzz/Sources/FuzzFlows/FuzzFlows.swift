@@ -3,7 +3,8 @@ import Flows
 /// A file of flows of any bytes. What is read can be printed, and reads the same again.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzFlows(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-    guard let flows = try? FlowText.parse(UnsafeBufferPointer(start: bytes, count: count), ports: port) else { return 0 }
+    let file = UnsafeBufferPointer(start: bytes, count: count)
+    guard let flows = try? FlowText.parse(file, ports: port) else { return 0 }
     for flow in flows {
         let text = FlowText.print(flow)
         precondition((try? FlowText.flow(text)) == flow, "reads otherwise: \(text)")
