@@ -91,6 +91,7 @@ let package = Package(
         .testTarget(
             name: "DataplaneTests",
             dependencies: ["CPacket", "Dataplane", "Flows", "Seeds", "Wire"],
+            exclude: ["Golden"],
             swiftSettings: swift
         ),
         .testTarget(

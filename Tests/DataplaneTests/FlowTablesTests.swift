@@ -16,7 +16,7 @@ import Testing
         for turn in 0..<300 {
             let removing = model.keys.sorted().filter { _ in cases.chance(3) }
             let adding = (0..<cases.below(20)).map { _ in cases.flow() }
-            let numbers = tables.commit(removing: removing, adding: adding)
+            let numbers = try tables.commit(removing: removing, adding: adding)
             for number in removing { model[number] = nil }
             for (number, flow) in zip(numbers, adding) {
                 model = model.filter { !$0.value.hasIdentity(of: flow) }
@@ -25,7 +25,7 @@ import Testing
             try #require(Set(tables.all.map(\.number)) == Set(model.keys), "seed \(seed), turn \(turn)")
             for _ in 0..<30 { try Self.compare(tables, model, cases.key(), table: UInt8(cases.below(2)), seed: seed) }
         }
-        tables.commit(removing: tables.all.map(\.number))
+        try tables.commit(removing: tables.all.map(\.number))
         #expect(tables.tupleCount(of: 0) == 0 && tables.tupleCount(of: 1) == 0)
     }
 
@@ -46,10 +46,10 @@ import Testing
 
     /// The cache will answer for every packet that agrees in the bits that were looked at.
     @Test(arguments: seeds)
-    func answersTheSameForEveryKeyThatAgreesUnderTheMask(seed: UInt64) {
+    func answersTheSameForEveryKeyThatAgreesUnderTheMask(seed: UInt64) throws {
         var cases = RandomCases(seed: seed)
         let tables = FlowTables(quiesce: {})
-        tables.commit(adding: (0..<40).map { _ in cases.flow(priority: UInt16(cases.below(1000))) })
+        try tables.commit(adding: (0..<40).map { _ in cases.flow(priority: UInt16(cases.below(1000))) })
         for _ in 0..<2000 {
             let (key, other) = (cases.key(), cases.key())
             let found = tables.find(key, in: 0)
@@ -64,7 +64,7 @@ import Testing
     @Test func stopsAtTheMaskThatHoldsTheHighestPriority() throws {
         let tables = FlowTables(quiesce: {})
         let texts = ["priority=9,in_port=1,actions=drop", "priority=5,dl_vlan=7,actions=drop"]
-        tables.commit(adding: try texts.map { try FlowText.flow($0) })
+        try tables.commit(adding: texts.map { try FlowText.flow($0) })
         var key = FlowKey()
         key.set(.inPort, 1)
         #expect(tables.find(key, in: 0).mask.get(.vlanTCI) == 0, "the flow on dl_vlan cannot be better")
@@ -80,7 +80,7 @@ import Testing
             let match = mark % 2 == 0 ? "in_port=1" : "in_port=1,dl_vlan=0xffff"
             return try (0..<2).map { try FlowText.flow("table=\($0),priority=\(mark % 100 + 1),\(match),actions=drop") }
         }
-        tables.commit(adding: try flows(0))
+        try tables.commit(adding: flows(0))
         let shared = UncheckedShared(tables)
         for worker in 0..<2 {
             workers.run(worker) {
@@ -91,7 +91,7 @@ import Testing
                 return priorities[0] != nil && priorities[0] == priorities[1]
             }
         }
-        for mark in 1...300 { tables.commit(removing: tables.all.map(\.number), adding: try flows(mark)) }
+        for mark in 1...300 { try tables.commit(removing: tables.all.map(\.number), adding: flows(mark)) }
         #expect(!workers.stop(), "a packet met two versions")
         #expect(workers.turns > 600, "each commit waits for two turns or more")
     }

@@ -68,9 +68,14 @@ struct FlowTable: ~Copyable {
     }
 
     /// Adds a rule, which readers of versions before `version` pass over.
-    func insert(_ flow: UInt32, of match: Match, priority: UInt16, version: UInt64, retire: (Retired) -> Void)
-        -> UnsafeMutablePointer<Rule>
-    {
+    func insert(
+        _ flow: UInt32,
+        of match: Match,
+        _ code: [Instruction],
+        priority: UInt16,
+        version: UInt64,
+        retire: (Retired) -> Void
+    ) -> UnsafeMutablePointer<Rule> {
         let known = entry(of: match)
         let tuple = known?.tuple ?? Tuple.made(match)
         if known.map({ $0.highest < Int(priority) }) ?? true {
@@ -78,7 +83,7 @@ struct FlowTable: ~Copyable {
             entries.append(Entry(tuple: tuple, highest: Int(priority)))
             replace(with: entries, retire)
         }
-        return tuple.pointee.insert(flow, of: match, priority: priority, version: version, retire: retire)
+        return tuple.pointee.insert(flow, of: match, code, priority: priority, version: version, retire: retire)
     }
 
     /// Takes a rule out that no version has any more. Its memory is the caller's to free after a quiescent state.

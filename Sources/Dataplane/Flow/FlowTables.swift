@@ -86,13 +86,16 @@ final class FlowTables {
     /// match.
     /// - Parameter removing: numbers of flows that are there, each once.
     /// - Returns: the numbers of the added flows.
+    /// - Throws: `Refusal` when an action cannot be run; nothing has changed then.
     @discardableResult
-    func commit(removing: [UInt32] = [], adding: [Flow] = []) -> [UInt32] {
+    func commit(removing: [UInt32] = [], adding: [Flow] = []) throws(Refusal) -> [UInt32] {
+        var codes: [[Instruction]] = []
+        for flow in adding { codes.append(try Instruction.compiled(flow.actions)) }
         let next = version.pointee.load(ordering: .relaxed) + 1
         var gone = removing.map { end($0, at: next) }
-        let added = adding.map { flow in
+        let added = zip(adding, codes).map { flow, code in
             if let former = number(of: flow) { gone.append(end(former, at: next)) }
-            return install(flow, at: next)
+            return install(flow, code, at: next)
         }
         version.pointee.store(next, ordering: .releasing)
         quiesce()
@@ -104,12 +107,11 @@ final class FlowTables {
         return added
     }
 
-    private func install(_ flow: Flow, at next: UInt64) -> UInt32 {
+    private func install(_ flow: Flow, _ code: [Instruction], at next: UInt64) -> UInt32 {
         let number = freeNumbers.popLast() ?? UInt32(flows.count)
         if Int(number) == flows.count { flows.append(nil) }
-        let rule = tables[Int(flow.table)].insert(number, of: flow.match, priority: flow.priority, version: next) {
-            retired.append($0)
-        }
+        let rule = tables[Int(flow.table)]
+            .insert(number, of: flow.match, code, priority: flow.priority, version: next) { retired.append($0) }
         flows[Int(number)] = Installed(flow: flow, rule: rule)
         return number
     }

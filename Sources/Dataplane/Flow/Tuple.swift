@@ -13,9 +13,15 @@ struct Rule: ~Copyable {
     let removed = Atomic<UInt64>(.max)
     /// What a packet must have in the words that the rule's tuple masks.
     let values: UnsafeMutablePointer<UInt64>
+    /// What its flow does, `instructionCount` of them.
+    let instructions: UnsafeMutablePointer<Instruction>
+    let instructionCount: Int
 
-    init(_ flow: UInt32, of match: Match, priority: UInt16, hash: UInt64, added: UInt64) {
+    init(_ flow: UInt32, of match: Match, _ code: [Instruction], priority: UInt16, hash: UInt64, added: UInt64) {
         self.flow = flow
+        instructionCount = code.count
+        instructions = .allocate(capacity: max(code.count, 1))
+        instructions.initialize(from: code, count: code.count)
         self.priority = priority
         self.hash = hash
         self.added = added
@@ -30,6 +36,7 @@ struct Rule: ~Copyable {
 
     static func discard(_ rule: UnsafeMutablePointer<Rule>) {
         rule.pointee.values.deallocate()
+        rule.pointee.instructions.deallocate()
         rule.deinitialize(count: 1)
         rule.deallocate()
     }
@@ -213,12 +220,13 @@ struct Tuple: ~Copyable {
     mutating func insert(
         _ flow: UInt32,
         of match: Match,
+        _ code: [Instruction],
         priority: UInt16,
         version: UInt64,
         retire: (Retired) -> Void
     ) -> UnsafeMutablePointer<Rule> {
         let rule = UnsafeMutablePointer<Rule>.allocate(capacity: 1)
-        rule.initialize(to: Rule(flow, of: match, priority: priority, hash: Self.hash(match), added: version))
+        rule.initialize(to: Rule(flow, of: match, code, priority: priority, hash: Self.hash(match), added: version))
         if (usedCount + 1) * 2 > places.load(ordering: .relaxed).pointee.mask + 1 { enlarge(retire) }
         Self.put(rule, into: places.load(ordering: .relaxed))
         usedCount += 1

@@ -1,0 +1,211 @@
+import Flows
+
+/// One step of a flow's actions as workers run it: trivial, so that a walk through the tables counts no references.
+///
+/// Fields are places in the flow key: `word`, and `mask` with the bits there. A field of 128 bits takes two instructions.
+struct Instruction: BitwiseCopyable {
+    enum Kind: UInt8 {
+        /// To port `value`; to the port whose number is in `from`; where the packet came from.
+        case output, outputField, inPort
+        case normal, flood, all
+        /// The bits `mask` of `word` become those of `value`.
+        case set
+        /// `width` bits move from `from` to `to`.
+        case move
+        /// The same where the packet has a tag; `pushes` gives it one otherwise.
+        case setTag
+        case pushTag, popTag
+        case decrementTTL
+        /// The bits of `from`, onto the walk's stack; from there into `to`.
+        case push, pop
+        /// Table `table`, or the one at hand when it is 255, with `value` for the packet's port, or its own when that is
+        /// beyond 16 bits.
+        case resubmit
+        /// Table `table`, and nothing of this flow after it.
+        case goto
+        /// The next `count` instructions, and then the packet as it was before them.
+        case clone
+        case exit
+    }
+
+    /// `width` bits of a key, `shift` bits above the least significant one of the 64 or 128 bits from `word` on.
+    struct Place: BitwiseCopyable {
+        var word: UInt8 = 0
+        var shift: UInt8 = 0
+        /// The bits lie in two words, the more significant first.
+        var isWide = false
+    }
+
+    var kind: Kind
+    var pushes = false
+    var table: UInt8 = 0
+    var word: UInt8 = 0
+    var width: UInt8 = 0
+    var from = Place()
+    var to = Place()
+    var count: UInt16 = 0
+    var value: UInt64 = 0
+    var mask: UInt64 = 0
+
+    init(_ kind: Kind) { self.kind = kind }
+}
+
+extension Instruction {
+    /// The instructions of a flow's actions.
+    /// - Throws: `Refusal` for an action that the switch cannot run.
+    static func compiled(_ actions: [Action]) throws(Refusal) -> [Instruction] {
+        var instructions: [Instruction] = []
+        for action in actions { try append(action, to: &instructions) }
+        return instructions
+    }
+
+    private static func append(_ action: Action, to list: inout [Instruction]) throws(Refusal) {
+        switch action {
+        case .output(let port), .enqueue(let port, _): list.append(output(port))
+        case .outputSubfield(let field):
+            var instruction = Instruction(.outputField)
+            instruction.from = place(field)
+            instruction.width = width(field)
+            list.append(instruction)
+        case .inPort: list.append(Instruction(.inPort))
+        case .normal: list.append(Instruction(.normal))
+        case .flood: list.append(Instruction(.flood))
+        case .all: list.append(Instruction(.all))
+        case .setVLANID, .setVLANPriority, .stripVLAN, .popVLAN, .pushVLAN: list.append(tagging(action))
+        case .setEthernetSource, .setEthernetDestination, .setIPv4Source, .setIPv4Destination, .setTOS, .setECN,
+            .setTTL, .setTransportSource, .setTransportDestination, .setTunnel, .setField, .load, .writeMetadata:
+            list += writes(action)
+        case .decrementTTL: list.append(Instruction(.decrementTTL))
+        case .move(let move):
+            var instruction = Instruction(.move)
+            instruction.from = place(move.source)
+            instruction.to = place(move.destination)
+            instruction.width = min(width(move.source), width(move.destination))
+            list.append(instruction)
+        case .push(let field), .pop(let field):
+            var instruction = Instruction(action == .push(field) ? .push : .pop)
+            instruction.from = place(field)
+            instruction.to = place(field)
+            instruction.width = width(field)
+            list.append(instruction)
+        case .resubmit(let port, let table, withOriginalTuple: false):
+            var instruction = Instruction(.resubmit)
+            instruction.table = table ?? thisTable
+            instruction.value = port.map { UInt64($0.rawValue) } ?? samePort
+            list.append(instruction)
+        case .gotoTable(let table):
+            var instruction = Instruction(.goto)
+            instruction.table = table
+            list.append(instruction)
+        case .clone(let actions): try appendClone(actions, to: &list)
+        case .exit: list.append(Instruction(.exit))
+        // Kept and dumped; Martlet has no queues to choose, and a note is for people.
+        case .note, .setQueue, .popQueue: break
+        case .outputTruncated, .group, .meter, .checkPacketLarger, .resubmit, .writeActions, .clearActions, .conntrack,
+            .conntrackClear, .learn, .conjunction, .finTimeout:
+            throw Refusal("action '\(FlowText.print([action]))' cannot be run yet: see the README's known limits")
+        }
+    }
+
+    static let thisTable: UInt8 = 255
+    static let samePort: UInt64 = .max
+
+    private static func output(_ port: FlowPort) -> Instruction {
+        switch port {
+        case .inPort: return Instruction(.inPort)
+        case .normal: return Instruction(.normal)
+        case .flood: return Instruction(.flood)
+        case .all: return Instruction(.all)
+        default:
+            var instruction = Instruction(.output)
+            instruction.value = UInt64(port.rawValue)
+            return instruction
+        }
+    }
+
+    private static func appendClone(_ actions: [Action], to list: inout [Instruction]) throws(Refusal) {
+        let inner = try compiled(actions)
+        guard let count = UInt16(exactly: inner.count) else { throw Refusal("clone has more than 65535 actions") }
+        var instruction = Instruction(.clone)
+        instruction.count = count
+        list.append(instruction)
+        list += inner
+    }
+
+    private static func tagging(_ action: Action) -> Instruction {
+        var instruction = Instruction(.setTag)
+        switch action {
+        case .setVLANID(let vid, let pushes):
+            instruction.pushes = pushes
+            instruction.value = UInt64(vid)
+            instruction.mask = 0x0fff
+        case .setVLANPriority(let priority, let pushes):
+            instruction.pushes = pushes
+            instruction.value = UInt64(priority) << 13
+            instruction.mask = 0xe000
+        case .pushVLAN(let type):
+            instruction = Instruction(.pushTag)
+            instruction.value = UInt64(type.rawValue)
+        default: instruction = Instruction(.popTag)
+        }
+        return instruction
+    }
+
+    /// Actions that write constant bits.
+    private static func writes(_ action: Action) -> [Instruction] {
+        switch action {
+        case .setEthernetSource(let address): write(.ethSource, UInt128(address.value))
+        case .setEthernetDestination(let address): write(.ethDestination, UInt128(address.value))
+        case .setIPv4Source(let address): write(.ipSource, UInt128(address))
+        case .setIPv4Destination(let address): write(.ipDestination, UInt128(address))
+        case .setTOS(let tos): write(.nwTOS, UInt128(tos))
+        case .setECN(let ecn): write(.nwECN, UInt128(ecn))
+        case .setTTL(let ttl): write(.nwTTL, UInt128(ttl))
+        case .setTransportSource(let port): write(.tcpSource, UInt128(port))
+        case .setTransportDestination(let port): write(.tcpDestination, UInt128(port))
+        case .setTunnel(let id, _): write(.tunID, UInt128(id))
+        case .setField(let set): write(set.field, set.value, mask: set.mask)
+        case .load(let load):
+            write(
+                load.destination.field,
+                UInt128(load.value) << UInt128(load.destination.offset),
+                mask: load.destination.mask
+            )
+        case .writeMetadata(let value, let mask): write(.metadata, UInt128(value), mask: UInt128(mask))
+        default: []
+        }
+    }
+
+    private static func write(_ field: Field, _ value: UInt128, mask: UInt128? = nil) -> [Instruction] {
+        let slot = field.slot
+        let shift = UInt128(slot.width == 128 ? 0 : slot.shift)
+        // ARP's operation has 16 bits for actions and 8 in the key: what does not fit it is no operation anyway.
+        let mask = ((mask ?? field.fullMask) & slot.mask) << shift
+        let value = value << shift & mask
+        let words =
+            slot.width == 128
+            ? [(slot.word, value >> 64, mask >> 64), (slot.word + 1, value, mask)] : [(slot.word, value, mask)]
+        return words.map { word, value, mask in
+            var instruction = Instruction(.set)
+            instruction.word = UInt8(word)
+            instruction.value = UInt64(truncatingIfNeeded: value)
+            instruction.mask = UInt64(truncatingIfNeeded: mask)
+            return instruction
+        }.filter { $0.mask != 0 }
+    }
+
+    /// As many of a field's bits as the key has.
+    private static func width(_ field: Subfield) -> UInt8 {
+        UInt8(min(Int(field.width), field.field.slot.width - Int(field.offset)))
+    }
+
+    private static func place(_ field: Subfield) -> Place {
+        let slot = field.field.slot
+        let isWide = slot.width == 128
+        return Place(
+            word: UInt8(slot.word),
+            shift: UInt8(isWide ? 0 : slot.shift) + field.offset,
+            isWide: isWide
+        )
+    }
+}

@@ -1,0 +1,253 @@
+import Flows
+import Foundation
+import Testing
+
+@testable import Dataplane
+
+/// What flows do to packets, beside Open vSwitch: Golden/walks.txt is what `ofproto/trace` says.
+@Suite struct WalkTests {
+    @Test func sendsWhatOpenVSwitchSends() throws {
+        let cases = try GoldenCase.all()
+        try #require(cases.count > 100)
+        var sent = 0
+        for (number, golden) in cases.enumerated() {
+            let tables = FlowTables(quiesce: {})
+            try tables.commit(adding: golden.flows.map { try FlowText.flow($0) })
+            for (packet, actions) in golden.packets {
+                let key = try FlowText.packet(packet)
+                let expected = try DatapathActions.sent(actions, key)
+                let program = Walk.run(key, tables: tables.snapshot, memory: Self.memory)
+                let actual = program.sent(key)
+                sent += actual.count
+                guard actual == expected else {
+                    let said = "\(actual.map(\.text)) where Open vSwitch has \(expected.map(\.text)) (\(actions))"
+                    Issue.record("case \(number), \(packet): \(said)\n\(golden.flows.joined(separator: "\n"))")
+                    return
+                }
+            }
+        }
+        #expect(sent > 500, "most packets go somewhere")
+    }
+
+    /// The cache will run the program for every packet that agrees in the bits it depends on.
+    @Test func dependsOnEveryBitThatCountsForTheProgram() throws {
+        let cases = try GoldenCase.all()
+        for golden in cases {
+            let tables = FlowTables(quiesce: {})
+            try tables.commit(adding: golden.flows.map { try FlowText.flow($0) })
+            let keys = try golden.packets.map { try FlowText.packet($0.packet) }
+            for key in keys {
+                let program = Walk.run(key, tables: tables.snapshot, memory: Self.memory)
+                let (mask, steps) = (program.mask, program.array)
+                for other in keys {
+                    var mixed = FlowKey()
+                    for word in 0..<FlowKey.wordCount {
+                        mixed[word] = key[word] & mask[word] | other[word] & ~mask[word]
+                    }
+                    let again = Walk.run(mixed, tables: tables.snapshot, memory: Self.memory)
+                    #expect(again.array == steps, "\(golden.flows)")
+                }
+            }
+        }
+    }
+
+    @Test(arguments: [
+        (["table=0,actions=resubmit(,0)"], WalkEnd.tooDeep),
+        (
+            ["table=0,actions=resubmit(,1),resubmit(,1)", "table=1,actions=resubmit(,2),resubmit(,2)"]
+                + (2..<20).map { "table=\($0),actions=resubmit(,\($0 + 1)),resubmit(,\($0 + 1))" }, .tooManyFlows
+        ),
+        (["actions=" + Array(repeating: "push:NXM_NX_REG0[]", count: 65).joined(separator: ",")], .stackOverflow),
+        (["actions=" + Array(repeating: "output:2", count: 257).joined(separator: ",")], .tooManySteps),
+    ])
+    func endsAWalkThatHasNoEnd(flows: [String], reason: WalkEnd) throws {
+        let tables = FlowTables(quiesce: {})
+        try tables.commit(adding: flows.map { try FlowText.flow($0) })
+        var key = FlowKey()
+        key.set(.inPort, 1)
+        #expect(Walk.run(key, tables: tables.snapshot, memory: Self.memory).end == reason)
+    }
+
+    @Test func refusesWhatItCannotRunAndChangesNothing() throws {
+        let tables = FlowTables(quiesce: {})
+        let flows = try ["in_port=1,actions=output:2", "in_port=2,actions=group:1"].map { try FlowText.flow($0) }
+        let refusal = try #require(throws: Refusal.self) { try tables.commit(adding: flows) }
+        #expect(refusal.reason == "action 'group:1' cannot be run yet: see the README's known limits")
+        #expect(tables.all.isEmpty)
+    }
+
+    private nonisolated(unsafe) static let memory = WalkMemory()
+}
+
+/// A packet as it leaves through a port.
+private struct Sent: Equatable {
+    let port: UInt16
+    let key: FlowKey
+    var types: [UInt16]
+
+    var text: String { "\(port): \(FlowText.print(Match(value: key, mask: key)))" }
+}
+
+/// A packet while edits are made to it, as either side describes them.
+private struct EditedPacket {
+    var key: FlowKey
+    var types: [UInt16]
+
+    init(_ key: FlowKey) {
+        // What packets do not carry is no part of what is sent.
+        self.key = key
+        for word in [5, 8] + Array(9...17) { self.key[word] = 0 }
+        types = [key.vlanTCI, key.innerVLANTCI].filter { $0 != 0 }.map { _ in 0x8100 }
+    }
+
+    mutating func push(_ type: UInt16, _ control: UInt16) {
+        tags = (control, key.vlanTCI)
+        types.insert(type, at: 0)
+    }
+
+    mutating func pop() {
+        tags = (key.innerVLANTCI, 0)
+        types.removeFirst()
+    }
+
+    private var tags: (UInt16, UInt16) {
+        get { (key.vlanTCI, key.innerVLANTCI) }
+        set {
+            key[0] = key[0] & ~0xffff | UInt64(newValue.0)
+            key[1] = key[1] & ~0xffff | UInt64(newValue.1)
+        }
+    }
+
+    func sent(_ port: UInt16) -> Sent { Sent(port: port, key: key, types: types) }
+}
+
+extension Program {
+    fileprivate var array: [Step] { Array(UnsafeBufferPointer(start: steps, count: count)) }
+
+    fileprivate func sent(_ key: FlowKey) -> [Sent] {
+        var packet = EditedPacket(key)
+        var all: [Sent] = []
+        for step in array {
+            switch step {
+            case .rewrite(let word, let value, let mask): packet.key[word] = packet.key[word] & ~mask | value
+            case .pushTag(let type, let control): packet.push(type, control)
+            case .popTag: packet.pop()
+            // Ports that the switch has.
+            case .output(let port): if (1...8).contains(port) { all.append(packet.sent(port)) }
+            case .normal, .flood, .all: break
+            }
+        }
+        return all
+    }
+}
+
+/// A table of flows with packets through it.
+private struct GoldenCase {
+    var flows: [String] = []
+    var packets: [(packet: String, actions: String)] = []
+
+    static func all() throws -> [GoldenCase] {
+        let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/walks.txt")
+        let text = try String(contentsOf: file, encoding: .utf8)
+        return text.components(separatedBy: "\n\n").map { block in
+            var golden = GoldenCase()
+            var packet = ""
+            for line in block.split(separator: "\n") where !line.hasPrefix("#") {
+                if line.hasPrefix("> ") {
+                    packet = String(line.dropFirst(2))
+                } else if line.hasPrefix("= ") {
+                    golden.packets.append((packet, String(line.dropFirst(2))))
+                } else {
+                    golden.flows.append(String(line))
+                }
+            }
+            return golden
+        }.filter { !$0.packets.isEmpty }
+    }
+}
+
+/// Open vSwitch's datapath actions: `set(eth(src=...)),push_vlan(vid=5,pcp=0),2`.
+private enum DatapathActions {
+    struct Unknown: Error { let text: String }
+
+    static func sent(_ text: String, _ key: FlowKey) throws -> [Sent] {
+        var packet = EditedPacket(key)
+        var all: [Sent] = []
+        for action in split(text) {
+            if let port = UInt16(action) {
+                all.append(packet.sent(port))
+            } else if action == "pop_vlan" {
+                packet.pop()
+            } else if let inner = inside(action, "push_vlan") {
+                packet.push(0x8100, FlowKey.vlanPresent | number(inner, "vid") | number(inner, "pcp") << 13)
+            } else if let header = inside(action, "set") {
+                try set(header, &packet.key)
+            } else if action != "drop" && !action.hasPrefix("userspace(") {
+                // Martlet has no controller to tell of a TTL that has run out.
+                throw Unknown(text: action)
+            }
+        }
+        return all
+    }
+
+    /// At commas outside of parentheses.
+    private static func split(_ text: String) -> [String] {
+        var parts = [""]
+        var depth = 0
+        for character in text {
+            depth += character == "(" ? 1 : character == ")" ? -1 : 0
+            if character == "," && depth == 0 { parts.append("") } else { parts[parts.count - 1].append(character) }
+        }
+        return parts
+    }
+
+    private static func inside(_ text: String, _ name: String) -> String? {
+        text.hasPrefix(name + "(") ? String(text.dropFirst(name.count + 1).dropLast()) : nil
+    }
+
+    private static func number(_ text: String, _ name: String) -> UInt16 {
+        for part in split(text) where part.hasPrefix(name + "=") { return UInt16(part.dropFirst(name.count + 1)) ?? 0 }
+        return 0
+    }
+
+    /// Names of the datapath, by header, and of the flow's field.
+    private static let fields: [String: [String: Field]] = [
+        "eth": ["src": .ethSource, "dst": .ethDestination],
+        "ipv4": ["src": .ipSource, "dst": .ipDestination, "ttl": .nwTTL],
+        "ipv6": ["src": .ipv6Source, "dst": .ipv6Destination, "hlimit": .nwTTL],
+        "tcp": ["src": .tcpSource, "dst": .tcpDestination], "udp": ["src": .tcpSource, "dst": .tcpDestination],
+        "arp": ["sip": .arpSPA, "tip": .arpTPA, "sha": .arpSHA, "tha": .arpTHA],
+    ]
+
+    private static func set(_ text: String, _ key: inout FlowKey) throws {
+        let header = String(text.prefix { $0 != "(" })
+        for pair in split(inside(text, header) ?? "") {
+            let parts = pair.split(separator: "=", maxSplits: 1).map(String.init)
+            let value = String(parts[1].prefix { $0 != "/" })
+            switch (header, parts[0]) {
+            case (_, "tos"), (_, "tclass"):
+                let mask = parts[1].split(separator: "/").dropFirst().first.flatMap {
+                    UInt64($0.dropFirst(2), radix: 16)
+                }
+                let bits = UInt64(value.dropFirst(2), radix: 16) ?? 0
+                key[4] = key[4] & ~((mask ?? 0xff) << 8) | (bits & (mask ?? 0xff)) << 8
+            case ("arp", "op"): key.set(.arpOp, UInt128(value) ?? 0)
+            default:
+                guard let field = fields[header]?[parts[0]] else { throw Unknown(text: "\(header).\(parts[0])") }
+                try set(field, parts[1], &key)
+            }
+        }
+    }
+
+    /// A value with or without a mask, as the flow syntax reads it.
+    private static func set(_ field: Field, _ text: String, _ key: inout FlowKey) throws {
+        let kinds: [Field: String] = [
+            .ipSource: "ip,", .ipDestination: "ip,", .ipv6Source: "ipv6,", .ipv6Destination: "ipv6,", .nwTTL: "ip,",
+            .tcpSource: "tcp,", .tcpDestination: "tcp,", .arpSPA: "arp,", .arpTPA: "arp,", .arpSHA: "arp,",
+            .arpTHA: "arp,",
+        ]
+        let match = try FlowText.flow("\(kinds[field] ?? "")\(field.name)=\(text),actions=drop").match
+        let mask = match.mask[field.slot]
+        key[field.slot] = key[field.slot] & ~mask | match.value[field.slot] & mask
+    }
+}

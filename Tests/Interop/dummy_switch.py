@@ -1,0 +1,97 @@
+"""An Open vSwitch without a datapath, as an oracle of flow syntax and of what flows do."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from processes import Process, eventually
+
+SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+VERSIONS = ("OpenFlow10", "OpenFlow11", "OpenFlow13", "OpenFlow15")
+
+
+def words(text):
+    """The words that some version of OpenFlow drops or exchanges for others."""
+    kept = r"(?:mod|set|load|push|pop|strip|goto|write|clear)_?[a-z0-9_]*:?|send_flow_rem|check_overlap|importance"
+    return re.findall(kept, text)
+
+
+class DummySwitch:
+    """An ovs-vswitchd without a datapath, with ports p1 to p8 on br0."""
+
+    def __init__(self, directory):
+        self._directory = Path(directory)
+        self._environment = dict(os.environ, OVS_RUNDIR=str(directory), OVS_DBDIR=str(directory),
+                                 OVS_LOGDIR=str(directory), OVS_SYSCONFDIR=str(directory))
+        database = self._directory / "conf.db"
+        subprocess.run(["ovsdb-tool", "create", database, SCHEMA], check=True)
+        socket = self._directory / "db.sock"
+        self._children = [Process(["ovsdb-server", f"--remote=punix:{socket}", "--no-chdir", database],
+                                  self._directory / "ovsdb.log", env=self._environment)]
+        eventually(socket.exists, 10, "ovsdb-server's socket")
+        self._vsctl = ["ovs-vsctl", f"--db=unix:{socket}"]
+        self._run(*self._vsctl, "--no-wait", "init")
+        self._children.append(Process(["ovs-vswitchd", "--enable-dummy=override", "--disable-system",
+                                       f"unix:{socket}", "--no-chdir",
+                                       f"--unixctl={self._directory}/vswitchd.ctl"], self._directory / "vswitchd.log",
+                                      env=self._environment))
+        self._run(*self._vsctl, "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy",
+                  "protocols=OpenFlow10,OpenFlow11,OpenFlow13,OpenFlow15")
+        for number in range(1, 9):
+            self._run(*self._vsctl, "add-port", "br0", f"p{number}", "--", "set", "interface", f"p{number}",
+                      "type=dummy", f"ofport_request={number}")
+        self._bridge = f"unix:{self._directory}/br0.mgmt"
+        self._ofctl("OpenFlow13", "add-meter", "meter=1 pktps bands=type=drop rate=1")
+        self._ofctl("OpenFlow13", "add-meter", "meter=2 pktps bands=type=drop rate=1")
+        self._ofctl("OpenFlow13", "add-group", "group_id=1,type=all,bucket=actions=output:1")
+        self._ofctl("OpenFlow13", "add-group", "group_id=5,type=all,bucket=actions=output:1")
+
+    def _run(self, *argv):
+        return subprocess.run([str(word) for word in argv], env=self._environment, capture_output=True, text=True)
+
+    def _ofctl(self, version, command, *argv):
+        return self._run("ovs-ofctl", "-O", version, "--no-names", command, self._bridge, *argv)
+
+    def dump_of(self, text):
+        """What the daemon dumps after `text` was added, or `!` where no version of OpenFlow takes it."""
+        shown = []
+        for version in VERSIONS:
+            self._ofctl(version, "del-flows")
+            named = self._run("ovs-ofctl", "-O", version, "--names", "add-flow", self._bridge, text)
+            if named.returncode != 0 or "decode error" in named.stderr or "OFPT_ERROR" in named.stderr:
+                continue
+            lines = self._ofctl(version, "dump-flows", "--no-stats").stdout.splitlines()
+            shown += [line.strip() for line in lines if "actions=" in line]
+            if shown and words(shown[-1]) == words(text):
+                return shown[-1]
+        return shown[0] if shown else "!"
+
+    def group_dump_of(self, text):
+        """What the daemon dumps of a group, or `!`."""
+        self._ofctl("OpenFlow15", "del-groups")
+        if self._run("ovs-ofctl", "-O", "OpenFlow15", "--names", "add-group", self._bridge, text).returncode != 0:
+            return "!"
+        return self._ofctl("OpenFlow15", "dump-groups").stdout.splitlines()[1].strip()
+
+    def meter_dump_of(self, text):
+        """What the daemon dumps of a meter, its lines joined by blanks, or `!`."""
+        self._ofctl("OpenFlow15", "del-meters")
+        if self._ofctl("OpenFlow15", "add-meter", text).returncode != 0:
+            return "!"
+        lines = self._ofctl("OpenFlow15", "dump-meters").stdout.split("\n", 1)[1]
+        return " ".join(lines.split()).replace("bands= ", "bands=")
+
+    def datapath_actions(self, flows, packets):
+        """The flows that OpenFlow 1.0 takes, and what the datapath would do with each packet under them."""
+        self._ofctl("OpenFlow10", "del-flows")
+        taken = [flow for flow in flows if self._ofctl("OpenFlow10", "add-flow", flow).returncode == 0]
+        return taken, [self._trace(packet) for packet in packets]
+
+    def _trace(self, packet):
+        said = self._run("ovs-appctl", "-t", self._directory / "vswitchd.ctl", "ofproto/trace", "br0", packet).stdout
+        return re.search(r"^Datapath actions: (.*)$", said, re.M).group(1)
+
+    def stop(self):
+        for child in reversed(self._children):
+            child.stop()

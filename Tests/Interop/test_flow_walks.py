@@ -1,0 +1,163 @@
+"""What flows do to packets against Open vSwitch: the golden cases are what a real ovs-vswitchd traces.
+
+DataplaneTests holds Martlet's walk through the tables to the same cases. They are made by
+    python3 Tests/Interop/test_flow_walks.py
+into Tests/DataplaneTests/Golden/walks.txt: random flow tables from a fixed seed, packets, and the datapath's actions.
+"""
+
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from dummy_switch import DummySwitch
+
+GOLDEN = Path(__file__).resolve().parent.parent / "DataplaneTests" / "Golden" / "walks.txt"
+HEADER = """# Flow tables, packets (>) and what ovs-vswitchd does with them (=). Made by
+# python3 Tests/Interop/test_flow_walks.py
+"""
+CASES, FLOWS, PACKETS = 160, 10, 8
+MACS = ["02:00:00:00:00:01", "02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff"]
+ADDRESSES = ["10.0.0.1", "10.0.1.2", "192.168.0.3"]
+ADDRESSES6 = ["2001:db8::1", "2001:db8::2", "fe80::3"]
+
+
+class Generator:
+    """Flows and packets of few values, so that they meet."""
+
+    def __init__(self, seed):
+        self._random = random.Random(seed)
+
+    def _pick(self, *values):
+        return self._random.choice(values)
+
+    def _some(self, *values):
+        return [value for value in values if self._random.random() < 0.2]
+
+    def case(self):
+        priorities = self._random.sample(range(1, 1000), FLOWS)
+        return [self._flow(priority) for priority in priorities], [self.packet() for _ in range(PACKETS)]
+
+    # Matches
+
+    def _kind(self):
+        return self._pick("", "", "ip", "tcp", "udp", "arp", "ipv6", "tcp6", "icmp")
+
+    def _flow(self, priority):
+        kind = self._kind()
+        match = [f"table={self._pick(0, 0, 1, 2)}", f"priority={priority}"] + ([kind] if kind else [])
+        match += self._some(
+            f"in_port={self._pick(1, 2)}", f"dl_src={self._pick(*MACS[:2])}",
+            f"dl_dst={self._pick(*MACS, '01:00:00:00:00:00/01:00:00:00:00:00')}",
+            self._pick("dl_vlan=5", "dl_vlan=7", "dl_vlan=0xffff", "vlan_tci=0x1000/0x1000", "dl_vlan=5,dl_vlan_pcp=3"),
+            f"reg0={self._pick('0', '1', '0x10/0xf0')}", f"metadata={self._pick('0', '1/1')}")
+        if kind in ("ip", "tcp", "udp", "icmp"):
+            match += self._some(f"nw_src={self._pick(*ADDRESSES, '10.0.0.0/16')}", f"nw_dst={self._pick(*ADDRESSES)}",
+                                f"nw_tos={self._pick(0, 32)}", f"nw_ttl={self._pick(1, 64)}")
+        if kind in ("ipv6", "tcp6"):
+            match += self._some(f"ipv6_src={self._pick(*ADDRESSES6, '2001:db8::/32')}")
+        if kind in ("tcp", "udp", "tcp6"):
+            match += self._some(f"tp_dst={self._pick(80, '0x50/0xfff0')}", f"tp_src={self._pick(1, 1000)}")
+        if kind == "arp":
+            match += self._some(f"arp_op={self._pick(1, 2)}", f"arp_tpa={self._pick(*ADDRESSES)}")
+        return ",".join(match) + " actions=" + ",".join(self._actions(kind))
+
+    # Actions
+
+    def _actions(self, kind):
+        return [self._action(kind) for _ in range(self._pick(1, 2, 3, 4, 6))] + self._last()
+
+    def _last(self):
+        return self._pick([], [f"resubmit(,{self._pick(1, 2)})"], [f"goto_table:{self._pick(1, 2)}"], ["exit"],
+                          [f"output:{self._pick(2, 3)}"])
+
+    def _action(self, kind):
+        choices = [
+            lambda: f"output:{self._pick(1, 2, 3, 4)}", lambda: f"output:{self._pick(1, 2, 3, 4)}", lambda: "IN_PORT",
+            lambda: f"resubmit({self._pick('', 2)},{self._pick(1, 2)})",
+            lambda: f"mod_vlan_vid:{self._pick(5, 7, 100)}", lambda: f"mod_vlan_pcp:{self._pick(0, 3)}",
+            lambda: "strip_vlan", lambda: f"mod_dl_src:{self._pick(*MACS[:2])}", lambda: f"mod_dl_dst:{self._pick(*MACS)}",
+            lambda: f"load:{self._pick('0x1', '0x12', '0')}->NXM_NX_REG0[{self._pick('', '0..7', '4')}]",
+            lambda: "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]", lambda: "move:NXM_NX_REG0[0..15]->NXM_NX_REG1[16..31]",
+            lambda: "load:0x1->OXM_OF_METADATA[]", lambda: "push:NXM_OF_ETH_SRC[]", lambda: "pop:NXM_OF_ETH_DST[]",
+            lambda: "output:NXM_NX_REG0[]", lambda: "load:0x3->NXM_NX_REG0[]",
+            lambda: f"clone({self._action(kind)},output:{self._pick(2, 3)})",
+        ]
+        if kind in ("ip", "tcp", "udp", "icmp"):
+            choices += [lambda: f"mod_nw_src:{self._pick(*ADDRESSES)}", lambda: f"mod_nw_dst:{self._pick(*ADDRESSES)}",
+                        lambda: f"mod_nw_tos:{self._pick(0, 32)}", lambda: "dec_ttl",
+                        lambda: "move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[]"]
+        if kind in ("ipv6", "tcp6"):
+            choices += [lambda: f"set_field:{self._pick(*ADDRESSES6)}->ipv6_dst", lambda: "dec_ttl",
+                        lambda: "move:NXM_NX_IPV6_SRC[0..63]->NXM_NX_IPV6_DST[64..127]"]
+        if kind in ("tcp", "udp", "tcp6"):
+            choices += [lambda: f"mod_tp_dst:{self._pick(80, 8080)}", lambda: f"mod_tp_src:{self._pick(1, 9)}"]
+        if kind == "arp":
+            choices += [lambda: "load:0x2->NXM_OF_ARP_OP[]", lambda: "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[]",
+                        lambda: "move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[]", lambda: "load:0xa000009->NXM_OF_ARP_SPA[]"]
+        return self._pick(*choices)()
+
+    # Packets
+
+    def packet(self):
+        kind = self._pick("tcp", "udp", "arp", "ipv6", "tcp6", "icmp")
+        parts = [f"in_port={self._pick(1, 2)}", f"dl_src={self._pick(*MACS[:2])}", f"dl_dst={self._pick(*MACS)}"]
+        parts += self._pick([], [], [f"dl_vlan={self._pick(5, 7)}", f"dl_vlan_pcp={self._pick(0, 3)}"])
+        if kind in ("tcp", "udp", "icmp"):
+            parts += [kind, f"nw_src={self._pick(*ADDRESSES)}", f"nw_dst={self._pick(*ADDRESSES)}",
+                      f"nw_tos={self._pick(0, 32)}", f"nw_ttl={self._pick(1, 2, 64)}"]
+        if kind in ("ipv6", "tcp6"):
+            parts += [kind, f"ipv6_src={self._pick(*ADDRESSES6)}", f"ipv6_dst={self._pick(*ADDRESSES6)}",
+                      f"nw_ttl={self._pick(1, 64)}"]
+        if kind == "ipv6":
+            # Open vSwitch edits no network header whose protocol is 0.
+            parts += ["nw_proto=59"]
+        if kind in ("tcp", "udp", "tcp6"):
+            name = kind.rstrip("6")
+            parts += [f"{name}_src={self._pick(1, 1000)}", f"{name}_dst={self._pick(80, 81, 443)}"]
+        if kind == "arp":
+            parts += [kind, f"arp_op={self._pick(1, 2)}", f"arp_spa={self._pick(*ADDRESSES)}",
+                      f"arp_tpa={self._pick(*ADDRESSES)}", f"arp_sha={MACS[0]}", f"arp_tha={self._pick(*MACS)}"]
+        return ",".join(parts)
+
+
+def cases(switch, seed, count):
+    generator = Generator(seed)
+    for _ in range(count):
+        flows, packets = generator.case()
+        taken, actions = switch.datapath_actions(flows, packets)
+        yield taken, list(zip(packets, actions))
+
+
+def text_of(taken, traces):
+    lines = taken + [line for packet, actions in traces for line in (f"> {packet}", f"= {actions}")]
+    return "\n".join(lines) + "\n\n"
+
+
+@pytest.fixture(scope="module")
+def switch(tmp_path_factory):
+    switch = DummySwitch(tmp_path_factory.mktemp("ovs"))
+    yield switch
+    switch.stop()
+
+
+def test_golden_walks_are_what_open_vswitch_traces(switch):
+    written = GOLDEN.read_text().removeprefix(HEADER)
+    # The first of them are asked again: a process for each flow and packet takes its time.
+    assert written.startswith("".join(text_of(*case) for case in cases(switch, 1, 10)))
+
+
+def main():
+    with tempfile.TemporaryDirectory() as directory:
+        switch = DummySwitch(directory)
+        try:
+            GOLDEN.parent.mkdir(exist_ok=True)
+            GOLDEN.write_text(HEADER + "".join(text_of(*case) for case in cases(switch, 1, CASES)))
+        finally:
+            switch.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
