@@ -32,7 +32,10 @@ import Testing
             let frame = RandomFrame.make(&random)
             let whole = FlowKey(frame: frame)
             for cut in 0...frame.count {
-                let key = frame.withUnsafeBytes { FlowKey(frame: .init(rebasing: $0[..<cut]), length: frame.count) }
+                var layout = FrameLayout()
+                let key = frame.withUnsafeBytes { bytes in
+                    FlowKey(frame: .init(rebasing: bytes[..<cut]), length: frame.count, layout: &layout)
+                }
                 #expect(key == nil || key == whole, "cut at \(cut): \(hexadecimal(frame))")
             }
         }
@@ -41,7 +44,9 @@ import Testing
 
 extension FlowKey {
     fileprivate init?(frame: [UInt8]) {
-        guard let key = frame.withUnsafeBytes({ FlowKey(frame: $0, length: frame.count) }) else { return nil }
+        var layout = FrameLayout()
+        let key = frame.withUnsafeBytes { FlowKey(frame: $0, length: frame.count, layout: &layout) }
+        guard let key else { return nil }
         self = key
     }
 }

@@ -5,7 +5,11 @@ import Testing
 @testable import Dataplane
 
 /// What flows do to packets, beside Open vSwitch: Golden/walks.txt is what `ofproto/trace` says.
-@Suite struct WalkTests {
+@Suite final class WalkTests {
+    private let memory = WalkMemory()
+
+    deinit { memory.free() }
+
     @Test func sendsWhatOpenVSwitchSends() throws {
         let cases = try GoldenCase.all()
         try #require(cases.count > 100)
@@ -16,7 +20,7 @@ import Testing
             for (packet, actions) in golden.packets {
                 let key = try FlowText.packet(packet)
                 let expected = try DatapathActions.sent(actions, key)
-                let program = Walk.run(key, tables: tables.snapshot, memory: Self.memory)
+                let program = Walk.run(key, tables: tables.snapshot, memory: memory)
                 let actual = program.sent(key)
                 sent += actual.count
                 guard actual == expected else {
@@ -37,14 +41,14 @@ import Testing
             try tables.commit(adding: golden.flows.map { try FlowText.flow($0) })
             let keys = try golden.packets.map { try FlowText.packet($0.packet) }
             for key in keys {
-                let program = Walk.run(key, tables: tables.snapshot, memory: Self.memory)
+                let program = Walk.run(key, tables: tables.snapshot, memory: memory)
                 let (mask, steps) = (program.mask, program.array)
                 for other in keys {
                     var mixed = FlowKey()
                     for word in 0..<FlowKey.wordCount {
                         mixed[word] = key[word] & mask[word] | other[word] & ~mask[word]
                     }
-                    let again = Walk.run(mixed, tables: tables.snapshot, memory: Self.memory)
+                    let again = Walk.run(mixed, tables: tables.snapshot, memory: memory)
                     #expect(again.array == steps, "\(golden.flows)")
                 }
             }
@@ -65,7 +69,7 @@ import Testing
         try tables.commit(adding: flows.map { try FlowText.flow($0) })
         var key = FlowKey()
         key.set(.inPort, 1)
-        #expect(Walk.run(key, tables: tables.snapshot, memory: Self.memory).end == reason)
+        #expect(Walk.run(key, tables: tables.snapshot, memory: memory).end == reason)
     }
 
     @Test func refusesWhatItCannotRunAndChangesNothing() throws {
@@ -75,8 +79,6 @@ import Testing
         #expect(refusal.reason == "action 'group:1' cannot be run yet: see the README's known limits")
         #expect(tables.all.isEmpty)
     }
-
-    private nonisolated(unsafe) static let memory = WalkMemory()
 }
 
 /// A packet as it leaves through a port.

@@ -28,8 +28,9 @@ class Line:
 
     def __init__(self, daemon):
         self.stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.stream.settimeout(10)
+        # With a time limit it would fail, instead of waiting, while the queue of those who are let in is full.
         self.stream.connect(str(daemon.socket))
+        self.stream.settimeout(10)
         self._file = self.stream.makefile("rb")
 
     def say(self, octets):

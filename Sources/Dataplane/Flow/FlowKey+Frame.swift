@@ -10,17 +10,18 @@ extension FlowKey {
     /// - Parameters:
     ///   - bytes: the frame's first segment.
     ///   - length: the whole frame's length in bytes, at least that of the segment.
+    ///   - layout: gets where the headers lie whose fields were read.
     /// - Returns: nil when a header that the frame has does not lie within the first segment.
-    init?(frame bytes: UnsafeRawBufferPointer, length: Int) {
+    init?(frame bytes: UnsafeRawBufferPointer, length: Int, layout: inout FrameLayout) {
         self.init()
         var reader = HeaderReader(bytes, length: length)
-        readEthernet(&reader)
+        readEthernet(&reader, &layout)
         if reader.isScattered { return nil }
     }
 
     // MARK: - Ethernet
 
-    private mutating func readEthernet(_ reader: inout HeaderReader) {
+    private mutating func readEthernet(_ reader: inout HeaderReader, _ layout: inout FrameLayout) {
         guard let header = reader.pull(EthernetLayout.length - 2) else { return }
         self[1] = header.number48(at: 0) << 16
         self[2] = header.number48(at: 6) << 16
@@ -30,9 +31,9 @@ extension FlowKey {
         self[0] = UInt64(type) << 16 | UInt64(outer)
         self[1] |= UInt64(inner)
         switch type {
-        case EtherType.ipv4: readIPv4(&reader)
-        case EtherType.ipv6: readIPv6(&reader)
-        case EtherType.arp, EtherType.rarp: readARP(&reader)
+        case EtherType.ipv4: readIPv4(&reader, &layout)
+        case EtherType.ipv6: readIPv6(&reader, &layout)
+        case EtherType.arp, EtherType.rarp: readARP(&reader, &layout)
         default: break
         }
     }
@@ -62,9 +63,11 @@ extension FlowKey {
     // MARK: - ARP
 
     /// RFC 826, for IPv4 over Ethernet only.
-    private mutating func readARP(_ reader: inout HeaderReader) {
+    private mutating func readARP(_ reader: inout HeaderReader, _ layout: inout FrameLayout) {
         guard let header = reader.peek(28), header.number32(at: 0) == 0x0001_0800, header.number16(at: 4) == 0x0604
         else { return }
+        layout.network = reader.offset
+        layout.kind = .arp
         let operation = header.number16(at: 6)
         self[2] |= operation <= 0xff ? UInt64(operation) << 8 : 0
         self[3] = UInt64(header.number32(at: 14)) << 32 | UInt64(header.number32(at: 24))
@@ -75,33 +78,39 @@ extension FlowKey {
     // MARK: - IP
 
     /// RFC 791 section 3.1.
-    private mutating func readIPv4(_ reader: inout HeaderReader) {
+    private mutating func readIPv4(_ reader: inout HeaderReader, _ layout: inout FrameLayout) {
+        let start = reader.offset
         guard let header = reader.peek(20) else { return }
         let headerLength = Int(header.number8(at: 0) & 0xf) * 4
         let totalLength = Int(header.number16(at: 2))
         guard headerLength >= 20, totalLength >= headerLength, reader.limit(to: totalLength),
             reader.pull(headerLength) != nil
         else { return }
+        layout.network = start
+        layout.kind = .ipv4
         let fragment = header.number16(at: 6) & 0x3fff
         let isLater = fragment & 0x1fff != 0
         let kind = fragment == 0 ? 0 : isLater ? FragmentKind.later : FragmentKind.first
         self[3] = UInt64(header.number32(at: 12)) << 32 | UInt64(header.number32(at: 16))
         setNetwork(protocol: header.number8(at: 9), kind, tos: header.number8(at: 1), ttl: header.number8(at: 8))
-        if !isLater { readTransport(header.number8(at: 9), &reader) }
+        if !isLater { readTransport(header.number8(at: 9), &reader, &layout) }
     }
 
     /// RFC 8200 section 3.
-    private mutating func readIPv6(_ reader: inout HeaderReader) {
+    private mutating func readIPv6(_ reader: inout HeaderReader, _ layout: inout FrameLayout) {
+        let start = reader.offset
         guard let header = reader.peek(40) else { return }
         guard reader.limit(to: 40 + Int(header.number16(at: 4))), reader.pull(40) != nil else { return }
         for word in 0..<4 { self[19 + word] = header.number64(at: 8 + 8 * word) }
         var next = header.number8(at: 6)
         var kind: UInt8 = 0
         guard Self.skipExtensions(&reader, next: &next, fragment: &kind) else { return }
+        layout.network = start
+        layout.kind = .ipv6
         let first = header.number32(at: 0)
         self[18] = UInt64(first & 0xf_ffff)
         setNetwork(protocol: next, kind, tos: UInt8(truncatingIfNeeded: first >> 20), ttl: header.number8(at: 7))
-        if kind != FragmentKind.later { readTransport(next, &reader) }
+        if kind != FragmentKind.later { readTransport(next, &reader, &layout) }
     }
 
     private mutating func setNetwork(protocol number: UInt8, _ fragment: UInt8, tos: UInt8, ttl: UInt8) {
@@ -144,7 +153,12 @@ extension FlowKey {
 
     // MARK: - Transport
 
-    private mutating func readTransport(_ number: UInt8, _ reader: inout HeaderReader) {
+    private mutating func readTransport(
+        _ number: UInt8,
+        _ reader: inout HeaderReader,
+        _ layout: inout FrameLayout
+    ) {
+        let start = reader.offset
         switch number {
         case IPProtocol.tcp:
             guard let header = reader.peek(20) else { return }
@@ -162,10 +176,11 @@ extension FlowKey {
             guard let header = reader.pull(8) else { return }
             setPorts(UInt16(header.number8(at: 0)), UInt16(header.number8(at: 1)))
             if number == IPProtocol.icmpv6 {
-                readNeighbourDiscovery(type: header.number8(at: 0), code: header.number8(at: 1), &reader)
+                readNeighbourDiscovery(type: header.number8(at: 0), code: header.number8(at: 1), &reader, &layout)
             }
-        default: break
+        default: return
         }
+        layout.transport = start
     }
 
     private mutating func setPorts(_ source: UInt16, _ destination: UInt16) {
@@ -174,19 +189,28 @@ extension FlowKey {
 
     /// Target and link-layer addresses of a solicitation or advertisement (RFC 4861 sections 4.3, 4.4 and 4.6.1). An
     /// option that is cut short is the last one that is read; an address given twice makes all of it void.
-    private mutating func readNeighbourDiscovery(type: UInt8, code: UInt8, _ reader: inout HeaderReader) {
+    private mutating func readNeighbourDiscovery(
+        type: UInt8,
+        code: UInt8,
+        _ reader: inout HeaderReader,
+        _ layout: inout FrameLayout
+    ) {
         guard type == 135 || type == 136, code == 0, let target = reader.pull(16) else { return }
         var (source, destination): (UInt64, UInt64) = (0, 0)
+        var (sourcePlace, destinationPlace) = (0, 0)
         while let option = reader.peek(8) {
+            let place = reader.offset + 2
             let length = Int(option.number8(at: 1)) * 8
             guard length > 0, reader.pull(length) != nil else { break }
             switch (option.number8(at: 0), length) {
             case (1, 8):
                 guard source == 0 else { return }
                 source = option.number48(at: 2)
+                sourcePlace = place
             case (2, 8):
                 guard destination == 0 else { return }
                 destination = option.number48(at: 2)
+                destinationPlace = place
             default: break
             }
         }
@@ -194,7 +218,22 @@ extension FlowKey {
         self[24] = target.number64(at: 8)
         self[25] = source << 16
         self[26] = destination << 16
+        layout.hasTarget = true
+        (layout.sourceAddress, layout.targetAddress) = (sourcePlace, destinationPlace)
     }
+}
+
+/// Where a frame's headers lie, as offsets from its start; 0 where there is none that was read.
+struct FrameLayout {
+    enum Kind { case other, arp, ipv4, ipv6 }
+
+    var kind = Kind.other
+    var network = 0
+    var transport = 0
+    /// A neighbour discovery message with a target, and its link-layer addresses.
+    var hasTarget = false
+    var sourceAddress = 0
+    var targetAddress = 0
 }
 
 /// Numbers of IEEE 802 and IANA that the key's fields depend on.
@@ -215,7 +254,7 @@ private enum EthernetLayout {
     static let length = 14
 }
 
-private enum IPProtocol {
+enum IPProtocol {
     static let hopByHop: UInt8 = 0
     static let icmp: UInt8 = 1
     static let tcp: UInt8 = 6

@@ -5,6 +5,8 @@ struct HeaderReader {
     private var contiguous: Int
     /// Bytes from `start` on that belong to the layer at hand.
     private var remaining: Int
+    /// Bytes before `start`.
+    private(set) var offset = 0
     /// A header lies, at least in part, behind the first segment.
     private(set) var isScattered = false
 
@@ -30,6 +32,7 @@ struct HeaderReader {
     mutating func pull(_ count: Int) -> HeaderBytes? {
         guard let bytes = peek(count) else { return nil }
         start += count
+        offset += count
         contiguous -= count
         remaining -= count
         return bytes

@@ -26,7 +26,9 @@ private func readKey(_ frame: [UInt8]) {
     let segment = UnsafeMutableRawBufferPointer.allocate(byteCount: frame.count, alignment: 1)
     defer { segment.deallocate() }
     segment.copyBytes(from: frame)
-    precondition(FlowKey(frame: UnsafeRawBufferPointer(segment), length: frame.count) != nil, "nothing is scattered")
+    var layout = FrameLayout()
+    let key = FlowKey(frame: UnsafeRawBufferPointer(segment), length: frame.count, layout: &layout)
+    precondition(key != nil, "nothing is scattered")
 }
 
 /// A switch with one worker and a port of each kind.
