@@ -24,6 +24,19 @@ ADDRESSES = ["10.0.0.1", "10.0.1.2", "192.168.0.3"]
 ADDRESSES6 = ["2001:db8::1", "2001:db8::2", "fe80::3"]
 
 
+# What the random cases meet too rarely.
+_TTL = "in_port=1,icmp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl="
+CHOSEN = [
+    # Only a resubmit to the same or an earlier table counts for the depth, and an end by depth drops all.
+    (["table=0,actions=output:2,resubmit(,2),output:3", "table=2,actions=resubmit(,1)",
+      "table=1,icmp,actions=dec_ttl,resubmit(,1)"], [_TTL + "1", _TTL + "64", _TTL + "65", _TTL + "255"]),
+    # An exit ends all, also from within a clone.
+    (["table=0,actions=clone(mod_dl_dst:02:00:00:00:00:09,output:2,resubmit(,1),output:4),output:3",
+      "table=1,nw_ttl=1,icmp,actions=exit", "table=1,priority=1,actions=strip_vlan"],
+     [_TTL + "1", _TTL + "2", "in_port=1,dl_vlan=5," + _TTL[10:] + "2"]),
+]
+
+
 class Generator:
     """Flows and packets of few values, so that they meet."""
 
@@ -125,8 +138,7 @@ class Generator:
 
 def cases(switch, seed, count):
     generator = Generator(seed)
-    for _ in range(count):
-        flows, packets = generator.case()
+    for flows, packets in CHOSEN + [generator.case() for _ in range(count)]:
         taken, actions = switch.datapath_actions(flows, packets)
         yield taken, list(zip(packets, actions))
 

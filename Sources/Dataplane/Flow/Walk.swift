@@ -2,7 +2,7 @@ import Flows
 
 /// Why a walk stops before its end. The packet is dropped then, also where it had been sent already.
 enum WalkEnd: Equatable {
-    /// More tables within each other than `Walk.depthLimit`: a loop.
+    /// More ways back within each other than `Walk.depthLimit`: a loop.
     case tooDeep
     /// More flows than `Walk.flowLimit`: a loop that branches.
     case tooManyFlows
@@ -65,7 +65,7 @@ struct Walk {
         memory: WalkMemory
     ) -> Program {
         var walk = Walk(key, types: types, tables: tables, memory: memory)
-        walk.enter(table, port: key.port)
+        walk.enter(table, port: key.port, deepens: false)
         if walk.program.end != nil { walk.program.count = 0 }
         return walk.program
     }
@@ -73,12 +73,14 @@ struct Walk {
     // MARK: - Tables
 
     /// Looks the packet up in a table, as if it had come from a port, and runs what it finds.
-    private mutating func enter(_ table: UInt8, port: UInt16) {
+    /// - Parameter deepens: the way went back to an earlier table, or stayed: only such ways can be loops.
+    private mutating func enter(_ table: UInt8, port: UInt16, deepens: Bool) {
         guard depth < Self.depthLimit else { return end(.tooDeep) }
-        guard flowCount < Self.flowLimit else { return end(.tooManyFlows) }
-        depth += 1
+        // The first table is not resubmitted.
+        guard flowCount <= Self.flowLimit else { return end(.tooManyFlows) }
+        if deepens { depth += 1 }
         flowCount += 1
-        defer { depth -= 1 }
+        defer { if deepens { depth -= 1 } }
         guard let rule = find(in: table, port: port) else { return }
         run(rule.pointee.instructions, count: rule.pointee.instructionCount, table: table)
     }
@@ -125,7 +127,7 @@ struct Walk {
             case .push: push(instruction)
             case .pop: pop(instruction)
             case .resubmit: resubmit(instruction, table: table)
-            case .goto: return enter(instruction.table, port: key.port)
+            case .goto: return enter(instruction.table, port: key.port, deepens: instruction.table <= table)
             case .clone:
                 clone(instructions + next, count: Int(instruction.count), table: table)
                 next += Int(instruction.count)
@@ -136,10 +138,8 @@ struct Walk {
 
     private mutating func resubmit(_ instruction: Instruction, table: UInt8) {
         let port = instruction.value == Instruction.samePort ? key.port : UInt16(instruction.value & 0xffff)
-        enter(
-            instruction.table == Instruction.thisTable ? table : instruction.table,
-            port: port == UInt16(FlowPort.inPort.rawValue) ? key.port : port
-        )
+        let next = instruction.table == Instruction.thisTable ? table : instruction.table
+        enter(next, port: port == UInt16(FlowPort.inPort.rawValue) ? key.port : port, deepens: next <= table)
     }
 
     /// What is done inside is seen by its outputs only: edits that those recorded are undone by the next output. An exit
