@@ -34,6 +34,9 @@ CHOSEN = [
     (["table=0,actions=clone(mod_dl_dst:02:00:00:00:00:09,output:2,resubmit(,1),output:4),output:3",
       "table=1,nw_ttl=1,icmp,actions=exit", "table=1,priority=1,actions=strip_vlan"],
      [_TTL + "1", _TTL + "2", "in_port=1,dl_vlan=5," + _TTL[10:] + "2"]),
+    # What was edited before an inner clone is undone after the outer one.
+    (["table=0,actions=clone(mod_dl_src:02:00:00:00:00:09,output:2,clone(output:3),output:4),output:5"],
+     ["in_port=1,dl_src=02:00:00:00:00:01," + _TTL[10:] + "2"]),
 ]
 
 

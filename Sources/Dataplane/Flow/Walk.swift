@@ -150,7 +150,7 @@ struct Walk {
         recorded = FlowKey()
         run(instructions, count: count, table: table)
         (key, types, written, pending) = (formerKey, formerTypes, formerWritten, formerPending)
-        for word in 0..<FlowKey.wordCount where recorded[word] != 0 {
+        for word in 0..<FlowKey.wordCount {
             depend(on: recorded[word], word: word)
             pending[word] |= recorded[word]
             recorded[word] |= formerRecorded[word]
