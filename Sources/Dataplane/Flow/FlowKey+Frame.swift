@@ -1,4 +1,5 @@
 import Flows
+import Wire
 
 extension FlowKey {
     /// What a frame is for the flow tables: every field that its headers give, the rest zero.
@@ -22,7 +23,7 @@ extension FlowKey {
     // MARK: - Ethernet
 
     private mutating func readEthernet(_ reader: inout HeaderReader, _ layout: inout FrameLayout) {
-        guard let header = reader.pull(EthernetLayout.length - 2) else { return }
+        guard let header = reader.pull(12) else { return }
         self[1] = header.number48(at: 0) << 16
         self[2] = header.number48(at: 6) << 16
         let outer = Self.readTag(&reader)
@@ -42,7 +43,7 @@ extension FlowKey {
     private static func readTag(_ reader: inout HeaderReader) -> UInt16 {
         guard let tag = reader.peek(6) else { return 0 }
         let type = tag.number16(at: 0)
-        guard type == EtherType.customerTag || type == EtherType.serviceTag else { return 0 }
+        guard type == TPID.customer.rawValue || type == TPID.service.rawValue else { return 0 }
         _ = reader.pull(4)
         return tag.number16(at: 2) | vlanPresent
     }
@@ -242,16 +243,10 @@ private enum EtherType {
     static let arp: UInt16 = 0x0806
     static let rarp: UInt16 = 0x8035
     static let ipv6: UInt16 = 0x86dd
-    static let customerTag: UInt16 = 0x8100
-    static let serviceTag: UInt16 = 0x88a8
     /// Below it the field is a length (IEEE Std 802.3-2022 clause 3.2.6).
     static let least: UInt16 = 0x0600
     /// What flows call a frame without a type (ovs-fields(7), 'Ethernet Type').
     static let none: UInt16 = 0x05ff
-}
-
-private enum EthernetLayout {
-    static let length = 14
 }
 
 enum IPProtocol {

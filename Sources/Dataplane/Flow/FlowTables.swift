@@ -72,8 +72,6 @@ final class FlowTables {
         tables[Int(flow.table)].rule(flow.match, priority: flow.priority)?.pointee.flow
     }
 
-    func flow(_ number: UInt32) -> Flow? { Int(number) < flows.count ? flows[Int(number)]?.flow : nil }
-
     /// Every flow with its number, in no order.
     var all: [(number: UInt32, flow: Flow)] {
         flows.enumerated().compactMap { number, installed in installed.map { (UInt32(number), $0.flow) } }

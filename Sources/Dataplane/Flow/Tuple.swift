@@ -88,6 +88,14 @@ struct Tuple: ~Copyable {
         }
 
         func free() { addresses.deallocate() }
+
+        /// The first place on a hash's way whose address `matches`. There is one: the writer asks for
+        /// what is there, or takes an empty place too.
+        func first(from hash: UInt64, where matches: (UInt) -> Bool) -> UnsafeMutablePointer<Atomic<UInt>> {
+            var place = Int(truncatingIfNeeded: hash) & mask
+            while !matches(addresses[place].load(ordering: .relaxed)) { place = (place &+ 1) & mask }
+            return addresses + place
+        }
     }
 
     private static var empty: UInt { 0 }
@@ -145,7 +153,7 @@ struct Tuple: ~Copyable {
             let address = places.pointee.addresses[place].load(ordering: .acquiring)
             if address == Self.empty { return best }
             place &+= 1
-            guard address != Self.vacated, let rule = UnsafeMutablePointer<Rule>(bitPattern: address) else { continue }
+            guard let rule = Self.rule(at: address) else { continue }
             if rule.pointee.hash == hash && Int(rule.pointee.priority) > priority
                 && rule.pointee.isVisible(at: version) && isMet(rule, by: key)
             {
@@ -195,16 +203,19 @@ struct Tuple: ~Copyable {
 
     /// The rule of a match, which has this mask, and a priority that the newest version has.
     func rule(_ match: Match, priority: UInt16) -> UnsafeMutablePointer<Rule>? {
-        let places = places.load(ordering: .relaxed)
-        var place = Int(truncatingIfNeeded: Self.hash(match))
-        while true {
-            place &= places.pointee.mask
-            let address = places.pointee.addresses[place].load(ordering: .relaxed)
-            if address == Self.empty { return nil }
-            place &+= 1
-            guard address != Self.vacated, let rule = UnsafeMutablePointer<Rule>(bitPattern: address) else { continue }
-            if rule.pointee.priority == priority && rule.pointee.isPresent && rule.pointee.has(match) { return rule }
+        let place = places.load(ordering: .relaxed).pointee.first(from: Self.hash(match)) { address in
+            address == Self.empty
+                || Self.rule(at: address).map {
+                    $0.pointee.priority == priority && $0.pointee.isPresent && $0.pointee.has(match)
+                } ?? false
         }
+        return Self.rule(at: place.pointee.load(ordering: .relaxed))
+    }
+
+    /// The rule of a place, nil where there is none.
+    @inline(__always)
+    private static func rule(at address: UInt) -> UnsafeMutablePointer<Rule>? {
+        address == vacated ? nil : UnsafeMutablePointer(bitPattern: address)
     }
 
     private static func hash(_ match: Match) -> UInt64 {
@@ -236,14 +247,9 @@ struct Tuple: ~Copyable {
 
     /// Takes a rule out that no version has any more. Its memory is the caller's to free after a quiescent state.
     mutating func remove(_ rule: UnsafeMutablePointer<Rule>) {
-        let places = places.load(ordering: .relaxed)
-        var place = Int(truncatingIfNeeded: rule.pointee.hash)
-        while true {
-            place &= places.pointee.mask
-            if places.pointee.addresses[place].load(ordering: .relaxed) == UInt(bitPattern: rule) { break }
-            place &+= 1
-        }
-        places.pointee.addresses[place].store(Self.vacated, ordering: .relaxed)
+        places.load(ordering: .relaxed).pointee
+            .first(from: rule.pointee.hash) { $0 == UInt(bitPattern: rule) }
+            .pointee.store(Self.vacated, ordering: .relaxed)
         ruleCount -= 1
     }
 
@@ -255,7 +261,7 @@ struct Tuple: ~Copyable {
         let made = Self.made(count: count)
         for place in 0...old.pointee.mask {
             let address = old.pointee.addresses[place].load(ordering: .relaxed)
-            guard address != Self.vacated, let rule = UnsafeMutablePointer<Rule>(bitPattern: address) else { continue }
+            guard let rule = Self.rule(at: address) else { continue }
             Self.put(rule, into: made)
         }
         usedCount = ruleCount
@@ -264,13 +270,8 @@ struct Tuple: ~Copyable {
     }
 
     private static func put(_ rule: UnsafeMutablePointer<Rule>, into places: UnsafeMutablePointer<Places>) {
-        var place = Int(truncatingIfNeeded: rule.pointee.hash)
-        while true {
-            place &= places.pointee.mask
-            if places.pointee.addresses[place].load(ordering: .relaxed) == empty { break }
-            place &+= 1
-        }
-        places.pointee.addresses[place].store(UInt(bitPattern: rule), ordering: .releasing)
+        places.pointee.first(from: rule.pointee.hash) { $0 == empty }
+            .pointee.store(UInt(bitPattern: rule), ordering: .releasing)
     }
 
     private static func made(count: Int) -> UnsafeMutablePointer<Places> {

@@ -1,4 +1,5 @@
 import Flows
+import Wire
 
 /// Why a walk stops before its end. The packet is dropped then, also where it had been sent already.
 enum WalkEnd: Equatable {
@@ -59,7 +60,7 @@ struct Walk {
     /// - Parameter types: of the packet's VLAN tags.
     static func run(
         _ key: FlowKey,
-        types: (outer: UInt16, inner: UInt16) = (0x8100, 0x8100),
+        types: (outer: UInt16, inner: UInt16) = (TPID.customer.rawValue, TPID.customer.rawValue),
         from table: UInt8 = 0,
         tables: FlowTables.Snapshot,
         memory: WalkMemory
@@ -297,7 +298,7 @@ struct Walk {
         depend(on: UInt64(FlowKey.vlanPresent), word: 0)
         if key.tags.outer == 0 {
             guard instruction.pushes else { return }
-            pushTag(0x8100, control: FlowKey.vlanPresent)
+            pushTag(TPID.customer.rawValue, control: FlowKey.vlanPresent)
         }
         write(0, instruction.value, instruction.mask)
     }
@@ -313,7 +314,7 @@ struct Walk {
         dependOnTags()
         guard key.tags.outer != 0 else { return }
         key.tags = (key.tags.inner, 0)
-        types = (types.inner, 0x8100)
+        types = (types.inner, TPID.customer.rawValue)
     }
 
     private mutating func dependOnTags() {
