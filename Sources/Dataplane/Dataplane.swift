@@ -17,6 +17,8 @@ public final class Dataplane: @unchecked Sendable {
     private let quiesce: Quiesce
     private var configuration = SwitchConfiguration()
     private var databases: [String: ForwardingDatabase] = [:]
+    /// The flow tables of every bridge.
+    private(set) var tables: [String: FlowTables] = [:]
 
     /// - Parameters:
     ///   - copy: how a lane copies a packet that it floods.
@@ -45,11 +47,19 @@ public final class Dataplane: @unchecked Sendable {
     public func commit(_ next: SwitchConfiguration) {
         let former = databases
         databases = Self.databases(for: next, from: configuration, former)
+        for bridge in next.bridges where tables[bridge.name] == nil {
+            let made = FlowTables(quiesce: quiesce)
+            // NORMAL runs on every bridge: nothing to refuse.
+            _ = try? made.commit(adding: [Self.firstFlow])
+            tables[bridge.name] = made
+        }
         let state = Self.published(ForwardingState(next, databases: databases))
         let replaced = cell.pointee.current.exchange(state, ordering: .acquiringAndReleasing)
         quiesce()
         Self.free(replaced)
         for (name, replaced) in former where database(of: name)?.isSame(as: replaced) != true { replaced.free() }
+        let names = Set(next.bridges.map(\.name))
+        tables = tables.filter { names.contains($0.key) }
         forgetChanged(from: configuration, to: next)
         configuration = next
     }

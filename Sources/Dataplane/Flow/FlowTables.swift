@@ -21,6 +21,7 @@ final class FlowTables {
     private struct Installed {
         let flow: Flow
         let rule: UnsafeMutablePointer<Rule>
+        let since: ContinuousClock.Instant
     }
 
     /// - Parameter quiesce: returns when every worker has ended the burst it was in.
@@ -77,6 +78,32 @@ final class FlowTables {
         flows.enumerated().compactMap { number, installed in installed.map { (UInt32(number), $0.flow) } }
     }
 
+    /// The same with what was counted.
+    var installed: [InstalledFlow] {
+        let now = ContinuousClock.now
+        return flows.enumerated().compactMap { number, installed in
+            installed.map { described($0, UInt32(number), now) }
+        }
+    }
+
+    private func described(_ installed: Installed, _ number: UInt32, _ now: ContinuousClock.Instant) -> InstalledFlow {
+        var statistics = FlowStatistics()
+        let age = installed.since.duration(to: now).components
+        statistics.durationMilliseconds = UInt64(age.seconds * 1000 + age.attoseconds / 1_000_000_000_000_000)
+        return InstalledFlow(number: number, flow: installed.flow, statistics: statistics)
+    }
+
+    /// The flows whose time has come.
+    var expired: [(flow: InstalledFlow, reason: ExpiredFlow.Reason)] {
+        installed.filter { $0.flow.idleTimeout != 0 || $0.flow.hardTimeout != 0 }.compactMap { one in
+            let seconds = one.statistics.durationMilliseconds / 1000
+            let (idle, hard) = (UInt64(one.flow.idleTimeout), UInt64(one.flow.hardTimeout))
+            if hard != 0 && seconds >= hard { return (one, .hard) }
+            if idle != 0 && min(seconds, UInt64(one.statistics.idleAge ?? .max)) >= idle { return (one, .idle) }
+            return nil
+        }
+    }
+
     /// How many masks a search in a table may have to look at.
     func tupleCount(of table: UInt8) -> Int { tables[Int(table)].tupleCount }
 
@@ -110,7 +137,7 @@ final class FlowTables {
         if Int(number) == flows.count { flows.append(nil) }
         let rule = tables[Int(flow.table)]
             .insert(number, of: flow.match, code, priority: flow.priority, version: next) { retired.append($0) }
-        flows[Int(number)] = Installed(flow: flow, rule: rule)
+        flows[Int(number)] = Installed(flow: flow, rule: rule, since: .now)
         return number
     }
 

@@ -1,0 +1,45 @@
+public import Flows
+
+extension Dataplane {
+    /// What a new bridge does: it learns, as a bridge without flows would be of no use.
+    static let firstFlow: Flow = {
+        var flow = Flow()
+        flow.priority = 0
+        flow.actions = [.normal]
+        return flow
+    }()
+
+    /// The flows of a bridge, in no order; empty for a bridge that does not exist.
+    public func flows(of bridge: String) -> [InstalledFlow] { tables[bridge]?.installed ?? [] }
+
+    /// Changes the flows of a bridge at once: a packet meets all of the change or none of it. A new bridge has one flow,
+    /// `priority=0 actions=NORMAL`.
+    ///
+    /// - Parameters:
+    ///   - removing: numbers of flows that are there, each once.
+    ///   - adding: each replaces one with the same table, priority and match, also within the list; counters begin at 0.
+    /// - Returns: the numbers of the added flows.
+    /// - Throws: `Refusal` when the bridge does not exist or an action cannot be run; nothing has changed then.
+    @discardableResult
+    public func changeFlows(
+        of bridge: String,
+        removing: [UInt32] = [],
+        adding: [Flow] = []
+    ) throws(Refusal) -> [UInt32] {
+        guard let tables = tables[bridge] else { throw Refusal("bridge '\(bridge)' does not exist") }
+        return try tables.commit(removing: removing, adding: adding)
+    }
+
+    /// Removes the flows whose time has come. Call it once a second.
+    public func expireFlows() -> [ExpiredFlow] {
+        var all: [ExpiredFlow] = []
+        for (bridge, tables) in tables {
+            let expired = tables.expired
+            guard !expired.isEmpty else { continue }
+            // Flows that are there and actions that ran already: nothing to refuse.
+            _ = try? tables.commit(removing: expired.map(\.flow.number))
+            all += expired.map { ExpiredFlow(bridge: bridge, flow: $0.flow, reason: $0.reason) }
+        }
+        return all
+    }
+}
