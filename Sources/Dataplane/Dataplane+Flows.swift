@@ -10,7 +10,7 @@ extension Dataplane {
     }()
 
     /// The flows of a bridge, in no order; empty for a bridge that does not exist.
-    public func flows(of bridge: String) -> [InstalledFlow] { tables[bridge]?.installed ?? [] }
+    public func flows(of bridge: String) -> [InstalledFlow] { bridges[bridge]?.tables.installed ?? [] }
 
     /// Changes the flows of a bridge at once: a packet meets all of the change or none of it. A new bridge has one flow,
     /// `priority=0 actions=NORMAL`.
@@ -26,18 +26,18 @@ extension Dataplane {
         removing: [UInt32] = [],
         adding: [Flow] = []
     ) throws(Refusal) -> [UInt32] {
-        guard let tables = tables[bridge] else { throw Refusal("bridge '\(bridge)' does not exist") }
+        guard let tables = bridges[bridge]?.tables else { throw Refusal("bridge '\(bridge)' does not exist") }
         return try tables.commit(removing: removing, adding: adding)
     }
 
     /// Removes the flows whose time has come. Call it once a second.
     public func expireFlows() -> [ExpiredFlow] {
         var all: [ExpiredFlow] = []
-        for (bridge, tables) in tables {
-            let expired = tables.expired
+        for (bridge, parts) in bridges {
+            let expired = parts.tables.expired
             guard !expired.isEmpty else { continue }
             // Flows that are there and actions that ran already: nothing to refuse.
-            _ = try? tables.commit(removing: expired.map(\.flow.number))
+            _ = try? parts.tables.commit(removing: expired.map(\.flow.number))
             all += expired.map { ExpiredFlow(bridge: bridge, flow: $0.flow, reason: $0.reason) }
         }
         return all

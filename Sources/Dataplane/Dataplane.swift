@@ -13,31 +13,47 @@ public final class Dataplane: @unchecked Sendable {
     /// One for every worker.
     public let lanes: [Lane]
 
+    let readers: FlowReaders
     private let cell: UnsafeMutablePointer<Lane.StateCell>
     private let quiesce: Quiesce
     private var configuration = SwitchConfiguration()
-    private var databases: [String: ForwardingDatabase] = [:]
-    /// The flow tables of every bridge.
-    private(set) var tables: [String: FlowTables] = [:]
+    private(set) var bridges: [String: BridgeParts] = [:]
 
     /// - Parameters:
     ///   - copy: how a lane copies a packet that it floods.
+    ///   - drain: how a lane has a full output queue sent.
     ///   - quiesce: with no worker running, nothing has to be awaited.
-    public init(workerCount: Int, copy: @escaping martlet_copy = { _ in nil }, quiesce: @escaping Quiesce = {}) {
+    public init(
+        workerCount: Int,
+        copy: @escaping martlet_copy = { _ in nil },
+        drain: @escaping martlet_drain = { _ in },
+        quiesce: @escaping Quiesce = {}
+    ) {
         self.quiesce = quiesce
+        let versions = Versions()
         let cell = UnsafeMutablePointer<Lane.StateCell>.allocate(capacity: 1)
-        cell.initialize(to: Lane.StateCell(current: Atomic(Self.published(ForwardingState(.init(), databases: [:])))))
+        let empty = Self.published(ForwardingState(.init(), parts: [:]))
+        cell.initialize(to: Lane.StateCell(current: Atomic(empty), versions: versions))
         self.cell = cell
-        lanes = (0..<workerCount).map { _ in Lane(state: cell, copy: copy) }
+        let lanes = (0..<workerCount).map { Lane(number: $0, state: cell, copy: copy, drain: drain) }
+        self.lanes = lanes
+        readers = FlowReaders(
+            versions: versions,
+            laneCount: workerCount,
+            quiesce: quiesce,
+            formerRules: FormerRules { lanes.map(\.sweptVersion).min() ?? .max }
+        )
     }
 
     /// - Precondition: no worker runs any more.
     deinit {
         for lane in lanes { lane.free() }
-        for database in databases.values { database.free() }
+        for parts in bridges.values { parts.fdb.free() }
         Self.free(cell.pointee.current.load(ordering: .relaxed))
         cell.deinitialize(count: 1)
         cell.deallocate()
+        // The tables go after it, and use it no more.
+        readers.versions.free()
     }
 
     // MARK: - Configuration
@@ -45,46 +61,68 @@ public final class Dataplane: @unchecked Sendable {
     /// Replaces what the workers forward by. Returns when no worker uses the former configuration any more.
     /// Learned stations stay while their bridge, port and VLAN settings stay.
     public func commit(_ next: SwitchConfiguration) {
-        let former = databases
-        databases = Self.databases(for: next, from: configuration, former)
-        for bridge in next.bridges where tables[bridge.name] == nil {
-            let made = FlowTables(quiesce: quiesce)
-            // NORMAL runs on every bridge: nothing to refuse.
-            _ = try? made.commit(adding: [Self.firstFlow])
-            tables[bridge.name] = made
-        }
-        let state = Self.published(ForwardingState(next, databases: databases))
+        let former = bridges
+        bridges = parts(for: next, former)
+        let state = Self.published(ForwardingState(next, parts: bridges))
         let replaced = cell.pointee.current.exchange(state, ordering: .acquiringAndReleasing)
+        noteChanges(from: configuration, to: next, former)
         quiesce()
         Self.free(replaced)
-        for (name, replaced) in former where database(of: name)?.isSame(as: replaced) != true { replaced.free() }
-        let names = Set(next.bridges.map(\.name))
-        tables = tables.filter { names.contains($0.key) }
+        for (name, parts) in former where database(of: name)?.isSame(as: parts.fdb) != true { parts.fdb.free() }
         forgetChanged(from: configuration, to: next)
         configuration = next
+        readers.formerRules.release()
     }
 
-    /// The databases of the next configuration: kept where the capacity stays, else a larger or smaller one that
-    /// takes over the stations.
-    private static func databases(
-        for next: SwitchConfiguration,
-        from configuration: SwitchConfiguration,
-        _ former: [String: ForwardingDatabase]
-    ) -> [String: ForwardingDatabase] {
+    /// What the next configuration's bridges keep, and what new ones get.
+    private func parts(for next: SwitchConfiguration, _ former: [String: BridgeParts]) -> [String: BridgeParts] {
         let settings = Dictionary(uniqueKeysWithValues: configuration.bridges.map { ($0.name, $0.settings) })
-        var databases: [String: ForwardingDatabase] = [:]
+        var taken = Set(former.values.map(\.slot))
+        var all: [String: BridgeParts] = [:]
         for bridge in next.bridges {
             let (capacity, ageing) = (bridge.settings.fdbCapacity, bridge.settings.fdbAgeing)
-            if let kept = former[bridge.name], settings[bridge.name]?.fdbCapacity == capacity {
-                kept.setAgeing(ageing)
-                databases[bridge.name] = kept
+            guard let kept = former[bridge.name] else {
+                let slot = (0..<UInt16(Versions.bridgeCapacity)).first { !taken.contains($0) }!
+                taken.insert(slot)
+                all[bridge.name] = newParts(slot, ForwardingDatabase(capacity: capacity, ageing: ageing))
+                continue
+            }
+            if settings[bridge.name]?.fdbCapacity == capacity {
+                kept.fdb.setAgeing(ageing)
+                all[bridge.name] = kept
             } else {
+                // A larger or smaller one that takes over the stations.
                 let database = ForwardingDatabase(capacity: capacity, ageing: ageing)
-                if let old = former[bridge.name] { database.adopt(old) }
-                databases[bridge.name] = database
+                database.adopt(kept.fdb)
+                all[bridge.name] = BridgeParts(slot: kept.slot, fdb: database, tables: kept.tables)
             }
         }
-        return databases
+        return all
+    }
+
+    private func newParts(_ slot: UInt16, _ database: ForwardingDatabase) -> BridgeParts {
+        let tables = FlowTables(bridge: slot, readers: readers, first: [Self.firstFlow])
+        return BridgeParts(slot: slot, fdb: database, tables: tables)
+    }
+
+    /// Tells the workers' caches which bridges are others now.
+    private func noteChanges(
+        from configuration: SwitchConfiguration,
+        to next: SwitchConfiguration,
+        _ former: [String: BridgeParts]
+    ) {
+        func descriptions(_ configuration: SwitchConfiguration) -> [String: (BridgeSettings, [PortConfiguration])] {
+            let ports = Dictionary(grouping: configuration.ports, by: \.bridge)
+            return Dictionary(
+                uniqueKeysWithValues: configuration.bridges.map { ($0.name, ($0.settings, ports[$0.name] ?? [])) }
+            )
+        }
+        let (before, after) = (descriptions(configuration), descriptions(next))
+        for (name, parts) in former.merging(bridges, uniquingKeysWith: { $1 }) {
+            if let old = before[name], let new = after[name], old == new { continue }
+            readers.versions.willChange(TablePlace(bridge: parts.slot, table: Versions.ports))
+        }
+        readers.versions.advance()
     }
 
     /// Forgets what was behind ports that are gone, moved, or carry other VLANs now. Static entries go only with
@@ -114,6 +152,13 @@ public final class Dataplane: @unchecked Sendable {
         state.deallocate()
     }
 
+    /// What a walk beside the workers goes by.
+    func context(now: UInt32, hasEffects: Bool) -> WalkContext {
+        let version = readers.versions.current
+        let state = cell.pointee.current.load(ordering: .acquiring).pointee
+        return WalkContext(state: state, version: version, now: now, hasEffects: hasEffects)
+    }
+
     // MARK: - Counters
 
     public func counters(of port: PortIndex) -> PortCounters {
@@ -124,9 +169,9 @@ public final class Dataplane: @unchecked Sendable {
 
     // MARK: - Stations
 
-    /// Swift 6.3.1 without optimisation takes a missing entry for a value in `databases[bridge]?.member`, because the
+    /// Swift 6.3.1 without optimisation takes a missing entry for a value in `bridges[bridge]?.fdb.member`, because the
     /// value starts with a pointer that is never nil. Through a function it is right.
-    private func database(of bridge: String) -> ForwardingDatabase? { databases[bridge] }
+    private func database(of bridge: String) -> ForwardingDatabase? { bridges[bridge]?.fdb }
 
     /// The stations of a bridge, ordered by VLAN and address; empty for a bridge that does not exist.
     public func fdb(of bridge: String) -> [FDBEntry] {
@@ -160,13 +205,16 @@ public final class Dataplane: @unchecked Sendable {
 
     /// Forgets the stations that were silent too long. Call it once a second.
     public func age() {
-        for database in databases.values { database.removeAged(now: Self.now) }
+        for parts in bridges.values { parts.fdb.removeAged(now: Self.now) }
     }
 
     /// Seconds of the monotonic clock that stations age by: what workers give to `Lane.receive`.
-    public static var now: UInt32 {
+    public static var now: UInt32 { UInt32(truncatingIfNeeded: milliseconds / 1000) }
+
+    /// The same clock, finer.
+    static var milliseconds: UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt32(truncatingIfNeeded: time.tv_sec)
+        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
     }
 }

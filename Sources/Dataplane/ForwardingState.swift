@@ -1,3 +1,4 @@
+import Synchronization
 import Wire
 
 /// A set of the 4,096 VLAN identifiers as a bitmap.
@@ -22,8 +23,14 @@ struct VLANBitmap {
 /// One port, compiled from its `PortConfiguration` to what a packet asks of it.
 struct PortEntry {
     static var noBridge: UInt16 { .max }
+    static var noPort: UInt16 { .max }
 
+    /// The slot of its bridge.
     var bridge = noBridge
+    /// What flows call it.
+    var number: UInt16 = 0
+    /// The port at the other end of a patch.
+    var peer = noPort
     /// The VLAN of an untagged or priority-tagged frame, with the tag it gets on a port that sends one.
     var untagged = Tag(vlan: 0, type: TPID.customer.rawValue, control: 0, isPresent: false)
     /// Takes untagged frames.
@@ -50,6 +57,8 @@ struct PortEntry {
         self.bridge = bridge
         self.carried = carried
         self.customers = customers
+        number = port.number.value
+        peer = port.peer?.value ?? Self.noPort
         frameLength = UInt32(port.frameLength)
         acceptsTags = port.vlan.mode != .access
         tunnels = port.vlan.mode == .dot1qTunnel
@@ -90,9 +99,15 @@ struct PortEntry {
 
     /// The VLAN of a received tagged frame; nil when the port does not take such frames.
     @inline(__always)
-    func classify(tagged header: FrameHeader) -> Tag? {
-        let vid = header.tagControl & 0x0fff
-        let priority = header.tagControl & 0xf000
+    func classify(tagged header: FrameHeader) -> Tag? { classify(type: header.type, control: header.tagControl) }
+
+    /// - Parameters:
+    ///   - type: TPID of the outermost tag.
+    ///   - control: its control information.
+    @inline(__always)
+    func classify(type: UInt16, control: UInt16) -> Tag? {
+        let vid = control & 0x0fff
+        let priority = control & 0xf000
         let vlan = untagged.vlan
         if tunnels {
             guard customers.contains(vid) else { return nil }
@@ -103,16 +118,39 @@ struct PortEntry {
             return Tag(vlan: vlan, type: TPID.customer.rawValue, control: priority | vlan, isPresent: true)
         }
         guard acceptsTags, carried.contains(vid) else { return nil }
-        return Tag(vlan: vid, type: header.type, control: header.tagControl, isPresent: true)
+        return Tag(vlan: vid, type: type, control: control, isPresent: true)
     }
 }
 
-/// One bridge: its stations and its ports.
+/// One bridge: its stations, its ports and its flows.
 struct BridgeEntry {
     let fdb: ForwardingDatabase
     let members: UnsafeMutablePointer<UInt16>
     let memberCount: Int
     let forwardsReserved: Bool
+    /// Some are patches, which the way without flow tables does not know.
+    let hasPatches: Bool
+    /// Its flow tables, by number.
+    let tables: UnsafeMutablePointer<FlowTable>
+    /// See `FlowTables.onlyRule`.
+    let onlyRule: UnsafeMutablePointer<Atomic<UInt>>
+    /// Ports by their OpenFlow numbers below `numberLimit`.
+    fileprivate let numbers: UnsafeMutablePointer<UInt16>
+    fileprivate let numberLimit: Int
+
+    /// The port that flows call by a number; `PortEntry.noPort` when there is none.
+    @inline(__always)
+    func port(numbered number: UInt16) -> UInt16 {
+        Int(number) < numberLimit ? numbers[Int(number)] : PortEntry.noPort
+    }
+}
+
+/// What of a bridge outlives configurations.
+struct BridgeParts {
+    /// Its place in all arrays of bridges.
+    let slot: UInt16
+    let fdb: ForwardingDatabase
+    let tables: FlowTables
 }
 
 /// What the workers forward by: built once, never changed, replaced whole (read-copy-update).
@@ -121,14 +159,19 @@ struct BridgeEntry {
 /// which `Dataplane.commit` calls when every worker has passed a quiescent state after the replacement.
 struct ForwardingState {
     let ports: UnsafeMutablePointer<PortEntry>
+    /// By slot. A slot without a bridge is of no port.
     let bridges: UnsafeMutablePointer<BridgeEntry>
-    private let bridgeCount: Int
+    private let slots: UnsafeMutablePointer<UInt16>
+    private let slotCount: Int
     private let bitmaps: UnsafeMutablePointer<UInt64>
 
-    /// - Parameter databases: by bridge name, one for every bridge of the configuration.
-    init(_ configuration: SwitchConfiguration, databases: [String: ForwardingDatabase]) {
-        bridgeCount = configuration.bridges.count
-        bridges = .allocate(capacity: bridgeCount)
+    /// - Parameter parts: by bridge name, one for every bridge of the configuration.
+    init(_ configuration: SwitchConfiguration, parts: [String: BridgeParts]) {
+        let used = configuration.bridges.map { parts[$0.name]!.slot }
+        slotCount = used.count
+        slots = .allocate(capacity: max(slotCount, 1))
+        slots.initialize(from: used, count: slotCount)
+        bridges = .allocate(capacity: Int(used.max() ?? 0) + 1)
         ports = .allocate(capacity: PortIndex.capacity)
         // One empty bitmap for the unused ports, then two for every used one.
         bitmaps = .allocate(capacity: VLANBitmap.wordCount * (1 + 2 * configuration.ports.count))
@@ -136,19 +179,16 @@ struct ForwardingState {
         let empty = VLANBitmap(words: bitmaps)
         ports.initialize(repeating: PortEntry(unused: empty), count: PortIndex.capacity)
 
-        var numbers: [String: UInt16] = [:]
-        for (number, bridge) in configuration.bridges.enumerated() {
-            numbers[bridge.name] = UInt16(number)
-            let members = configuration.ports.filter { $0.bridge == bridge.name }.map(\.index.value)
-            (bridges + number).initialize(
-                to: BridgeEntry(bridge, fdb: databases[bridge.name]!, members: members)
-            )
+        let members = Dictionary(grouping: configuration.ports, by: \.bridge)
+        for bridge in configuration.bridges {
+            let parts = parts[bridge.name]!
+            (bridges + Int(parts.slot)).initialize(to: BridgeEntry(bridge, parts, ports: members[bridge.name] ?? []))
         }
         for (order, port) in configuration.ports.enumerated() {
             let first = bitmaps + VLANBitmap.wordCount * (1 + 2 * order)
             ports[Int(port.index.value)] = PortEntry(
                 port,
-                bridge: numbers[port.bridge] ?? PortEntry.noBridge,
+                bridge: parts[port.bridge]?.slot ?? PortEntry.noBridge,
                 carried: VLANBitmap(words: first),
                 customers: VLANBitmap(words: first + VLANBitmap.wordCount)
             )
@@ -156,7 +196,11 @@ struct ForwardingState {
     }
 
     func free() {
-        for number in 0..<bridgeCount { bridges[number].members.deallocate() }
+        for index in 0..<slotCount {
+            bridges[Int(slots[index])].members.deallocate()
+            bridges[Int(slots[index])].numbers.deallocate()
+        }
+        slots.deallocate()
         bridges.deallocate()
         ports.deallocate()
         bitmaps.deallocate()
@@ -171,11 +215,18 @@ extension PortEntry {
 }
 
 extension BridgeEntry {
-    fileprivate init(_ bridge: BridgeConfiguration, fdb: ForwardingDatabase, members ports: [UInt16]) {
+    fileprivate init(_ bridge: BridgeConfiguration, _ parts: BridgeParts, ports: [PortConfiguration]) {
         members = .allocate(capacity: max(ports.count, 1))
-        members.initialize(from: ports, count: ports.count)
+        members.initialize(from: ports.map(\.index.value), count: ports.count)
         memberCount = ports.count
+        numberLimit = Int(ports.map(\.number.value).max() ?? 0) + 1
+        numbers = .allocate(capacity: numberLimit)
+        numbers.initialize(repeating: PortEntry.noPort, count: numberLimit)
+        for port in ports { numbers[Int(port.number.value)] = port.index.value }
         forwardsReserved = bridge.settings.forwardsReserved
-        self.fdb = fdb
+        fdb = parts.fdb
+        tables = parts.tables.tables
+        onlyRule = parts.tables.onlyRule
+        hasPatches = ports.contains { $0.peer != nil }
     }
 }

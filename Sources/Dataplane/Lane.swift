@@ -25,6 +25,12 @@ public struct Lane: @unchecked Sendable {
     @usableFromInline let counters: CounterTable
     @usableFromInline let state: UnsafeMutablePointer<StateCell>
     @usableFromInline let copy: martlet_copy
+    @usableFromInline let drain: martlet_drain
+    /// What `drain` is called with. Set by the worker before its first burst.
+    public let drainContext: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    /// Among the lanes, from 0.
+    @usableFromInline let number: Int
+    @usableFromInline let flows: FlowMemory
 
     /// The number of packets waiting for a port, and their bytes.
     @frozen
@@ -38,11 +44,17 @@ public struct Lane: @unchecked Sendable {
     /// Where the workers find what to forward by.
     @usableFromInline struct StateCell: ~Copyable {
         let current: Atomic<UnsafeMutablePointer<ForwardingState>>
+        let versions: Versions
     }
 
-    init(state: UnsafeMutablePointer<StateCell>, copy: martlet_copy) {
+    init(number: Int, state: UnsafeMutablePointer<StateCell>, copy: martlet_copy, drain: martlet_drain) {
+        self.number = number
         self.state = state
         self.copy = copy
+        self.drain = drain
+        drainContext = .allocate(capacity: 1)
+        drainContext.initialize(to: nil)
+        flows = FlowMemory()
         outputs = .allocate(capacity: PortIndex.capacity)
         outputCount = .allocate(capacity: 1)
         outputCount.initialize(to: 0)
@@ -68,6 +80,8 @@ public struct Lane: @unchecked Sendable {
         queues.deallocate()
         queuePackets.deallocate()
         runs.deallocate()
+        drainContext.deallocate()
+        flows.free()
         counters.free()
     }
 
@@ -125,12 +139,24 @@ public struct Lane: @unchecked Sendable {
         @_noLocks
     #endif
     public func receive(_ packets: UnsafeMutablePointer<Packet?>, count: Int, from port: UInt16, now: UInt32) {
+        // The version before what it is of: what is read then is of that version or newer.
+        let version = self.state.pointee.versions.current
         let state = self.state.pointee.current.load(ordering: .acquiring).pointee
         let ingress = state.ports + Int(port)
         guard ingress.pointee.bridge != PortEntry.noBridge else {
             return discardAll(packets, count: count, from: port)
         }
         let bridge = state.bridges + Int(ingress.pointee.bridge)
+        let onlyRule = bridge.pointee.hasPatches ? 0 : bridge.pointee.onlyRule.pointee.load(ordering: .acquiring)
+        guard let rule = UnsafeMutablePointer<Rule>(bitPattern: onlyRule) else {
+            let context = WalkContext(state: state, version: version, now: now, hasEffects: true)
+            return receiveByFlows(packets, count: count, from: port, context)
+        }
+        let formerBytes = counters.row(port)[CounterTable.receivedBytes]
+        defer {
+            let bytes = counters.row(port)[CounterTable.receivedBytes] &- formerBytes
+            rule.pointee.counts[number].add(packets: UInt64(count), bytes: bytes, now: now)
+        }
         let runCount = classify(packets, count: count, from: port, ingress: ingress, bridge: bridge)
         forward(packets, runCount: runCount, state: state, bridge: bridge, from: port, now: now)
     }
@@ -511,11 +537,11 @@ public struct Lane: @unchecked Sendable {
     }
 
     @inline(__always)
-    private func enqueue(_ packet: Packet, to output: UInt16) {
+    func enqueue(_ packet: Packet, to output: UInt16) {
         let queue = queues + Int(output)
         let count = queue.pointee.count
         if count == 0 { announce(output) }
-        // A port gets each frame of a burst at most once, so its queue never holds more than a burst.
+        // NORMAL gives a port each frame of a burst at most once, so its queue never holds more than a burst.
         queuePackets[Int(output) &* Self.burstLength &+ count] = packet
         queue.pointee.count = count &+ 1
         queue.pointee.bytes &+= UInt64(packet.pointee.packet_length)
@@ -531,7 +557,7 @@ public struct Lane: @unchecked Sendable {
     // MARK: - Dropped
 
     @inline(never)
-    private func discard(_ packet: Packet, _ reason: DropReason, on port: UInt16) {
+    func discard(_ packet: Packet, _ reason: DropReason, on port: UInt16) {
         counters.drop(reason, on: port)
         drops[dropCount.pointee] = packet
         dropCount.pointee &+= 1

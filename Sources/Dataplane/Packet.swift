@@ -17,6 +17,13 @@ extension UnsafeMutablePointer where Pointee == martlet_packet {
     @inline(__always)
     var frame: UnsafeMutableRawPointer { pointee.buffer.unsafelyUnwrapped + Int(pointee.data_off) }
 
+    /// There is a VLAN tag behind the addresses.
+    var isTagged: Bool {
+        guard Int(pointee.data_length) >= addressesLength + tagLength else { return false }
+        let type = UInt16(bigEndian: frame.loadUnaligned(fromByteOffset: addressesLength, as: UInt16.self))
+        return type == TPID.customer.rawValue || type == TPID.service.rawValue
+    }
+
     /// The VLAN of the tag behind the addresses, or behind the switch's own tag there; 0 when there is none.
     @inline(never)
     func customerVID(behindTag: Bool) -> UInt16 {

@@ -40,7 +40,12 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
         self.options = options
         let lcores = options.eal.workerLcores
         pools = BufferPools(workerCount: lcores.count)
-        dataplane = Dataplane(workerCount: lcores.count, copy: martlet_copy_packet, quiesce: quiescence.wait)
+        dataplane = Dataplane(
+            workerCount: lcores.count,
+            copy: martlet_copy_packet,
+            drain: Worker.drain,
+            quiesce: quiescence.wait
+        )
         workerPool = WorkerPool(
             lcores: lcores,
             lanes: dataplane.lanes,

@@ -19,6 +19,25 @@ struct WorkerState: ~Copyable {
     /// Microseconds to sleep when there was nothing to do for long; 0 never sleeps.
     let idleSleep: UInt32
     var figures = Figures()
+    let burst: UnsafeMutablePointer<Packet?>
+
+    init(
+        lcore: UInt32,
+        number: Int,
+        lane: Lane,
+        plan: UnsafeMutablePointer<PollPlan>,
+        quiescence: OpaquePointer,
+        idleSleep: UInt32
+    ) {
+        self.lcore = lcore
+        self.number = number
+        self.lane = lane
+        self.plan = Atomic(plan)
+        self.quiescence = quiescence
+        self.idleSleep = idleSleep
+        burst = .allocate(capacity: Lane.burstLength)
+        burst.initialize(repeating: nil, count: Lane.burstLength)
+    }
 
     /// Counted by the worker alone.
     struct Figures {
@@ -45,12 +64,17 @@ struct Worker {
         return 0
     }
 
+    /// Sends what the lane of a `WorkerState` holds; it is in the midst of a burst.
+    static let drain: martlet_drain = { context in
+        let state = context.unsafelyUnwrapped.assumingMemoryBound(to: WorkerState.self)
+        Worker(state).sendAll(state.pointee.plan.load(ordering: .acquiring).pointee.slots)
+    }
+
     private init(_ state: UnsafeMutablePointer<WorkerState>) {
         self.state = state
         lane = state.pointee.lane
         number = state.pointee.number
-        burst = .allocate(capacity: Lane.burstLength)
-        burst.initialize(repeating: nil, count: Lane.burstLength)
+        burst = state.pointee.burst
     }
 
     private func run() {
@@ -77,7 +101,6 @@ struct Worker {
             if idleTurns > Self.idleTurnsBeforeSleep && state.pointee.idleSleep != 0 { sleep() }
         }
         rte_rcu_qsbr_thread_offline(quiescence, thread)
-        burst.deallocate()
     }
 
     /// Turns without a packet before a worker may sleep: some milliseconds.

@@ -30,11 +30,12 @@ final class WorkerPool {
                     lcore: UInt32(pair.0),
                     number: number,
                     lane: pair.1,
-                    plan: Atomic(Self.published(PollPlan(entries: [], slots: [:]))),
+                    plan: Self.published(PollPlan(entries: [], slots: [:])),
                     quiescence: quiescence.variable,
                     idleSleep: UInt32(idleSleep)
                 )
             )
+            pair.1.drainContext.pointee = UnsafeMutableRawPointer(state)
             return state
         }
     }

@@ -1,4 +1,5 @@
 import CPacket
+import Flows
 import Testing
 import Wire
 
@@ -12,6 +13,7 @@ final class Bench {
     private let lane: Lane
     private let ledger = Ledger()
     private let burst: UnsafeMutablePointer<Packet?>
+    private var drained: [UInt16: [[UInt8]]] = [:]
 
     /// What became of a burst.
     struct Outcome {
@@ -34,11 +36,12 @@ final class Bench {
 
     init(_ configuration: SwitchConfiguration) {
         self.configuration = configuration
-        dataplane = Dataplane(workerCount: 1, copy: Ledger.copy)
+        dataplane = Dataplane(workerCount: 1, copy: Ledger.copy, drain: Self.drain)
         lane = dataplane.lanes[0]
         burst = .allocate(capacity: Lane.burstLength)
         burst.initialize(repeating: nil, count: Lane.burstLength)
         dataplane.commit(configuration)
+        lane.drainContext.pointee = Unmanaged.passUnretained(self).toOpaque()
     }
 
     deinit { burst.deallocate() }
@@ -51,6 +54,17 @@ final class Bench {
     /// `count` ports that carry every VLAN.
     convenience init(ports count: Int, settings: BridgeSettings = .init(), frameLength: Int = 1514) {
         self.init(.init(repeating: .allTagged, count: count), settings: settings, frameLength: frameLength)
+    }
+
+    /// Replaces the flows of a bridge.
+    func replaceFlows(_ flows: [String], of bridge: String = "br") throws {
+        let former = dataplane.flows(of: bridge).map(\.number)
+        try dataplane.changeFlows(of: bridge, removing: former, adding: flows.map { try FlowText.flow($0) })
+    }
+
+    /// Switches by the tables, and not by the shortcut for bridges whose only flow is NORMAL.
+    func walkTables(of bridge: String = "br") throws {
+        try replaceFlows(["priority=0,actions=NORMAL", "table=9,actions=drop"], of: bridge)
     }
 
     func commit(_ next: SwitchConfiguration) {
@@ -80,6 +94,8 @@ final class Bench {
         let refused = ledger.refusedCopies
         lane.receive(burst, count: frames.count, from: port, now: now)
         var outcome = takeQueues(location)
+        for (port, frames) in drained { outcome.sent[port] = frames + (outcome.sent[port] ?? []) }
+        drained = [:]
         outcome.dropped = (0..<lane.dropCount.pointee).map { take(lane.drops[$0]!, location) }
         lane.dropCount.pointee = 0
         #expect(ledger.live.isEmpty, "\(ledger.live.count) packets are lost", sourceLocation: location)
@@ -90,6 +106,12 @@ final class Bench {
         #expect(Int(counted) == expected, "dropped and counted", sourceLocation: location)
         check(frames, from: port, outcome, before, after, location)
         return outcome
+    }
+
+    /// What the lane sends in the midst of a burst.
+    private static let drain: martlet_drain = { context in
+        let bench = Unmanaged<Bench>.fromOpaque(context!).takeUnretainedValue()
+        for (port, frames) in bench.takeQueues(#_sourceLocation).sent { bench.drained[port, default: []] += frames }
     }
 
     private func takeQueues(_ location: SourceLocation) -> Outcome {

@@ -11,7 +11,7 @@ import Testing
     @Test(arguments: seeds)
     func findsWhatASearchOneByOneFinds(seed: UInt64) throws {
         var cases = RandomCases(seed: seed)
-        let tables = FlowTables(quiesce: {})
+        let tables = FlowTables.alone()
         var model: [UInt32: Flow] = [:]
         for turn in 0..<300 {
             let removing = model.keys.sorted().filter { _ in cases.chance(3) }
@@ -48,7 +48,7 @@ import Testing
     @Test(arguments: seeds)
     func answersTheSameForEveryKeyThatAgreesUnderTheMask(seed: UInt64) throws {
         var cases = RandomCases(seed: seed)
-        let tables = FlowTables(quiesce: {})
+        let tables = FlowTables.alone()
         try tables.commit(adding: (0..<40).map { _ in cases.flow(priority: UInt16(cases.below(1000))) })
         for _ in 0..<2000 {
             let (key, other) = (cases.key(), cases.key())
@@ -62,7 +62,7 @@ import Testing
     }
 
     @Test func stopsAtTheMaskThatHoldsTheHighestPriority() throws {
-        let tables = FlowTables(quiesce: {})
+        let tables = FlowTables.alone()
         let texts = ["priority=9,in_port=1,actions=drop", "priority=5,dl_vlan=7,actions=drop"]
         try tables.commit(adding: texts.map { try FlowText.flow($0) })
         var key = FlowKey()
@@ -74,7 +74,7 @@ import Testing
 
     @Test func keepsATransactionWholeForPacketsMeanwhile() async throws {
         let workers = Workers(count: 2)
-        let tables = FlowTables(quiesce: workers.quiesce)
+        let tables = FlowTables.alone(quiesce: workers.quiesce)
         // Each version has one mark in two tables, with masks that change as well.
         func flows(_ mark: Int) throws -> [Flow] {
             let match = mark % 2 == 0 ? "in_port=1" : "in_port=1,dl_vlan=0xffff"
@@ -151,19 +151,43 @@ private struct UncheckedShared<Value>: @unchecked Sendable {
 }
 
 extension FlowTables {
+    /// Of a bridge of its own, for one lane that has no cache.
+    static func alone(quiesce: @escaping () -> Void = {}) -> FlowTables {
+        let formerRules = FormerRules { .max }
+        return FlowTables(
+            bridge: 0,
+            readers: FlowReaders(versions: Versions(), laneCount: 1, quiesce: quiesce, formerRules: formerRules)
+        )
+    }
+
     fileprivate func find(_ key: FlowKey, in table: UInt8) -> (number: UInt32?, mask: FlowKey) {
         let found = snapshot.find(key, in: table)
         return (found.number, found.mask)
     }
-}
 
-extension FlowTables.Snapshot {
-    fileprivate func find(_ key: FlowKey, in table: UInt8) -> (number: UInt32?, priority: UInt16?, mask: FlowKey) {
-        var mask = FlowKey()
-        let rule = key.withUnsafeWords { key in
-            mask.withUnsafeMutableWords { find(key.baseAddress!, in: table, mask: $0.baseAddress!) }
+    fileprivate var snapshot: Snapshot { Snapshot(tables: tables, version: readers.versions.current) }
+
+    /// The tables at one version.
+    fileprivate struct Snapshot {
+        let tables: UnsafeMutablePointer<FlowTable>
+        let version: UInt64
+
+        func find(_ key: FlowKey, in table: UInt8) -> (number: UInt32?, priority: UInt16?, mask: FlowKey) {
+            var mask = FlowKey()
+            let rule = key.withUnsafeWords { key in
+                FlowKey().withUnsafeWords { none in
+                    mask.withUnsafeMutableWords {
+                        tables[Int(table)].find(
+                            key.baseAddress!,
+                            at: version,
+                            mask: $0.baseAddress!,
+                            written: none.baseAddress!
+                        )
+                    }
+                }
+            }
+            return (rule?.pointee.flow, rule?.pointee.priority, mask)
         }
-        return (rule?.pointee.flow, rule?.pointee.priority, mask)
     }
 }
 

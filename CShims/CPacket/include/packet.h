@@ -32,8 +32,11 @@ struct martlet_packet {
 // A copy of a packet with buffers of its own, or NULL when there is no memory. The copy has room in front.
 typedef struct martlet_packet *(*martlet_copy)(const struct martlet_packet *);
 
+// Has a lane's output queues sent and emptied before a burst is over, because one of them is full.
+typedef void (*martlet_drain)(void *context);
+
 // Swift rejects what it cannot see into inside a @_noLocks function. This vouches for a C function:
-// whoever implements martlet_copy promises that it neither allocates from the heap nor locks.
+// whoever implements martlet_copy or martlet_drain promises that it neither allocates from the heap nor locks.
 #define MARTLET_NO_LOCKS __attribute__((swift_attr("@_noLocks")))
 
 MARTLET_NO_LOCKS static inline struct martlet_packet *martlet_copied(martlet_copy copy,
@@ -41,9 +44,26 @@ MARTLET_NO_LOCKS static inline struct martlet_packet *martlet_copied(martlet_cop
     return copy(packet);
 }
 
+MARTLET_NO_LOCKS static inline void martlet_drained(martlet_drain drain, void *context) { drain(context); }
+
 // Fetches the cache line of an address that will be read soon; any address will do.
 MARTLET_NO_LOCKS static inline void martlet_prefetch(const void *address) {
     __builtin_prefetch(address, 0, 3);
+}
+
+// CRC-32C, the checksum of SCTP (RFC 9260 appendix A): takes more bytes into a remainder that begins as ~0 and is
+// inverted at the end. SSE4.2, which Debian's DPDK asks for as well.
+MARTLET_NO_LOCKS __attribute__((target("sse4.2"))) static inline uint32_t martlet_crc32c(uint32_t remainder,
+                                                                                         const void *bytes,
+                                                                                         uint32_t count) {
+    const uint8_t *next = (const uint8_t *)bytes;
+    for (; count >= 8; count -= 8, next += 8) {
+        uint64_t word;
+        __builtin_memcpy(&word, next, 8);
+        remainder = (uint32_t)__builtin_ia32_crc32di(remainder, word);
+    }
+    while (count--) remainder = __builtin_ia32_crc32qi(remainder, *next++);
+    return remainder;
 }
 
 #endif

@@ -26,8 +26,8 @@ extension FlowKey {
         guard let header = reader.pull(12) else { return }
         self[1] = header.number48(at: 0) << 16
         self[2] = header.number48(at: 6) << 16
-        let outer = Self.readTag(&reader)
-        let inner = outer == 0 ? 0 : Self.readTag(&reader)
+        let outer = Self.readTag(&reader, &layout.tagTypes.outer)
+        let inner = outer == 0 ? 0 : Self.readTag(&reader, &layout.tagTypes.inner)
         let type = Self.readType(&reader)
         self[0] = UInt64(type) << 16 | UInt64(outer)
         self[1] |= UInt64(inner)
@@ -40,11 +40,12 @@ extension FlowKey {
     }
 
     /// The control information of a VLAN tag with `vlanPresent` set; 0 when there is none, or nothing behind it.
-    private static func readTag(_ reader: inout HeaderReader) -> UInt16 {
+    private static func readTag(_ reader: inout HeaderReader, _ tagType: inout UInt16) -> UInt16 {
         guard let tag = reader.peek(6) else { return 0 }
         let type = tag.number16(at: 0)
         guard type == TPID.customer.rawValue || type == TPID.service.rawValue else { return 0 }
         _ = reader.pull(4)
+        tagType = type
         return tag.number16(at: 2) | vlanPresent
     }
 
@@ -229,12 +230,22 @@ struct FrameLayout {
     enum Kind { case other, arp, ipv4, ipv6 }
 
     var kind = Kind.other
+    /// TPIDs of the two tags that were read; what an action pushes without one where there is none.
+    var tagTypes = (outer: TPID.customer.rawValue, inner: TPID.customer.rawValue)
     var network = 0
     var transport = 0
     /// A neighbour discovery message with a target, and its link-layer addresses.
     var hasTarget = false
     var sourceAddress = 0
     var targetAddress = 0
+
+    /// The headers behind the addresses lie elsewhere now.
+    mutating func move(by distance: Int) {
+        if network != 0 { network += distance }
+        if transport != 0 { transport += distance }
+        if sourceAddress != 0 { sourceAddress += distance }
+        if targetAddress != 0 { targetAddress += distance }
+    }
 }
 
 /// Numbers of IEEE 802 and IANA that the key's fields depend on.

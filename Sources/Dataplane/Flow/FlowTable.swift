@@ -39,12 +39,15 @@ struct FlowTable: ~Copyable {
 
     /// The rule of the highest priority that a key meets at a version of the tables.
     ///
-    /// - Parameter mask: gets every bit that the answer depends on: those of all the tuples that were searched.
+    /// - Parameters:
+    ///   - mask: gets every bit that the answer depends on: those of all the tuples that were searched.
+    ///   - written: bits that are left out of it.
     @inline(__always)
     func find(
         _ key: UnsafePointer<UInt64>,
         at version: UInt64,
-        mask: UnsafeMutablePointer<UInt64>
+        mask: UnsafeMutablePointer<UInt64>,
+        written: UnsafePointer<UInt64>
     ) -> UnsafeMutablePointer<Rule>? {
         let list = list.load(ordering: .acquiring).pointee
         var best: UnsafeMutablePointer<Rule>?
@@ -52,7 +55,7 @@ struct FlowTable: ~Copyable {
         for index in 0..<list.count {
             let entry = list.entries[index]
             if entry.highest <= priority { break }
-            entry.tuple.pointee.addMask(to: mask)
+            entry.tuple.pointee.addMask(to: mask, written: written)
             guard let rule = entry.tuple.pointee.find(key, at: version, above: priority) else { continue }
             best = rule
             priority = Int(rule.pointee.priority)
@@ -71,7 +74,7 @@ struct FlowTable: ~Copyable {
     func insert(
         _ flow: UInt32,
         of match: Match,
-        _ code: [Instruction],
+        _ code: RuleCode,
         priority: UInt16,
         version: UInt64,
         retire: (Retired) -> Void

@@ -1,6 +1,40 @@
 import Flows
 import Synchronization
 
+/// What the tables' writer knows of their readers.
+struct FlowReaders {
+    let versions: Versions
+    let laneCount: Int
+    /// Returns when every worker has ended the burst it was in.
+    let quiesce: () -> Void
+    let formerRules: FormerRules
+}
+
+/// Rules that are no longer found, and for which workers may still count packets: their caches have them.
+final class FormerRules {
+    /// The version that no worker's cache is older than.
+    private let swept: () -> UInt64
+    private var rules: [(rule: UnsafeMutablePointer<Rule>, version: UInt64)] = []
+
+    init(swept: @escaping () -> UInt64) { self.swept = swept }
+
+    deinit { for (rule, _) in rules { Rule.discard(rule) } }
+
+    /// - Parameter version: the first one that has the rule no more.
+    func add(_ rule: UnsafeMutablePointer<Rule>, version: UInt64) { rules.append((rule, version)) }
+
+    /// Frees the rules that no cache has any more. What is left is for the next call.
+    func release() {
+        guard !rules.isEmpty else { return }
+        let swept = swept()
+        rules.removeAll { rule, version in
+            guard version <= swept else { return false }
+            Rule.discard(rule)
+            return true
+        }
+    }
+}
+
 /// The flow tables of a bridge.
 ///
 /// A change is a transaction: it makes the next version of the tables, and a packet meets the rules of the version that
@@ -10,27 +44,38 @@ final class FlowTables {
     /// Tables 0 to 254; 255 means "this table" in resubmit (ovs-actions(7)).
     static let tableCount = 255
 
-    private let tables: UnsafeMutablePointer<FlowTable>
-    private let version: UnsafeMutablePointer<Atomic<UInt64>>
-    private let quiesce: () -> Void
+    /// What readers search, by table number.
+    let tables: UnsafeMutablePointer<FlowTable>
+    /// The address of the only rule, when NORMAL is all that it says: the bridge switches without a search then. Else 0.
+    let onlyRule: UnsafeMutablePointer<Atomic<UInt>>
+    private let bridge: UInt16
+    let readers: FlowReaders
     /// By the number that rules carry; nil where a number is free.
     private var flows: [Installed?] = []
     private var freeNumbers: [UInt32] = []
+    private var flowCount = 0
     private var retired: [Retired] = []
 
     private struct Installed {
         let flow: Flow
         let rule: UnsafeMutablePointer<Rule>
-        let since: ContinuousClock.Instant
+        /// Milliseconds of `Dataplane.milliseconds`.
+        let since: UInt64
     }
 
-    /// - Parameter quiesce: returns when every worker has ended the burst it was in.
-    init(quiesce: @escaping () -> Void) {
-        self.quiesce = quiesce
+    /// - Parameters:
+    ///   - bridge: the bridge's slot.
+    ///   - first: flows that are there from the next version on, which somebody else makes. They say nothing that could be
+    ///     refused.
+    init(bridge: UInt16, readers: FlowReaders, first: [Flow] = []) {
+        self.bridge = bridge
+        self.readers = readers
+        onlyRule = .allocate(capacity: 1)
+        onlyRule.initialize(to: Atomic(0))
         tables = .allocate(capacity: Self.tableCount)
         for table in 0..<Self.tableCount { (tables + table).initialize(to: FlowTable()) }
-        version = .allocate(capacity: 1)
-        version.initialize(to: Atomic(0))
+        for flow in first { _ = install(flow, try! Instruction.compiled(flow.actions), at: readers.versions.next) }
+        onlyRule.pointee.store(UInt(bitPattern: normalAlone), ordering: .relaxed)
     }
 
     /// - Precondition: no worker uses the tables any more.
@@ -40,29 +85,7 @@ final class FlowTables {
         for table in 0..<Self.tableCount { tables[table].free() }
         tables.deinitialize(count: Self.tableCount)
         tables.deallocate()
-        version.deallocate()
-    }
-
-    // MARK: - Readers
-
-    /// The tables as they are now. Workers take it once for each burst.
-    var snapshot: Snapshot { Snapshot(tables: tables, version: version.pointee.load(ordering: .acquiring)) }
-
-    /// One version of the tables: trivial, and valid until the worker's next quiescent state.
-    struct Snapshot {
-        fileprivate let tables: UnsafeMutablePointer<FlowTable>
-        fileprivate let version: UInt64
-
-        /// The flow of the highest priority that a key meets in a table; nil when there is none.
-        /// - Parameter mask: gets every bit of the key that the answer depends on.
-        @inline(__always)
-        func find(
-            _ key: UnsafePointer<UInt64>,
-            in table: UInt8,
-            mask: UnsafeMutablePointer<UInt64>
-        ) -> UnsafeMutablePointer<Rule>? {
-            tables[Int(table)].find(key, at: version, mask: mask)
-        }
+        onlyRule.deallocate()
     }
 
     // MARK: - The writer
@@ -80,16 +103,25 @@ final class FlowTables {
 
     /// The same with what was counted.
     var installed: [InstalledFlow] {
-        let now = ContinuousClock.now
+        let now = Dataplane.milliseconds
         return flows.enumerated().compactMap { number, installed in
             installed.map { described($0, UInt32(number), now) }
         }
     }
 
-    private func described(_ installed: Installed, _ number: UInt32, _ now: ContinuousClock.Instant) -> InstalledFlow {
+    private func described(_ installed: Installed, _ number: UInt32, _ now: UInt64) -> InstalledFlow {
         var statistics = FlowStatistics()
-        let age = installed.since.duration(to: now).components
-        statistics.durationMilliseconds = UInt64(age.seconds * 1000 + age.attoseconds / 1_000_000_000_000_000)
+        statistics.durationMilliseconds = now - installed.since
+        var used: UInt64 = 0
+        for lane in 0..<readers.laneCount {
+            let count = installed.rule.pointee.counts[lane]
+            statistics.packetCount &+= count.packets
+            statistics.byteCount &+= count.bytes
+            used = max(used, count.used)
+        }
+        // Before its first packet a flow has been idle since it was added.
+        let idleSince = used == 0 ? installed.since / 1000 : used
+        statistics.idleAge = UInt32(truncatingIfNeeded: now / 1000 - min(now / 1000, idleSince))
         return InstalledFlow(number: number, flow: installed.flow, statistics: statistics)
     }
 
@@ -99,7 +131,7 @@ final class FlowTables {
             let seconds = one.statistics.durationMilliseconds / 1000
             let (idle, hard) = (UInt64(one.flow.idleTimeout), UInt64(one.flow.hardTimeout))
             if hard != 0 && seconds >= hard { return (one, .hard) }
-            if idle != 0 && min(seconds, UInt64(one.statistics.idleAge ?? .max)) >= idle { return (one, .idle) }
+            if idle != 0 && UInt64(one.statistics.idleAge ?? 0) >= idle { return (one, .idle) }
             return nil
         }
     }
@@ -116,28 +148,44 @@ final class FlowTables {
     func commit(removing: [UInt32] = [], adding: [Flow] = []) throws(Refusal) -> [UInt32] {
         var codes: [[Instruction]] = []
         for flow in adding { codes.append(try Instruction.compiled(flow.actions)) }
-        let next = version.pointee.load(ordering: .relaxed) + 1
+        let next = readers.versions.next
         var gone = removing.map { end($0, at: next) }
         let added = zip(adding, codes).map { flow, code in
             if let former = number(of: flow) { gone.append(end(former, at: next)) }
             return install(flow, code, at: next)
         }
-        version.pointee.store(next, ordering: .releasing)
-        quiesce()
+        onlyRule.pointee.store(UInt(bitPattern: normalAlone), ordering: .releasing)
+        readers.versions.advance()
+        readers.quiesce()
         // No worker is at a version that has them. One may have a finger on them, until its next burst.
         for installed in gone { takeOut(installed) }
-        if !retired.isEmpty { quiesce() }
+        if !retired.isEmpty { readers.quiesce() }
         for item in retired { item.free() }
         retired.removeAll(keepingCapacity: retired.count < 1024)
         return added
+    }
+
+    /// The rule of the only flow, when that is in the first table, matches every packet and says NORMAL.
+    private var normalAlone: UnsafeMutablePointer<Rule>? {
+        guard flowCount == 1, let only = flows.first(where: { $0 != nil }) ?? nil else { return nil }
+        let flow = only.flow
+        return flow.table == 0 && flow.match == Match() && flow.actions == [.normal] ? only.rule : nil
     }
 
     private func install(_ flow: Flow, _ code: [Instruction], at next: UInt64) -> UInt32 {
         let number = freeNumbers.popLast() ?? UInt32(flows.count)
         if Int(number) == flows.count { flows.append(nil) }
         let rule = tables[Int(flow.table)]
-            .insert(number, of: flow.match, code, priority: flow.priority, version: next) { retired.append($0) }
-        flows[Int(number)] = Installed(flow: flow, rule: rule, since: .now)
+            .insert(
+                number,
+                of: flow.match,
+                RuleCode(instructions: code, laneCount: readers.laneCount),
+                priority: flow.priority,
+                version: next
+            ) { retired.append($0) }
+        readers.versions.willChange(TablePlace(bridge: bridge, table: flow.table))
+        flowCount += 1
+        flows[Int(number)] = Installed(flow: flow, rule: rule, since: Dataplane.milliseconds)
         return number
     }
 
@@ -145,7 +193,9 @@ final class FlowTables {
     private func end(_ number: UInt32, at next: UInt64) -> Installed {
         let installed = flows[Int(number)]!
         installed.rule.pointee.removed.store(next, ordering: .relaxed)
+        readers.versions.willChange(TablePlace(bridge: bridge, table: installed.flow.table))
         flows[Int(number)] = nil
+        flowCount -= 1
         return installed
     }
 
@@ -153,6 +203,6 @@ final class FlowTables {
         let rule = installed.rule
         freeNumbers.append(rule.pointee.flow)
         tables[Int(installed.flow.table)].remove(rule, of: installed.flow.match) { retired.append($0) }
-        retired.append(Retired { Rule.discard(rule) })
+        readers.formerRules.add(rule, version: readers.versions.current)
     }
 }

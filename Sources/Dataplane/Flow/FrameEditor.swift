@@ -2,8 +2,8 @@ import Flows
 
 /// Writes a flow key's fields into a frame, and brings its checksums along (RFC 1624, equation 3).
 ///
-/// A field whose header the frame does not have is left alone: `FrameLayout` knows. SCTP's checksum cannot be brought
-/// along; the caller makes it anew over all segments (`CRC32C`).
+/// A field whose header the frame does not have is left alone: `FrameLayout` knows. SCTP's checksum is the
+/// caller's to bring along, for it covers all segments (`SCTPChecksum`).
 struct FrameEditor {
     private let frame: UnsafeMutableRawPointer
     private let layout: FrameLayout

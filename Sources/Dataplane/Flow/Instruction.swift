@@ -91,7 +91,7 @@ extension Instruction {
         case .resubmit(let port, let table, withOriginalTuple: false):
             var instruction = Instruction(.resubmit)
             instruction.table = table ?? thisTable
-            instruction.value = port.map { UInt64($0.rawValue) } ?? samePort
+            instruction.value = port.flatMap { $0 == .inPort ? nil : UInt64($0.rawValue) } ?? samePort
             list.append(instruction)
         case .gotoTable(let table):
             var instruction = Instruction(.goto)

@@ -6,41 +6,105 @@ import Flows
 struct Program {
     enum Step: Equatable, BitwiseCopyable {
         /// The bits `mask` of a key's word become those of `value`, in the packet too.
-        case rewrite(word: Int, value: UInt64, mask: UInt64)
+        case rewrite(word: UInt8, value: UInt64, mask: UInt64)
         case pushTag(type: UInt16, control: UInt16)
         case popTag
-        /// To a port of the bridge, by its OpenFlow number.
+        /// To a port of the switch.
         case output(UInt16)
-        case normal
-        /// To every port but the one it came from; `flood` leaves those out that take no floods.
-        case flood, all
     }
 
-    static let capacity = 256
+    /// What NORMAL found out on the way: done, or held to be still so, before the steps.
+    enum Check: Equatable, BitwiseCopyable {
+        /// The station sent a frame from the port.
+        case learn(StationName, port: UInt16)
+        /// The station is where it was.
+        case found(StationName, ForwardingDatabase.Value.Place)
+    }
+
+    /// A station of a bridge and VLAN: the packet's own address as it came in, or, where flows have written it, `address`.
+    struct StationName: Equatable, BitwiseCopyable {
+        let bridge: UInt16
+        let vlan: UInt16
+        let isPackets: Bool
+        let address: UInt64
+    }
+
+    /// A look-up in a table, and what it found.
+    struct Visit: BitwiseCopyable {
+        let place: TablePlace
+        let rule: UnsafeMutablePointer<Rule>?
+    }
+
+    /// A flood to all ports of a switch, each with another tag.
+    static let capacity = 4096
+    static let checkCapacity = 64
 
     let steps: UnsafeMutablePointer<Step>
+    let checks: UnsafeMutablePointer<Check>
+    let visits: UnsafeMutablePointer<Visit>
     var count = 0
-    /// Why the walk ended early, if it did: there are no steps then.
-    var end: WalkEnd?
+    var checkCount = 0
+    var visitCount = 0
+    /// Why the packet goes nowhere, if it does.
+    var drop = DropReason.flowDrop
     /// The bits of the packet's key that the program depends on.
-    var mask = FlowKey()
+    let mask: KeyWords
 
-    init(steps: UnsafeMutablePointer<Step>) { self.steps = steps }
+    /// The port of the first output from a step on; nil when there is none.
+    func output(from first: Int) -> UInt16? {
+        for index in first..<count {
+            if case .output(let port) = steps[index] { return port }
+        }
+        return nil
+    }
+
+    init(_ memory: WalkMemory) {
+        steps = memory.steps
+        checks = memory.checks
+        visits = memory.visits
+        mask = memory.mask
+    }
 }
 
 /// What a worker's walks need beside the stack: allocated once.
 struct WalkMemory {
     static let stackLimit = 64
+
     let steps: UnsafeMutablePointer<Program.Step>
+    let checks: UnsafeMutablePointer<Program.Check>
+    let visits: UnsafeMutablePointer<Program.Visit>
     let stack: UnsafeMutablePointer<UInt128>
+    let key: KeyWords
+    let mask: KeyWords
+    let written: KeyWords
+    let pending: KeyWords
+    let recorded: KeyWords
+    /// The bits that actions edit in packets, tags aside.
+    let editable: KeyWords
+    /// The bits that a bridge knows of a packet and its neighbour does not.
+    let own: KeyWords
 
     init() {
         steps = .allocate(capacity: Program.capacity)
+        checks = .allocate(capacity: Program.checkCapacity)
+        visits = .allocate(capacity: WalkLimit.flows + 1)
         stack = .allocate(capacity: Self.stackLimit)
+        key = .allocated()
+        mask = .allocated()
+        written = .allocated()
+        pending = .allocated()
+        recorded = .allocated()
+        editable = .allocated()
+        editable.all = PacketWords.editable
+        own = .allocated()
+        own.all = PacketWords.own
     }
 
     func free() {
         steps.deallocate()
+        checks.deallocate()
+        visits.deallocate()
         stack.deallocate()
+        for words in [key, mask, written, pending, recorded, editable, own] { words.words.deallocate() }
     }
 }

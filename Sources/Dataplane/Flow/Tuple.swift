@@ -16,9 +16,14 @@ struct Rule: ~Copyable {
     /// What its flow does, `instructionCount` of them.
     let instructions: UnsafeMutablePointer<Instruction>
     let instructionCount: Int
+    /// What it did, a lane.
+    let counts: UnsafeMutablePointer<RuleCount>
 
-    init(_ flow: UInt32, of match: Match, _ code: [Instruction], priority: UInt16, hash: UInt64, added: UInt64) {
+    init(_ flow: UInt32, of match: Match, _ code: RuleCode, priority: UInt16, hash: UInt64, added: UInt64) {
         self.flow = flow
+        counts = .allocate(capacity: code.laneCount)
+        counts.initialize(repeating: RuleCount(), count: code.laneCount)
+        let code = code.instructions
         instructionCount = code.count
         instructions = .allocate(capacity: max(code.count, 1))
         instructions.initialize(from: code, count: code.count)
@@ -37,6 +42,7 @@ struct Rule: ~Copyable {
     static func discard(_ rule: UnsafeMutablePointer<Rule>) {
         rule.pointee.values.deallocate()
         rule.pointee.instructions.deallocate()
+        rule.pointee.counts.deallocate()
         rule.deinitialize(count: 1)
         rule.deallocate()
     }
@@ -57,6 +63,27 @@ struct Rule: ~Copyable {
             next += 1
         }
         return isSame
+    }
+}
+
+/// What a rule is made of beside its match.
+struct RuleCode {
+    let instructions: [Instruction]
+    let laneCount: Int
+}
+
+/// What one lane did by a rule. Written by the lane alone, words at a time.
+struct RuleCount: BitwiseCopyable {
+    var packets: UInt64 = 0
+    var bytes: UInt64 = 0
+    /// The second of the last packet, by the clock of `Lane.receive`; 0 when there was none.
+    var used: UInt64 = 0
+
+    @inline(__always)
+    mutating func add(packets: UInt64, bytes: UInt64, now: UInt32) {
+        self.packets &+= packets
+        self.bytes &+= bytes
+        used = UInt64(now)
     }
 }
 
@@ -134,10 +161,13 @@ struct Tuple: ~Copyable {
 
     // MARK: - Readers
 
-    /// Adds the bits that the tuple looks at.
+    /// Adds the bits that the tuple looks at, those aside that were written.
     @inline(__always)
-    func addMask(to mask: UnsafeMutablePointer<UInt64>) {
-        for index in 0..<wordCount { mask[Int(words[index])] |= masks[index] }
+    func addMask(to mask: UnsafeMutablePointer<UInt64>, written: UnsafePointer<UInt64>) {
+        for index in 0..<wordCount {
+            let word = Int(words[index])
+            mask[word] |= masks[index] & ~written[word]
+        }
     }
 
     /// The rule of the highest priority above `floor` that a key meets.
@@ -231,7 +261,7 @@ struct Tuple: ~Copyable {
     mutating func insert(
         _ flow: UInt32,
         of match: Match,
-        _ code: [Instruction],
+        _ code: RuleCode,
         priority: UInt16,
         version: UInt64,
         retire: (Retired) -> Void

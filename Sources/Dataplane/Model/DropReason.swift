@@ -23,6 +23,16 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case noOtherPort
     /// The port is not plugged into a bridge.
     case noBridge
+    /// The flows say so, or no flow matched.
+    case flowDrop
+    /// The flows lead back to each other without end.
+    case flowLoop
+    /// The flows edit, send or push more than a program holds.
+    case flowTooLong
+    /// Its time to live ran out.
+    case timeToLive
+    /// New connections beyond what a burst may bring.
+    case missBudget
     /// No mbuf was left for a copy.
     case noBuffer
     /// No room in front of the frame for a tag.
@@ -49,6 +59,11 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .samePort: "same_port"
         case .noOtherPort: "no_other_port"
         case .noBridge: "no_bridge"
+        case .flowDrop: "flow_drop"
+        case .flowLoop: "flow_loop"
+        case .flowTooLong: "flow_too_long"
+        case .timeToLive: "time_to_live"
+        case .missBudget: "miss_budget"
         case .noBuffer: "no_buffer"
         case .noHeadroom: "no_headroom"
         case .transmitNotCarried: "transmit_not_carried"

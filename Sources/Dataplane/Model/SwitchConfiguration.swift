@@ -74,6 +74,8 @@ public struct PortConfiguration: Hashable, Sendable {
     public let vlan: VLANPolicy
     /// The longest frame sent to the port, in bytes: its MTU and the Ethernet header, tags not counted.
     public let frameLength: Int
+    /// The other end, for a patch port.
+    public let peer: PortIndex?
 
     public init(
         index: PortIndex,
@@ -81,7 +83,8 @@ public struct PortConfiguration: Hashable, Sendable {
         bridge: String,
         number: PortNumber,
         vlan: VLANPolicy,
-        frameLength: Int
+        frameLength: Int,
+        peer: PortIndex? = nil
     ) {
         self.index = index
         self.name = name
@@ -89,6 +92,7 @@ public struct PortConfiguration: Hashable, Sendable {
         self.number = number
         self.vlan = vlan
         self.frameLength = frameLength
+        self.peer = peer
     }
 }
 

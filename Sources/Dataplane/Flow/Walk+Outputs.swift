@@ -1,0 +1,216 @@
+import Flows
+import Wire
+
+/// What NORMAL made of a packet.
+enum NormalDecision: Equatable {
+    /// To the port behind which the station is.
+    case station(port: UInt16, vlan: UInt16)
+    /// To every other port of the VLAN.
+    case flooded(vlan: UInt16)
+    case dropped(DropReason)
+}
+
+extension Walk {
+    // MARK: - Outputs
+
+    /// Not to where it came from: that takes IN_PORT (ovs-actions(7), 'output').
+    mutating func output(_ number: UInt16) {
+        depend(on: KeyWords.portMask, word: 0)
+        guard number != key.port else { return }
+        send(to: context.state.bridges[Int(bridge)].port(numbered: number))
+    }
+
+    mutating func outputToOrigin() {
+        depend(on: KeyWords.portMask, word: 0)
+        send(to: context.state.bridges[Int(bridge)].port(numbered: key.port))
+    }
+
+    /// To every port but the one it came from, whatever VLANs they carry.
+    mutating func flood() {
+        depend(on: KeyWords.portMask, word: 0)
+        let entry = context.state.bridges[Int(bridge)]
+        for member in 0..<entry.memberCount {
+            let port = entry.members[member]
+            if context.state.ports[Int(port)].number != key.port { send(to: port) }
+        }
+    }
+
+    private mutating func send(to port: UInt16) {
+        guard port != PortEntry.noPort else { return }
+        let peer = context.state.ports[Int(port)].peer
+        guard peer == PortEntry.noPort else { return cross(to: peer) }
+        recordEdits()
+        record(.output(port))
+    }
+
+    mutating func record(_ step: Program.Step) {
+        guard program.count < Program.capacity else { return fail(.flowTooLong) }
+        program.steps[program.count] = step
+        program.count += 1
+    }
+
+    private mutating func record(_ check: Program.Check) {
+        guard program.checkCount < Program.checkCapacity else { return fail(.flowTooLong) }
+        program.checks[program.checkCount] = check
+        program.checkCount += 1
+    }
+
+    // MARK: - Edits
+
+    /// Brings the packet to what the flows have made of it: tags first, then every word that was written.
+    private mutating func recordEdits() {
+        recordTags()
+        while pendingWords != 0 {
+            let word = pendingWords.trailingZeroBitCount
+            pendingWords &= pendingWords - 1
+            // Only what headers hold is edited; the rest is the walk's own.
+            let mask = pending[word] & memory.editable[word]
+            pending[word] = 0
+            guard mask != 0 else { continue }
+            record(.rewrite(word: UInt8(word), value: key[word] & mask, mask: mask))
+            recorded[word] |= mask
+        }
+    }
+
+    private mutating func recordTags() {
+        tags.tags = key.tags
+        let mask = pending[0] & 0xffff
+        pending[0] &= ~0xffff
+        if hasOtherTags {
+            replaceTags()
+        } else if mask != 0 {
+            record(.rewrite(word: 0, value: key[0] & mask, mask: mask))
+            recorded[0] |= mask
+        }
+        (wireTags, hasOtherTags) = (tags, false)
+    }
+
+    /// All of the first two tags is known here: `dependOnTags`.
+    private mutating func replaceTags() {
+        let common = tags.commonCount(with: wireTags)
+        for _ in common..<wireTags.count { record(.popTag) }
+        for depth in (0..<tags.count - common).reversed() {
+            record(.pushTag(type: tags[depth].type, control: tags[depth].control))
+        }
+    }
+
+    // MARK: - NORMAL
+
+    /// What the bridge does without flows: admits the frame into a VLAN, learns where it came from, and sends it to where
+    /// its destination is (IEEE Std 802.1Q-2022 clause 8.6).
+    mutating func normal() {
+        depend(on: KeyWords.portMask | 0xffff_0000 | UInt64(FlowKey.vlanPresent) | 0x0fff, word: 0)
+        depend(on: ~0xffff, word: 1)
+        depend(on: ~0xffff, word: 2)
+        let entry = context.state.bridges[Int(bridge)]
+        let port = entry.port(numbered: key.port)
+        guard port != PortEntry.noPort else { return decide(.dropped(.noBridge)) }
+        var fault = DropReason.flowDrop
+        guard let tag = admit(on: port, entry, fault: &fault) else { return decide(.dropped(fault)) }
+        learn(on: port, entry, vlan: tag.vlan)
+        if MACAddress(value: key.destination).isGroup { return flood(tag, from: port, entry) }
+        let name = stationName(word: 1, vlan: tag.vlan)
+        let station = ForwardingDatabase.Key(vlan: tag.vlan, mac: key.destination)
+        let value = entry.fdb.lookup(station, bucket: entry.fdb.bucket(of: station))
+        record(.found(name, value.place))
+        // A station behind a port that no longer carries its VLAN is an unknown one.
+        guard value.isPresent, context.state.ports[Int(value.port)].bridge == bridge,
+            context.state.ports[Int(value.port)].carried.contains(tag.vlan)
+        else { return flood(tag, from: port, entry) }
+        guard value.port != port else { return decide(.dropped(.samePort)) }
+        decide(.station(port: value.port, vlan: tag.vlan))
+        send(tag, to: value.port)
+    }
+
+    private mutating func decide(_ decision: NormalDecision) {
+        if case .dropped(let reason) = decision { program.drop = reason }
+        if Observer.isActive { observer.decided(decision) }
+    }
+
+    /// The VLAN that the port takes the frame into; nil when it does not.
+    private func admit(on port: UInt16, _ entry: BridgeEntry, fault: inout DropReason) -> Tag? {
+        let ingress = context.state.ports + Int(port)
+        let control = key.tags.outer
+        fault = .vlanNotCarried
+        if !MACAddress(value: key.source).isStation {
+            fault = .invalidSource
+        } else if MACAddress(value: key.destination).isLinkLocalReserved && !entry.forwardsReserved {
+            fault = .reservedAddress
+        } else if control == 0 && isTagType(key[0] >> 16) {
+            fault = .truncatedTag
+        } else if control == 0 {
+            return ingress.pointee.takesUntagged ? ingress.pointee.untagged : nil
+        } else if control & 0x0fff == 0x0fff {
+            fault = .reservedVLAN
+        } else {
+            return ingress.pointee.classify(type: tags.outerType, control: control)
+        }
+        return nil
+    }
+
+    private func isTagType(_ word: UInt64) -> Bool {
+        let type = UInt16(truncatingIfNeeded: word)
+        return type == TPID.customer.rawValue || type == TPID.service.rawValue
+    }
+
+    private mutating func learn(on port: UInt16, _ entry: BridgeEntry, vlan: UInt16) {
+        record(.learn(stationName(word: 2, vlan: vlan), port: port))
+        guard context.hasEffects else { return }
+        let station = ForwardingDatabase.Key(vlan: vlan, mac: key.source)
+        entry.fdb.learn(station, bucket: entry.fdb.bucket(of: station), port: port, now: context.now)
+    }
+
+    /// - Parameter word: of the address within the key.
+    private func stationName(word: Int, vlan: UInt16) -> Program.StationName {
+        let isPackets = written[word] >> 16 == 0
+        return Program.StationName(
+            bridge: bridge,
+            vlan: vlan,
+            isPackets: isPackets,
+            address: isPackets ? 0 : key[word] >> 16
+        )
+    }
+
+    private mutating func flood(_ tag: Tag, from port: UInt16, _ entry: BridgeEntry) {
+        decide(.flooded(vlan: tag.vlan))
+        program.drop = .noOtherPort
+        for member in 0..<entry.memberCount {
+            let output = entry.members[member]
+            if output != port && context.state.ports[Int(output)].carried.contains(tag.vlan) { send(tag, to: output) }
+        }
+    }
+
+    /// Sends the frame with the tag that a port sends, and goes on with the tag as it was.
+    private mutating func send(_ tag: Tag, to output: UInt16) {
+        let egress = context.state.ports + Int(output)
+        if egress.pointee.limitsCustomers && !egress.pointee.customers.contains(customer(tag)) {
+            program.drop = .transmitNotCarried
+            return
+        }
+        switch Lane.TagEdit(tag, egress).action {
+        case .keep: send(to: output)
+        case .pop:
+            scoped { walk in
+                walk.popTag()
+                walk.send(to: output)
+            }
+        case .push:
+            scoped { walk in
+                walk.pushTag(tag.type, control: tag.control | FlowKey.vlanPresent)
+                walk.send(to: output)
+            }
+        case .rewrite where key.tags.outer & 0x0fff == tag.control & 0x0fff: send(to: output)
+        case .rewrite:
+            scoped { walk in
+                walk.write(0, UInt64(tag.control & 0x0fff), 0x0fff)
+                walk.send(to: output)
+            }
+        }
+    }
+
+    /// The customer's VLAN of a frame: behind the switch's own tag, if it has one.
+    private func customer(_ tag: Tag) -> UInt16 {
+        depend(on: 0xffff, word: tag.isPresent ? 1 : 0)
+        return (tag.isPresent ? key.tags.inner : key.tags.outer) & 0x0fff
+    }
+}

@@ -1,0 +1,197 @@
+import Flows
+import Seeds
+import Testing
+import Wire
+
+@testable import Dataplane
+
+/// Bridges that have flows: what becomes of frames.
+@Suite struct FlowSwitchingTests {
+    /// The way through the tables and the way without them are one.
+    @Test(arguments: seeds)
+    func switchesByNormalAsABridgeWithoutFlows(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<20 {
+            let policies = (0..<5).map { _ in VLANPolicy.random(&random) }
+            let plain = Bench(policies)
+            let walked = Bench(policies)
+            try walked.walkTables()
+            for _ in 0..<50 {
+                let frames = (0..<Int.random(in: 1...8, using: &random)).map { _ in Self.frame(&random) }
+                let port = UInt16.random(in: 0..<5, using: &random)
+                let expected = plain.receive(frames.map { Frame($0) }, from: port)
+                let actual = walked.receive(frames.map { Frame($0) }, from: port)
+                try #require(actual.sent == expected.sent, "seed \(seed), port \(port), \(policies), \(frames)")
+            }
+        }
+    }
+
+    /// Few addresses and VLANs, all kinds of tags, some cut short.
+    private static func frame(_ random: inout SeededGenerator) -> [UInt8] {
+        func octet(_ choices: [UInt8]) -> UInt8 { choices.randomElement(using: &random)! }
+        var frame: [UInt8] = [octet([2, 2, 2, 0xff]), 0, 0, 0, 0, octet([1, 2, 3, 4])]
+        frame += [octet([2, 2, 2, 2, 2, 3]), 0, 0, 0, 0, octet([1, 2, 3, 4])]
+        for _ in 0..<Int.random(in: 0...2, using: &random) {
+            frame += [[0x81, 0], [0x88, 0xa8]].randomElement(using: &random)!
+            // DEI aside, which keys do not have.
+            frame += [octet([0, 0x20, 0xe0]), octet([0, 10, 20, 30])]
+        }
+        frame += [0x88, 0xb5] + [UInt8](repeating: 7, count: 46)
+        return Int.random(in: 0..<20, using: &random) == 0 ? Array(frame.prefix(17)) : frame
+    }
+
+    @Test func sendsCopiesThatSeeOnlyTheEditsBeforeThem() throws {
+        let bench = Bench(ports: 4)
+        try bench.replaceFlows([
+            "in_port=1,actions=output:2,mod_dl_src:02:00:00:00:00:09,output:3,mod_vlan_vid:5,output:4"
+        ])
+        let frame = Self.plain
+        let outcome = bench.receive(frame, from: 0)
+        var edited = frame
+        edited[11] = 9
+        var tagged = edited
+        tagged.insert(contentsOf: [0x81, 0, 0, 5], at: 12)
+        #expect(outcome.sent == [1: [frame], 2: [edited], 3: [tagged]])
+    }
+
+    @Test func sendsMoreCopiesToAPortThanItsQueueHolds() throws {
+        let bench = Bench(ports: 2)
+        try bench.replaceFlows(["actions=" + Array(repeating: "output:2", count: 70).joined(separator: ",")])
+        let outcome = bench.receive([Frame(Self.plain), Frame(Self.plain)], from: 0)
+        #expect(outcome.sent == [1: Array(repeating: Self.plain, count: 140)])
+    }
+
+    @Test func countsWhatFlowsDropByName() throws {
+        let bench = Bench(ports: 3)
+        try bench.replaceFlows([
+            "priority=9,dl_vlan=7,actions=drop", "priority=8,dl_vlan=8,actions=resubmit(,0)",
+            "priority=7,dl_vlan=9,actions=output:1", "priority=6,ip,actions=dec_ttl,output:2",
+        ])
+        func reason(_ frame: [UInt8]) -> DropReason? { bench.receive(frame, from: 0).reasons.keys.first?.reason }
+        #expect(reason(Self.tagged(7)) == .flowDrop)
+        #expect(reason(Self.tagged(8)) == .flowLoop)
+        #expect(reason(Self.tagged(9)) == .flowDrop, "not to where it came from")
+        #expect(reason(Self.plain) == .flowDrop, "no flow matches")
+        var packet = Self.plain
+        packet.replaceSubrange(12..<14, with: [8, 0])
+        packet.replaceSubrange(14..<34, with: [0x45, 0, 0, 46, 0, 0, 0, 0, 1, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2])
+        #expect(reason(packet) == .timeToLive)
+    }
+
+    @Test func countsPacketsForEveryFlowOnTheWay() throws {
+        let bench = Bench(ports: 2)
+        try bench.replaceFlows(["table=0,actions=resubmit(,1)", "table=1,actions=output:2", "table=2,actions=drop"])
+        bench.receive([Frame(Self.plain), Frame(Self.plain)], from: 0)
+        bench.receive(Self.tagged(5), from: 0)
+        let counts = bench.counts()
+        #expect(counts[0] == Count(packets: 3, bytes: 3 * 60 + 4))
+        #expect(counts[1] == counts[0])
+        #expect(counts[2] == Count(packets: 0, bytes: 0))
+    }
+
+    @Test func countsPacketsOfABridgeWithoutFlowsToo() {
+        let bench = Bench(ports: 2)
+        bench.receive([Frame(Self.plain), Frame(Self.plain)], from: 0)
+        #expect(bench.counts()[0] == Count(packets: 2, bytes: 120))
+    }
+
+    // MARK: - Patches
+
+    /// Ports 0 and 1 on "br", 3 on "other"; 2 and 4 are the ends of a patch between them.
+    private static func patched() -> Bench {
+        let places: [(UInt16, String, UInt16?)] = [
+            (0, "br", nil), (1, "br", nil), (2, "br", 4), (3, "other", nil), (4, "other", 2),
+        ]
+        let ports = places.map { index, bridge, peer in
+            PortConfiguration(
+                index: PortIndex(index),
+                name: "p\(index)",
+                bridge: bridge,
+                number: PortNumber(index + 1)!,
+                vlan: .allTagged,
+                frameLength: 1514,
+                peer: peer.map { PortIndex($0) }
+            )
+        }
+        let bridges = ["br", "other"].map { BridgeConfiguration(name: $0, settings: .init()) }
+        return Bench(SwitchConfiguration(bridges: bridges, ports: ports))
+    }
+
+    @Test func learnsThroughAPatch() {
+        let bench = Self.patched()
+        var answer = Self.plain
+        answer.swapAddresses()
+        let now = Dataplane.now
+        #expect(bench.receive(Self.plain, from: 0, now: now).sent == [1: [Self.plain], 3: [Self.plain]])
+        #expect(bench.receive(answer, from: 3, now: now).sent == [0: [answer]])
+        #expect(bench.receive(Self.plain, from: 0, now: now).sent == [3: [Self.plain]])
+        #expect(bench.dataplane.fdb(of: "other").map(\.port.value).sorted() == [3, 4])
+    }
+
+    @Test func forgetsRegistersAtAPatchAndEditsBehindIt() throws {
+        let bench = Self.patched()
+        try bench.replaceFlows(["in_port=1,actions=load:5->NXM_NX_REG0[],output:3,output:2"])
+        try bench.replaceFlows(
+            ["reg0=0,in_port=5,actions=mod_dl_dst:02:00:00:00:00:08,output:4,exit", "reg0=5,actions=drop"],
+            of: "other"
+        )
+        var edited = Self.plain
+        edited[5] = 8
+        #expect(bench.receive(Self.plain, from: 0).sent == [1: [Self.plain], 3: [edited]])
+    }
+
+    @Test func endsALoopOfPatches() throws {
+        let bench = Self.patched()
+        try bench.replaceFlows(["actions=output:3,IN_PORT"])
+        try bench.replaceFlows(["actions=IN_PORT"], of: "other")
+        // What the loop sends is lost in it; the first bridge's own way goes on.
+        #expect(bench.receive(Self.plain, from: 0).sent == [0: [Self.plain]])
+    }
+
+    // MARK: - Frames
+
+    private static let plain: [UInt8] =
+        [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5] + [UInt8](repeating: 7, count: 46)
+
+    private static func tagged(_ vlan: UInt8) -> [UInt8] {
+        var frame = plain
+        frame.insert(contentsOf: [0x81, 0, 0, vlan], at: 12)
+        return frame
+    }
+}
+
+/// What a flow has counted.
+private struct Count: Equatable {
+    let packets: UInt64
+    let bytes: UInt64
+}
+
+extension Bench {
+    /// Of the flows of "br", by table.
+    fileprivate func counts() -> [UInt8: Count] {
+        Dictionary(
+            uniqueKeysWithValues: dataplane.flows(of: "br").map {
+                ($0.flow.table, Count(packets: $0.statistics.packetCount, bytes: $0.statistics.byteCount))
+            }
+        )
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func swapAddresses() {
+        self = Array(self[6..<12]) + Array(self[0..<6]) + Array(self[12...])
+    }
+}
+
+extension VLANPolicy {
+    fileprivate static func random(_ random: inout SeededGenerator) -> VLANPolicy {
+        switch Int.random(in: 0..<6, using: &random) {
+        case 0: .allTagged
+        case 1: .access(10)
+        case 2: .trunk(10, 20)
+        case 3: .nativeTagged(10, 20)
+        case 4: .nativeUntagged(20, 10)
+        default: .tunnel(30, 10)
+        }
+    }
+}
