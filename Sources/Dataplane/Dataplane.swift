@@ -22,11 +22,13 @@ public final class Dataplane: @unchecked Sendable {
     /// - Parameters:
     ///   - copy: how a lane copies a packet that it floods.
     ///   - drain: how a lane has a full output queue sent.
+    ///   - cacheCapacity: connections that the workers' caches hold, all together.
     ///   - quiesce: with no worker running, nothing has to be awaited.
     public init(
         workerCount: Int,
         copy: @escaping martlet_copy = { _ in nil },
         drain: @escaping martlet_drain = { _ in },
+        cacheCapacity: Int = 1 << 20,
         quiesce: @escaping Quiesce = {}
     ) {
         self.quiesce = quiesce
@@ -35,7 +37,10 @@ public final class Dataplane: @unchecked Sendable {
         let empty = Self.published(ForwardingState(.init(), parts: [:]))
         cell.initialize(to: Lane.StateCell(current: Atomic(empty), versions: versions))
         self.cell = cell
-        let lanes = (0..<workerCount).map { Lane(number: $0, state: cell, copy: copy, drain: drain) }
+        let share = max(cacheCapacity / max(workerCount, 1), 64)
+        let lanes = (0..<workerCount).map { number in
+            Lane(number: number, state: cell, copy: copy, drain: drain, cacheCapacity: share)
+        }
         self.lanes = lanes
         readers = FlowReaders(
             versions: versions,

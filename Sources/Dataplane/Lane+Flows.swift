@@ -5,16 +5,76 @@ import Wire
 /// What a lane needs to switch by flows: allocated once.
 @usableFromInline struct FlowMemory {
     let walk: WalkMemory
+    let cache: FlowCache
+    let runs: UnsafeMutablePointer<Lane.FlowRun>
+    /// A key for each run, and one more for look-ups under other masks.
+    private let keys: UnsafeMutablePointer<UInt64>
+    /// The flow key and layout of each run's packet, where they were read.
+    private let packetKeys: UnsafeMutablePointer<UInt64>
+    let layouts: UnsafeMutablePointer<FrameLayout>
+    /// How many packets of late were of known connections; see `Lane.missLimit`.
+    let recentHits: UnsafeMutablePointer<Int>
 
-    init() { walk = WalkMemory() }
+    init(cacheCapacity: Int, lane: Int) {
+        walk = WalkMemory()
+        cache = FlowCache(capacity: cacheCapacity, lane: lane)
+        runs = .allocate(capacity: Lane.burstLength + 1)
+        keys = .allocate(capacity: (Lane.burstLength + 1) * CacheKey.length)
+        keys.initialize(repeating: 0, count: (Lane.burstLength + 1) * CacheKey.length)
+        packetKeys = .allocate(capacity: Lane.burstLength * FlowKey.wordCount)
+        layouts = .allocate(capacity: Lane.burstLength)
+        layouts.initialize(repeating: FrameLayout(), count: Lane.burstLength)
+        recentHits = .allocate(capacity: 1)
+        recentHits.initialize(to: 0)
+    }
 
-    func free() { walk.free() }
+    func free() {
+        walk.free()
+        cache.free()
+        runs.deallocate()
+        keys.deallocate()
+        packetKeys.deallocate()
+        layouts.deallocate()
+        recentHits.deallocate()
+    }
+
+    @inline(__always)
+    func key(_ run: Int) -> CacheKey { CacheKey(words: keys + run &* CacheKey.length) }
+
+    var otherKey: CacheKey { key(Lane.burstLength) }
+
+    func packetKey(_ run: Int) -> KeyWords { KeyWords(words: packetKeys + run * FlowKey.wordCount) }
 }
 
-/// The way of a burst through a bridge that has flows.
+/// The way of a burst through a bridge that has flows: keys, then buckets, then entries, then programs, so that every
+/// line of memory is on its way before it is needed.
 extension Lane {
+    /// Consecutive packets with the same key.
+    @usableFromInline struct FlowRun: BitwiseCopyable {
+        var hash: UInt64
+        /// The first of its packets in the burst; they end where the next run begins.
+        var first: Int
+        var candidate: UInt32
+        /// The key has more than its first five words.
+        var isLong: Bool
+        /// `PlainPacket` read its packets. The others' runs have one packet each, whose flow key and layout are noted.
+        var isPlain: Bool
+    }
+
+    /// Where a burst came from, and by what it is switched.
+    struct Burst {
+        let packets: UnsafeMutablePointer<Packet?>
+        let port: UInt16
+        let entry: PortEntry
+        let context: WalkContext
+        let versions: Versions
+        /// Of the cache, when the burst's keys were taken.
+        let interestVersion: UInt64
+        var walks = 0
+    }
+
     /// Every entry of the lane's cache was held against the tables of this version, or a newer one.
-    var sweptVersion: UInt64 { .max }
+    var sweptVersion: UInt64 { flows.cache.sweptVersion }
 
     @inline(never)
     func receiveByFlows(
@@ -23,69 +83,411 @@ extension Lane {
         from port: UInt16,
         _ context: WalkContext
     ) {
-        let row = counters.row(port)
-        row[CounterTable.receivedPackets] &+= UInt64(count)
+        var burst = Burst(
+            packets: packets,
+            port: port,
+            entry: context.state.ports[Int(port)],
+            context: context,
+            versions: state.pointee.versions,
+            interestVersion: flows.cache.masks.interestVersion
+        )
+        let runCount = takeKeys(burst, count: count)
+        for run in 0..<runCount {
+            let candidate = flows.cache.candidate(flows.runs[run].hash)
+            flows.runs[run].candidate = candidate
+            martlet_prefetch(flows.cache.entry(candidate))
+        }
+        let limit = missLimit(count)
+        for run in 0..<runCount { switchRun(run, &burst, walkLimit: limit) }
+    }
+
+    // MARK: - Keys
+
+    /// Groups the packets into runs at the front of `packets`, takes their keys and fetches their buckets.
+    /// - Returns: how many runs there are.
+    @inline(never)
+    private func takeKeys(_ burst: Burst, count: Int) -> Int {
+        let interest = flows.cache.masks.interest
+        let word0 =
+            (PlainPacket.word0 | UInt64(burst.entry.number) &<< 32) & interest[0] | CacheKey.origin(burst.port)
+        let (i1, i2, i3, i4) = (interest[1], interest[2], interest[3], interest[4])
+        var (f1, f2, f3, f4): (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+        var isAfterPlain = false
+        var (accepted, runCount) = (0, 0)
+        var bytes: UInt64 = 0
         for index in 0..<count {
             // The burst is full up to `count`: a driver's promise.
-            let packet = packets[index].unsafelyUnwrapped
-            row[CounterTable.receivedBytes] &+= UInt64(packet.pointee.packet_length)
-            walk(packet, from: port, context)
+            let packet = burst.packets[index].unsafelyUnwrapped
+            bytes &+= UInt64(packet.pointee.packet_length)
+            guard let plain = PlainPacket(packet) else {
+                isAfterPlain = false
+                if takeOther(packet, burst, run: runCount, first: accepted) {
+                    burst.packets[accepted] = packet
+                    accepted &+= 1
+                    runCount &+= 1
+                }
+                continue
+            }
+            let (w1, w2, w3, w4) = (plain.w1 & i1, plain.w2 & i2, plain.w3 & i3, plain.w4 & i4)
+            if !isAfterPlain || (w1 ^ f1) | (w2 ^ f2) | (w3 ^ f3) | (w4 ^ f4) != 0 {
+                let key = flows.key(runCount)
+                (key[0], key[1], key[2], key[3], key[4]) = (word0, w1, w2, w3, w4)
+                let hash = flows.cache.hash.short(word0, w1, w2, w3, w4, level: 0)
+                martlet_prefetch(flows.cache.bucket(of: hash))
+                flows.runs[runCount] = FlowRun(hash: hash, first: accepted, candidate: 0, isLong: false, isPlain: true)
+                runCount &+= 1
+                (f1, f2, f3, f4) = (w1, w2, w3, w4)
+                isAfterPlain = true
+            }
+            burst.packets[accepted] = packet
+            accepted &+= 1
+        }
+        flows.runs[runCount].first = accepted
+        let row = counters.row(burst.port)
+        row[CounterTable.receivedPackets] &+= UInt64(count)
+        row[CounterTable.receivedBytes] &+= bytes
+        return runCount
+    }
+
+    /// Reads any packet; drops it if that cannot be.
+    /// - Returns: whether there is a run of it.
+    @inline(never)
+    private func takeOther(_ packet: Packet, _ burst: Burst, run: Int, first: Int) -> Bool {
+        guard read(packet, burst, run: run) else { return false }
+        let key = flows.key(run)
+        let isLong = key.take(
+            flows.packetKey(run),
+            flows.layouts[run].tagTypeBits,
+            port: burst.port,
+            under: flows.cache.masks.interest
+        )
+        let hash = flows.cache.hash.of(key, isLong: isLong, level: 0)
+        martlet_prefetch(flows.cache.bucket(of: hash))
+        flows.runs[run] = FlowRun(hash: hash, first: first, candidate: 0, isLong: isLong, isPlain: false)
+        return true
+    }
+
+    /// Notes the flow key and the layout of a run's packet.
+    /// - Returns: false when it was dropped.
+    private func read(_ packet: Packet, _ burst: Burst, run: Int) -> Bool {
+        guard packet.pointee.packet_length >= 14 else {
+            discard(packet, .runt, on: burst.port)
+            return false
+        }
+        flows.layouts[run] = FrameLayout()
+        let segment = UnsafeRawBufferPointer(start: packet.frame, count: Int(packet.pointee.data_length))
+        let length = Int(packet.pointee.packet_length)
+        guard var key = FlowKey(frame: segment, length: length, layout: &flows.layouts[run]) else {
+            discard(packet, .scatteredHeader, on: burst.port)
+            return false
+        }
+        key[0] |= UInt64(burst.entry.number) << 32
+        flows.packetKey(run).all = key
+        return true
+    }
+
+    // MARK: - Programs
+
+    @inline(__always)
+    private func switchRun(_ run: Int, _ burst: inout Burst, walkLimit: Int) {
+        let cache = flows.cache
+        let candidate = flows.runs[run].candidate
+        if !flows.runs[run].isLong, cache.isExact(candidate, flows.key(run)),
+            cache.isCurrent(candidate, burst.context.version, burst.versions),
+            burst.interestVersion == cache.masks.interestVersion
+        {
+            let entry = cache.entry(candidate)
+            if passesChecks(entry.pointee.program, flows.runs[run].first, burst) {
+                entry.pointee.used = burst.context.now
+                return runAll(entry.pointee.program, run, flows.runs[run].first..<flows.runs[run &+ 1].first, burst)
+            }
+        }
+        switchOther(run, &burst, walkLimit: walkLimit)
+    }
+
+    /// A run that is not in the cache, or that takes more than a comparison.
+    @inline(never)
+    private func switchOther(_ run: Int, _ burst: inout Burst, walkLimit: Int) {
+        let masks = flows.cache.masks
+        var index = flows.runs[run].first
+        let end = flows.runs[run + 1].first
+        while index < end {
+            // A walk may have found bits to depend on that were of no interest when the keys were taken: packets that
+            // were alike then may not be now.
+            let areAlike = burst.interestVersion == masks.interestVersion
+            let next = areAlike ? end : index + 1
+            if !areAlike {
+                guard readPlain(run, index, burst) else {
+                    index = next
+                    continue
+                }
+                retake(run, burst)
+            }
+            if let program = program(run, index, &burst, walkLimit: walkLimit) {
+                runAll(program, run, index..<next, burst)
+                index = next
+            } else {
+                index += 1
+            }
         }
     }
 
-    /// Takes a packet through the tables.
-    private func walk(_ packet: Packet, from port: UInt16, _ context: WalkContext) {
-        var layout = FrameLayout()
-        guard packet.pointee.packet_length >= 14 else { return discard(packet, .runt, on: port) }
-        let segment = UnsafeRawBufferPointer(start: packet.frame, count: Int(packet.pointee.data_length))
-        guard var key = FlowKey(frame: segment, length: Int(packet.pointee.packet_length), layout: &layout) else {
-            return discard(packet, .scatteredHeader, on: port)
+    /// The program of a run's packets, as the cache has it; nil when it has none: the packet was walked, or dropped.
+    private func program(_ run: Int, _ index: Int, _ burst: inout Burst, walkLimit: Int) -> UInt32? {
+        let cache = flows.cache
+        let known = cache.find(flows.key(run), isLong: flows.runs[run].isLong, level: 0, hash: flows.runs[run].hash)
+        if known != 0 {
+            let entry = cache.entry(known)
+            if cache.isCurrent(known, burst.context.version, burst.versions),
+                passesChecks(entry.pointee.program, index, burst)
+            {
+                entry.pointee.used = burst.context.now
+                return entry.pointee.program
+            }
+            cache.statistics.pointee.invalidated &+= 1
         }
-        let entry = context.state.ports[Int(port)]
-        key[0] |= UInt64(entry.number) << 32
+        guard readPlain(run, index, burst) else { return nil }
+        if let program = programOfOthers(run, index, burst, replacing: known) { return program }
+        guard burst.walks < walkLimit else {
+            discard(burst.packets[index].unsafelyUnwrapped, .missBudget, on: burst.port)
+            return nil
+        }
+        burst.walks += 1
+        walk(run, index, burst, replacing: known)
+        return nil
+    }
+
+    /// A plain run's flow key is not noted yet: a walk asks for all of it.
+    private func readPlain(_ run: Int, _ index: Int, _ burst: Burst) -> Bool {
+        guard flows.runs[run].isPlain else { return true }
+        return read(burst.packets[index].unsafelyUnwrapped, burst, run: run)
+    }
+
+    /// Takes a run's key anew, from the flow key that is noted.
+    private func retake(_ run: Int, _ burst: Burst) {
+        let key = flows.key(run)
+        let isLong = key.take(
+            flows.packetKey(run),
+            flows.layouts[run].tagTypeBits,
+            port: burst.port,
+            under: flows.cache.masks.interest
+        )
+        flows.runs[run].isLong = isLong
+        flows.runs[run].hash = flows.cache.hash.of(key, isLong: isLong, level: 0)
+    }
+
+    /// The program of other connections that the packets of a run are like, as far as it depends on them.
+    private func programOfOthers(_ run: Int, _ index: Int, _ burst: Burst, replacing known: UInt32) -> UInt32? {
+        let (cache, key) = (flows.cache, flows.otherKey)
+        for level in 1..<UInt8(cache.masks.levelCount + 1) where cache.masks.isUsed(level) {
+            let isLong = key.take(
+                flows.packetKey(run),
+                flows.layouts[run].tagTypeBits,
+                port: burst.port,
+                under: cache.masks[level]
+            )
+            let hash = cache.hash.of(key, isLong: isLong, level: level)
+            let found = cache.find(key, isLong: isLong, level: level, hash: hash)
+            guard found != 0, cache.isCurrent(found, burst.context.version, burst.versions) else { continue }
+            let program = cache.entry(found).pointee.program
+            guard passesChecks(program, index, burst) else { continue }
+            cache.entry(found).pointee.used = burst.context.now
+            cache.statistics.pointee.wildcardHits &+= 1
+            cache.statistics.pointee.exactHits &-= 1
+            cache.programs.header(program).pointee.references += 1
+            remember(program, run, burst, replacing: known)
+            return program
+        }
+        return nil
+    }
+
+    /// Puts an exact entry for a run into the cache, or gives the one that is there another program.
+    private func remember(_ program: UInt32, _ run: Int, _ burst: Burst, replacing known: UInt32) {
+        let cache = flows.cache
+        let (version, now) = (burst.context.version, burst.context.now)
+        if known != 0 { return cache.replace(known, program: program, version: version, now: now) }
+        cache.insert(
+            flows.key(run),
+            isLong: flows.runs[run].isLong,
+            level: 0,
+            hash: flows.runs[run].hash,
+            program: program,
+            port: burst.port,
+            version: version,
+            now: now
+        )
+    }
+
+    /// Whether NORMAL would decide today as it did on the walk; and learns as it would.
+    @inline(__always)
+    private func passesChecks(_ program: UInt32, _ index: Int, _ burst: Burst) -> Bool {
+        let count = Int(flows.cache.programs.header(program).pointee.checkCount)
+        return count == 0 || passes(flows.cache.programs.checks(program), count, index, burst)
+    }
+
+    private func passes(
+        _ checks: UnsafeMutablePointer<Program.Check>,
+        _ count: Int,
+        _ index: Int,
+        _ burst: Burst
+    ) -> Bool {
+        let frame = burst.packets[index].unsafelyUnwrapped.frame
+        for index in 0..<count {
+            switch checks[index] {
+            case .learn(let name, let port):
+                let fdb = burst.context.state.bridges[Int(name.bridge)].fdb
+                let key = name.key(in: frame + 6)
+                fdb.learn(key, bucket: fdb.bucket(of: key), port: port, now: burst.context.now)
+            case .found(let name, let place):
+                let fdb = burst.context.state.bridges[Int(name.bridge)].fdb
+                let key = name.key(in: frame)
+                if fdb.lookup(key, bucket: fdb.bucket(of: key)).place != place { return false }
+            }
+        }
+        return true
+    }
+
+    /// Takes a packet of a run, whose flow key is noted, through the tables, and sends it.
+    private func walk(_ run: Int, _ index: Int, _ burst: Burst, replacing known: UInt32) {
+        let cache = flows.cache
+        cache.statistics.pointee.misses &+= 1
         var observer = Unobserved()
-        let types = layout.tagTypes
-        let program = Walk.run(key, types: types, on: entry.bridge, context, flows.walk, observer: &observer)
+        let key = flows.packetKey(run)
+        let layout = flows.layouts[run]
+        let program = Walk.run(
+            key.all,
+            types: layout.tagTypes,
+            on: burst.entry.bridge,
+            burst.context,
+            flows.walk,
+            observer: &observer
+        )
+        let packet = burst.packets[index].unsafelyUnwrapped
         let length = UInt64(packet.pointee.packet_length)
-        for visit in 0..<program.visitCount {
-            program.visits[visit].rule?.pointee.counts[number].add(packets: 1, bytes: length, now: context.now)
+        if let kept = keep(program, run, burst, replacing: known) {
+            cache.programs.count(kept, packets: 1, bytes: length, lane: number, now: burst.context.now)
+        } else {
+            cache.statistics.pointee.uncacheable &+= 1
+            for visit in 0..<program.visitCount {
+                program.visits[visit].rule?.pointee.counts[number].add(
+                    packets: 1,
+                    bytes: length,
+                    now: burst.context.now
+                )
+            }
         }
-        run(program, packet, key, layout, from: port, context)
+        self.run(program.sequence, packet, PacketEditor(packet, key, layout), burst)
+    }
+
+    /// Puts a walked program into the cache, under the packet's key and, if there is a level for it, under its own mask.
+    /// - Returns: nil when it cannot be kept.
+    private func keep(_ program: Program, _ run: Int, _ burst: Burst, replacing known: UInt32) -> UInt32? {
+        let cache = flows.cache
+        let interestVersion = cache.masks.interestVersion
+        let mask = cache.masks.number(of: program.mask)
+        guard let block = cache.programs.intern(program, mask: mask) else { return nil }
+        let isSameKey = interestVersion == cache.masks.interestVersion
+        if !isSameKey { retake(run, burst) }
+        remember(block, run, burst, replacing: isSameKey ? known : 0)
+        if mask != MaskTable.none && Int(mask) <= MaskTable.levels { generalize(block, mask, run, burst) }
+        return block
+    }
+
+    /// Puts a program into the cache under its own mask, for other connections.
+    private func generalize(_ program: UInt32, _ level: UInt8, _ run: Int, _ burst: Burst) {
+        let (cache, key) = (flows.cache, flows.otherKey)
+        let isLong = key.take(
+            flows.packetKey(run),
+            flows.layouts[run].tagTypeBits,
+            port: burst.port,
+            under: cache.masks[level]
+        )
+        let hash = cache.hash.of(key, isLong: isLong, level: level)
+        let present = cache.find(key, isLong: isLong, level: level, hash: hash)
+        cache.programs.header(program).pointee.references += 1
+        let (version, now) = (burst.context.version, burst.context.now)
+        if present != 0 { return cache.replace(present, program: program, version: version, now: now) }
+        cache.insert(
+            key,
+            isLong: isLong,
+            level: level,
+            hash: hash,
+            program: program,
+            port: burst.port,
+            version: version,
+            now: now
+        )
+    }
+
+    /// How many packets of a burst may be taken through the tables. While there are known connections, and more packets
+    /// wait than a burst takes, new ones do not get all of the time.
+    private func missLimit(_ count: Int) -> Int {
+        count == Self.burstLength && flows.recentHits.pointee > Self.burstLength
+            ? Self.burstLength / 4 : Self.burstLength
+    }
+
+    // MARK: - Execution
+
+    /// Runs a program of the cache for packets of a run.
+    @inline(__always)
+    private func runAll(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: Burst) {
+        let cache = flows.cache
+        var bytes: UInt64 = 0
+        for index in indices { bytes &+= UInt64(burst.packets[index].unsafelyUnwrapped.pointee.packet_length) }
+        cache.statistics.pointee.exactHits &+= UInt64(indices.count)
+        flows.recentHits.pointee &+= indices.count
+        cache.programs.count(
+            program,
+            packets: UInt64(indices.count),
+            bytes: bytes,
+            lane: number,
+            now: burst.context.now
+        )
+        let steps = cache.programs.steps(program)
+        if cache.programs.header(program).pointee.stepCount == 1, case .output(let output) = steps.pointee {
+            for index in indices { send(burst.packets[index].unsafelyUnwrapped, to: output, burst.context) }
+        } else {
+            runOthers(program, run, indices, burst)
+        }
+    }
+
+    @inline(never)
+    private func runOthers(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: Burst) {
+        let sequence = flows.cache.programs.sequence(program)
+        for index in indices {
+            let packet = burst.packets[index].unsafelyUnwrapped
+            let editor =
+                flows.runs[run].isPlain
+                ? PacketEditor(plain: packet) : PacketEditor(packet, flows.packetKey(run), flows.layouts[run])
+            self.run(sequence, packet, editor, burst)
+        }
     }
 
     /// Edits a packet and sends it where its program says: copies to all ports but the last.
-    private func run(
-        _ program: Program,
-        _ packet: Packet,
-        _ key: FlowKey,
-        _ layout: FrameLayout,
-        from port: UInt16,
-        _ context: WalkContext
-    ) {
-        var last = program.count - 1
-        while last >= 0, !program.steps[last].isOutput { last -= 1 }
-        guard last >= 0 else { return discard(packet, program.drop, on: port) }
-        var editor = PacketEditor(packet, key, layout)
+    private func run(_ program: Program.Sequence, _ packet: Packet, _ editor: PacketEditor, _ burst: Burst) {
+        guard let last = program.lastOutput else { return discard(packet, program.drop, on: burst.port) }
+        var editor = editor
         for index in 0...last {
             switch program.steps[index] {
             case .rewrite(let word, let value, let mask): editor.rewrite(word: Int(word), value: value, mask: mask)
             case .pushTag(let type, let control):
                 guard editor.pushTag(type, control: control) else {
-                    return discard(packet, .noHeadroom, on: program.output(from: index) ?? port)
+                    return discard(packet, .noHeadroom, on: program.output(from: index) ?? burst.port)
                 }
             case .popTag: editor.popTag()
             case .output(let output):
-                if index == last { return send(packet, to: output, context) }
+                if index == last { return send(packet, to: output, burst.context) }
                 guard let copy = martlet_copied(copy, packet) else {
                     counters.drop(.noBuffer, on: output)
                     continue
                 }
-                send(copy, to: output, context)
+                send(copy, to: output, burst.context)
             }
         }
     }
 
     /// Puts a packet into a port's queue as it is.
+    @inline(__always)
     private func send(_ packet: Packet, to output: UInt16, _ context: WalkContext) {
         let longest = context.state.ports[Int(output)].frameLength
         let length = packet.pointee.packet_length
@@ -95,44 +497,24 @@ extension Lane {
         if queues[Int(output)].count == Self.burstLength { martlet_drained(drain, drainContext.pointee) }
         enqueue(packet, to: output)
     }
-}
 
-extension Program.Step {
-    var isOutput: Bool {
-        if case .output = self { return true }
-        return false
+    // MARK: - Upkeep
+
+    /// What is to be done now and then beside packets: old entries go, rules get their counts. Call it every millisecond.
+    /// - Parameter now: seconds, as `receive` has them.
+    public func maintain(now: UInt32) {
+        flows.cache.flushCounts(limit: 256, now: now)
+        flows.cache.sweep(256, version: state.pointee.versions.current, state.pointee.versions, now: now)
+        flows.recentHits.pointee = 0
     }
 }
 
-/// Makes a packet what its program says.
-private struct PacketEditor {
-    private let packet: Packet
-    private let number: UInt8
-    private var layout: FrameLayout
-    init(_ packet: Packet, _ key: FlowKey, _ layout: FrameLayout) {
-        self.packet = packet
-        self.layout = layout
-        number = UInt8(truncatingIfNeeded: key[2] >> 8)
-    }
-
-    func rewrite(word: Int, value: UInt64, mask: UInt64) {
-        let editor = FrameEditor(packet.frame, layout, protocol: number)
-        guard number == IPProtocol.sctp && word == 4 && mask >> 32 != 0 && layout.transport != 0 else {
-            return editor.rewrite(word: word, value: value, mask: mask)
-        }
-        SCTPChecksum(packet, layout).keep { editor.rewrite(word: word, value: value, mask: mask) }
-    }
-
-    /// - Returns: false when there is no room for it.
-    mutating func pushTag(_ type: UInt16, control: UInt16) -> Bool {
-        // The bit that says in a key that there is a tag is DEI on the wire.
-        guard packet.pushTag(type: type, control: control & ~FlowKey.vlanPresent) else { return false }
-        layout.move(by: tagLength)
-        return true
-    }
-
-    mutating func popTag() {
-        packet.popTag()
-        layout.move(by: -tagLength)
+extension Program.StationName {
+    /// - Parameter place: of the packet's own address.
+    @inline(__always)
+    fileprivate func key(in place: UnsafeMutableRawPointer) -> ForwardingDatabase.Key {
+        isPackets
+            ? ForwardingDatabase.Key(vlan: vlan, loaded: place.loadUnaligned(as: UInt64.self))
+            : ForwardingDatabase.Key(vlan: vlan, mac: address)
     }
 }

@@ -47,14 +47,20 @@ public struct Lane: @unchecked Sendable {
         let versions: Versions
     }
 
-    init(number: Int, state: UnsafeMutablePointer<StateCell>, copy: martlet_copy, drain: martlet_drain) {
+    init(
+        number: Int,
+        state: UnsafeMutablePointer<StateCell>,
+        copy: martlet_copy,
+        drain: martlet_drain,
+        cacheCapacity: Int
+    ) {
         self.number = number
         self.state = state
         self.copy = copy
         self.drain = drain
         drainContext = .allocate(capacity: 1)
         drainContext.initialize(to: nil)
-        flows = FlowMemory()
+        flows = FlowMemory(cacheCapacity: cacheCapacity, lane: number)
         outputs = .allocate(capacity: PortIndex.capacity)
         outputCount = .allocate(capacity: 1)
         outputCount.initialize(to: 0)

@@ -83,7 +83,7 @@ struct Worker {
         rte_rcu_qsbr_thread_online(quiescence, thread)
         var now = Dataplane.now
         var mark = rte_rdtsc()
-        var nextSecond = mark
+        var nextTick = mark
         let started = mark
         let frequency = rte_get_tsc_hz()
         var idleTurns: UInt32 = 0
@@ -93,9 +93,10 @@ struct Worker {
             let time = rte_rdtsc()
             account(received: received, cycles: time &- mark, total: time &- started)
             mark = time
-            if time >= nextSecond {
+            if time >= nextTick {
                 now = Dataplane.now
-                nextSecond = time &+ frequency / 16
+                lane.maintain(now: now)
+                nextTick = time &+ frequency / 1000
             }
             idleTurns = received == 0 ? idleTurns &+ 1 : 0
             if idleTurns > Self.idleTurnsBeforeSleep && state.pointee.idleSleep != 0 { sleep() }

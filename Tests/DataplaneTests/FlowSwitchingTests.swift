@@ -169,7 +169,8 @@ private struct Count: Equatable {
 extension Bench {
     /// Of the flows of "br", by table.
     fileprivate func counts() -> [UInt8: Count] {
-        Dictionary(
+        maintain()
+        return Dictionary(
             uniqueKeysWithValues: dataplane.flows(of: "br").map {
                 ($0.flow.table, Count(packets: $0.statistics.packetCount, bytes: $0.statistics.byteCount))
             }

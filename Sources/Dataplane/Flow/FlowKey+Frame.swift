@@ -239,6 +239,15 @@ struct FrameLayout {
     var sourceAddress = 0
     var targetAddress = 0
 
+    /// Which of the two tags are service tags: the outer one in the highest bit, the inner one in the next.
+    var tagTypeBits: UInt64 {
+        (tagTypes.outer == TPID.service.rawValue ? 1 << 63 : 0)
+            | (tagTypes.inner == TPID.service.rawValue ? 1 << 62 : 0)
+    }
+
+    /// As a mask of word 18: no flow key has it, but a cache's does.
+    static var tagTypeMask: UInt64 { 3 << 62 }
+
     /// The headers behind the addresses lie elsewhere now.
     mutating func move(by distance: Int) {
         if network != 0 { network += distance }

@@ -50,13 +50,32 @@ struct Program {
     /// The bits of the packet's key that the program depends on.
     let mask: KeyWords
 
-    /// The port of the first output from a step on; nil when there is none.
-    func output(from first: Int) -> UInt16? {
-        for index in first..<count {
-            if case .output(let port) = steps[index] { return port }
+    /// The steps alone: what a packet is run by.
+    struct Sequence {
+        let steps: UnsafeMutablePointer<Step>
+        let count: Int
+        let drop: DropReason
+
+        /// What comes after it is seen by nobody.
+        var lastOutput: Int? {
+            var index = count - 1
+            while index >= 0 {
+                if case .output = steps[index] { return index }
+                index -= 1
+            }
+            return nil
         }
-        return nil
+
+        /// The port of the first output from a step on; nil when there is none.
+        func output(from first: Int) -> UInt16? {
+            for index in first..<count {
+                if case .output(let port) = steps[index] { return port }
+            }
+            return nil
+        }
     }
+
+    var sequence: Sequence { Sequence(steps: steps, count: count, drop: drop) }
 
     init(_ memory: WalkMemory) {
         steps = memory.steps

@@ -104,6 +104,7 @@ extension Walk {
         // Also bits that were written: tags are replaced as they are on the wire.
         program.mask[0] |= 0xffff
         program.mask[1] |= 0xffff
+        program.mask[18] |= FrameLayout.tagTypeMask
         tags.tags = key.tags
         hasOtherTags = true
         tagChanges += 1

@@ -143,6 +143,7 @@ extension Walk {
         } else if control & 0x0fff == 0x0fff {
             fault = .reservedVLAN
         } else {
+            program.mask[18] |= FrameLayout.tagTypeMask
             return ingress.pointee.classify(type: tags.outerType, control: control)
         }
         return nil

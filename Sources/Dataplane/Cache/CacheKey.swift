@@ -1,0 +1,140 @@
+import CPacket
+import Flows
+
+/// What the cache knows of a packet: the words of its flow key that packets fill. The first five are enough for IPv4 and
+/// whatever has no addresses further in; the rest is zero for those packets.
+///
+///     place   word of the flow key
+///     0-4     0-4, and the port of the switch, plus one, in the upper 16 bits of word 0: no key begins with 0
+///     5-13    18-26, and the kinds of the two tags in the upper two bits of word 18, where packets have nothing
+///
+/// A view of memory of `length` words.
+struct CacheKey: BitwiseCopyable {
+    static var length: Int { 14 }
+    static var shortLength: Int { 5 }
+
+    let words: UnsafeMutablePointer<UInt64>
+
+    @inline(__always)
+    subscript(place: Int) -> UInt64 {
+        get { words[place] }
+        nonmutating set { words[place] = newValue }
+    }
+
+    /// The word of a flow key that lies at a place.
+    @inline(__always)
+    static func word(at place: Int) -> Int { place < shortLength ? place : place + 13 }
+
+    /// A port of the switch as the first word has it.
+    @inline(__always)
+    static func origin(_ port: UInt16) -> UInt64 { (UInt64(port) &+ 1) &<< 48 }
+
+    /// Takes the words of a flow key under a mask.
+    /// - Parameter tagTypes: see `FrameLayout.tagTypeBits`.
+    /// - Returns: whether any beyond the first five is not zero.
+    @inline(__always)
+    func take(_ key: KeyWords, _ tagTypes: UInt64, port: UInt16, under mask: CacheKey) -> Bool {
+        for place in 0..<Self.shortLength { words[place] = key[place] & mask[place] }
+        words[0] |= Self.origin(port)
+        words[Self.shortLength] = (key[18] | tagTypes) & mask[Self.shortLength]
+        var further = words[Self.shortLength]
+        for place in Self.shortLength + 1..<Self.length {
+            words[place] = key[Self.word(at: place)] & mask[place]
+            further |= words[place]
+        }
+        return further != 0
+    }
+}
+
+/// The headers of a frame that is nothing but TCP or UDP in whole, untagged IPv4 without options: read without a call.
+struct PlainPacket {
+    let w1: UInt64
+    let w2: UInt64
+    let w3: UInt64
+    let w4: UInt64
+
+    /// The type of the frame and its tags, as word 0 of a flow key has them.
+    static var word0: UInt64 { 0x0800 << 16 }
+
+    /// Nil for any other frame: `FlowKey(frame:)` reads that. What this reads is what that would read.
+    @inline(__always)
+    init?(_ packet: Packet) {
+        let contiguous = Int(packet.pointee.data_length)
+        guard contiguous >= 42 else { return nil }
+        let frame = UnsafeRawPointer(packet.frame)
+        let source = Self.number64(frame, 6)
+        let network = Self.number64(frame, 14)
+        // The type, the version and header length, and the fragment's place, at once.
+        guard (source & 0xffff) ^ 0x0800 | (network &>> 56) ^ 0x45 | network & 0x3fff == 0 else { return nil }
+        let behind = Self.number64(frame, 22)
+        let length = Int(network &>> 32 & 0xffff)
+        let number = behind &>> 48 & 0xff
+        var flags: UInt64 = 0
+        if number == UInt64(IPProtocol.udp) {
+            guard length >= 28, length <= contiguous &- 14 else { return nil }
+        } else {
+            guard number == UInt64(IPProtocol.tcp), contiguous >= 54, length <= contiguous &- 14 else { return nil }
+            let offset = Self.number16(frame, 46)
+            let headerLength = Int(offset &>> 12) &* 4
+            guard headerLength >= 20, length >= 20 &+ headerLength else { return nil }
+            flags = UInt64(offset & 0x0fff)
+        }
+        let ports = UInt64(Self.number32(frame, 34))
+        w1 = Self.number64(frame, 0) & ~0xffff
+        w2 = source & ~0xffff | number &<< 8
+        w3 = Self.number64(frame, 26)
+        w4 = ports &<< 32 | flags &<< 16 | (network &>> 48 & 0xff) &<< 8 | behind &>> 56
+    }
+
+    @inline(__always)
+    private static func number64(_ frame: UnsafeRawPointer, _ offset: Int) -> UInt64 {
+        UInt64(bigEndian: frame.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    }
+
+    @inline(__always)
+    private static func number32(_ frame: UnsafeRawPointer, _ offset: Int) -> UInt32 {
+        UInt32(bigEndian: frame.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+    }
+
+    @inline(__always)
+    private static func number16(_ frame: UnsafeRawPointer, _ offset: Int) -> UInt16 {
+        UInt16(bigEndian: frame.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
+    }
+}
+
+/// A keyed hash of a cache key: the folded products of its words with secrets, so that nobody can aim at a bucket.
+struct CacheHash {
+    private let secrets: UnsafeMutablePointer<UInt64>
+
+    init() {
+        secrets = .allocate(capacity: CacheKey.length + 1)
+        for place in 0...CacheKey.length { (secrets + place).initialize(to: .random(in: .min ... .max)) }
+    }
+
+    func free() { secrets.deallocate() }
+
+    /// Of a key whose further words are zero.
+    @inline(__always)
+    func short(_ w0: UInt64, _ w1: UInt64, _ w2: UInt64, _ w3: UInt64, _ w4: UInt64, level: UInt8) -> UInt64 {
+        let first = Self.folded(w0 ^ secrets[0], w1 ^ secrets[1])
+        let second = Self.folded(w2 ^ secrets[2], w3 ^ secrets[3])
+        let third = Self.folded(w4 ^ secrets[4], secrets[5] &+ UInt64(level))
+        return Self.folded(first ^ second ^ secrets[6], third ^ secrets[7])
+    }
+
+    @inline(__always)
+    func of(_ key: CacheKey, isLong: Bool, level: UInt8) -> UInt64 {
+        var hash = short(key[0], key[1], key[2], key[3], key[4], level: level)
+        guard isLong else { return hash }
+        for place in CacheKey.shortLength..<CacheKey.length {
+            hash = Self.folded(hash ^ key[place], secrets[place + 1])
+        }
+        return hash
+    }
+
+    @inline(__always)
+    private static func folded(_ left: UInt64, _ right: UInt64) -> UInt64 {
+        let product = left.multipliedFullWidth(by: right)
+        return product.high ^ product.low
+    }
+}

@@ -1,0 +1,300 @@
+import Flows
+
+/// The programs that a lane's cache has, each once: connections that go the same way share one.
+///
+/// A program is a block of memory from an arena, named by the number of its first unit. Blocks come in powers of two and
+/// stay what they were cut as. One worker reads and writes; nothing here is shared.
+struct ProgramStore {
+    /// What a block begins with.
+    struct Header {
+        /// Entries of the cache that have it; 0 for a free block, whose `next` leads to another.
+        var references: UInt32
+        var hash: UInt32
+        /// Not yet added to the rules' counts.
+        var packets: UInt64
+        var bytes: UInt64
+        var stepCount: UInt16
+        var checkCount: UInt8
+        var visitCount: UInt8
+        var sizeClass: UInt8
+        var isDirty: Bool
+        var drop: UInt8
+        /// See `MaskTable`.
+        var mask: UInt8
+    }
+
+    static var unit: Int { 64 }
+    private static var stepOffset: Int { MemoryLayout<Header>.stride }
+    private static var classCount: Int { 12 }
+    /// Longer programs are walked for each packet.
+    static var longestProgram: Int { unit << (classCount - 1) }
+    static var visitLimit: Int { 255 }
+
+    private let memory: UnsafeMutableRawPointer
+    private let state: UnsafeMutablePointer<State>
+    /// Open addressing from hashes to blocks; 0 is an empty place.
+    private let places: UnsafeMutablePointer<UInt32>
+    private let placeMask: Int
+    private let dirty: UnsafeMutablePointer<UInt32>
+    private static var dirtyLimit: Int { 4096 }
+
+    private struct State {
+        var usedUnits = 1
+        let unitCount: Int
+        var programCount = 0
+        let programLimit: Int
+        var dirtyCount = 0
+        /// First free block of each size.
+        var free: InlineArray<12, UInt32> = InlineArray(repeating: 0)
+    }
+
+    /// - Parameter capacity: programs, of the least size.
+    init(capacity: Int) {
+        let places = max(capacity, 16).nextPowerOf2 * 2
+        placeMask = places - 1
+        self.places = LazyMemory.allocate(UInt32.self, places)
+        // Twice what the smallest programs need.
+        let unitCount = capacity * 2 + 1024
+        memory = UnsafeMutableRawPointer(LazyMemory.allocate(UInt64.self, unitCount * Self.unit / 8))
+        state = .allocate(capacity: 1)
+        state.initialize(to: State(unitCount: unitCount, programLimit: max(capacity, 16)))
+        dirty = .allocate(capacity: Self.dirtyLimit)
+    }
+
+    func free() {
+        LazyMemory.free(places, placeMask + 1)
+        LazyMemory.free(memory.assumingMemoryBound(to: UInt64.self), state.pointee.unitCount * Self.unit / 8)
+        state.deallocate()
+        dirty.deallocate()
+    }
+
+    var count: Int { state.pointee.programCount }
+
+    // MARK: - Parts of a block
+
+    @inline(__always)
+    func header(_ block: UInt32) -> UnsafeMutablePointer<Header> {
+        (memory + Int(block) &* Self.unit).assumingMemoryBound(to: Header.self)
+    }
+
+    /// The steps, then the checks, then the rules that were met, then where.
+    @inline(__always)
+    func steps(_ block: UInt32) -> UnsafeMutablePointer<Program.Step> {
+        (memory + Int(block) &* Self.unit + Self.stepOffset).assumingMemoryBound(to: Program.Step.self)
+    }
+
+    @inline(__always)
+    func checks(_ block: UInt32) -> UnsafeMutablePointer<Program.Check> {
+        UnsafeMutableRawPointer(steps(block) + Int(header(block).pointee.stepCount))
+            .assumingMemoryBound(to: Program.Check.self)
+    }
+
+    func rules(_ block: UInt32) -> UnsafeMutablePointer<UnsafeMutablePointer<Rule>?> {
+        UnsafeMutableRawPointer(checks(block) + Int(header(block).pointee.checkCount))
+            .assumingMemoryBound(to: UnsafeMutablePointer<Rule>?.self)
+    }
+
+    func tables(_ block: UInt32) -> UnsafeMutablePointer<TablePlace> {
+        UnsafeMutableRawPointer(rules(block) + Int(header(block).pointee.visitCount))
+            .assumingMemoryBound(to: TablePlace.self)
+    }
+
+    func sequence(_ block: UInt32) -> Program.Sequence {
+        let header = header(block)
+        // It was one when it was written.
+        let drop = DropReason(rawValue: Int(header.pointee.drop)).unsafelyUnwrapped
+        return Program.Sequence(steps: steps(block), count: Int(header.pointee.stepCount), drop: drop)
+    }
+
+    private static func size(steps: Int, checks: Int, visits: Int) -> Int {
+        stepOffset + steps * MemoryLayout<Program.Step>.stride + checks * MemoryLayout<Program.Check>.stride
+            + visits * (MemoryLayout<UnsafeMutablePointer<Rule>?>.stride + MemoryLayout<TablePlace>.stride)
+    }
+
+    // MARK: - Finding and adding
+
+    /// The block of a program that was walked, with one more reference.
+    /// - Parameter mask: the number of the program's mask.
+    /// - Returns: nil for one that is too long, or when there is no memory.
+    func intern(_ program: Program, mask: UInt8) -> UInt32? {
+        guard program.visitCount <= Self.visitLimit else { return nil }
+        let hash = Self.hash(program)
+        var place = Int(hash) & placeMask
+        while places[place] != 0 {
+            let block = places[place]
+            if header(block).pointee.hash == hash && isSame(block, program) {
+                header(block).pointee.references += 1
+                return block
+            }
+            place = (place + 1) & placeMask
+        }
+        guard state.pointee.programCount < state.pointee.programLimit, let block = allocate(program) else { return nil }
+        write(program, to: block, hash: hash, mask: mask)
+        places[place] = block
+        state.pointee.programCount += 1
+        return block
+    }
+
+    private func isSame(_ block: UInt32, _ program: Program) -> Bool {
+        let header = header(block).pointee
+        guard Int(header.stepCount) == program.count, Int(header.checkCount) == program.checkCount,
+            Int(header.visitCount) == program.visitCount, Int(header.drop) == program.drop.rawValue
+        else { return false }
+        for index in 0..<program.visitCount {
+            let visit = program.visits[index]
+            if rules(block)[index] != visit.rule || tables(block)[index] != visit.place { return false }
+        }
+        for index in 0..<program.count where steps(block)[index] != program.steps[index] { return false }
+        for index in 0..<program.checkCount where checks(block)[index] != program.checks[index] { return false }
+        return true
+    }
+
+    private func write(_ program: Program, to block: UInt32, hash: UInt32, mask: UInt8) {
+        let header = header(block)
+        header.pointee.references = 1
+        header.pointee.hash = hash
+        header.pointee.packets = 0
+        header.pointee.bytes = 0
+        header.pointee.stepCount = UInt16(program.count)
+        header.pointee.checkCount = UInt8(program.checkCount)
+        header.pointee.visitCount = UInt8(program.visitCount)
+        header.pointee.isDirty = false
+        header.pointee.drop = UInt8(program.drop.rawValue)
+        header.pointee.mask = mask
+        steps(block).update(from: program.steps, count: program.count)
+        checks(block).update(from: program.checks, count: program.checkCount)
+        for index in 0..<program.visitCount {
+            rules(block)[index] = program.visits[index].rule
+            tables(block)[index] = program.visits[index].place
+        }
+    }
+
+    /// Equal programs have equal hashes; it need not tell others apart well, for the rules that were met do.
+    private static func hash(_ program: Program) -> UInt32 {
+        var hash: UInt64 = UInt64(program.count) &<< 32 | UInt64(program.checkCount)
+        for index in 0..<program.visitCount {
+            let visit = program.visits[index]
+            hash = mixed(hash ^ UInt64(UInt(bitPattern: visit.rule)) ^ UInt64(visit.place.value) &<< 32)
+        }
+        for index in 0..<program.count {
+            switch program.steps[index] {
+            case .rewrite(let word, let value, _): hash = mixed(hash ^ value ^ UInt64(word))
+            case .pushTag(_, let control): hash = mixed(hash ^ UInt64(control) ^ 1 &<< 17)
+            case .popTag: hash = mixed(hash ^ 1 &<< 18)
+            case .output(let port): hash = mixed(hash ^ UInt64(port) ^ 1 &<< 19)
+            }
+        }
+        for index in 0..<program.checkCount {
+            if case .found(let name, _) = program.checks[index] {
+                hash = mixed(hash ^ name.address ^ UInt64(name.vlan))
+            }
+        }
+        return UInt32(truncatingIfNeeded: hash ^ hash &>> 32)
+    }
+
+    private static func mixed(_ word: UInt64) -> UInt64 {
+        let product = (word ^ 0x9e37_79b9_7f4a_7c15).multipliedFullWidth(by: 0xbf58_476d_1ce4_e5b9)
+        return product.high ^ product.low
+    }
+
+    // MARK: - References
+
+    /// One entry of the cache less has the program. The last one's end is the program's.
+    func release(_ block: UInt32, lane: Int, now: UInt32) {
+        let header = header(block)
+        header.pointee.references -= 1
+        guard header.pointee.references == 0 else { return }
+        flush(block, lane: lane, now: now)
+        remove(block)
+        state.pointee.programCount -= 1
+        deallocate(block)
+    }
+
+    /// Takes a block out of the places, and moves back those that it had kept from theirs.
+    private func remove(_ block: UInt32) {
+        var hole = Int(header(block).pointee.hash) & placeMask
+        while places[hole] != block { hole = (hole + 1) & placeMask }
+        var next = (hole + 1) & placeMask
+        while places[next] != 0 {
+            let home = Int(header(places[next]).pointee.hash) & placeMask
+            // It may move to the hole unless its home lies behind that.
+            if (next &- home) & placeMask >= (next &- hole) & placeMask {
+                places[hole] = places[next]
+                hole = next
+            }
+            next = (next + 1) & placeMask
+        }
+        places[hole] = 0
+    }
+
+    // MARK: - Memory
+
+    private func allocate(_ program: Program) -> UInt32? {
+        let size = Self.size(steps: program.count, checks: program.checkCount, visits: program.visitCount)
+        guard size <= Self.longestProgram else { return nil }
+        var sizeClass = 0
+        while Self.unit << sizeClass < size { sizeClass += 1 }
+        let free = state.pointee.free[sizeClass]
+        if free != 0 {
+            state.pointee.free[sizeClass] = header(free).pointee.hash
+            return free
+        }
+        guard state.pointee.usedUnits + 1 << sizeClass <= state.pointee.unitCount else { return nil }
+        let block = UInt32(state.pointee.usedUnits)
+        state.pointee.usedUnits += 1 << sizeClass
+        header(block).pointee.sizeClass = UInt8(sizeClass)
+        return block
+    }
+
+    /// A free block's `hash` names the next one.
+    private func deallocate(_ block: UInt32) {
+        let sizeClass = Int(header(block).pointee.sizeClass)
+        header(block).pointee.hash = state.pointee.free[sizeClass]
+        state.pointee.free[sizeClass] = block
+    }
+
+    // MARK: - Counts
+
+    /// Counts packets of a program, for its rules to get them soon.
+    @inline(__always)
+    func count(_ block: UInt32, packets: UInt64, bytes: UInt64, lane: Int, now: UInt32) {
+        let header = header(block)
+        header.pointee.packets &+= packets
+        header.pointee.bytes &+= bytes
+        if !header.pointee.isDirty { markDirty(block, lane: lane, now: now) }
+    }
+
+    @inline(never)
+    private func markDirty(_ block: UInt32, lane: Int, now: UInt32) {
+        header(block).pointee.isDirty = true
+        if state.pointee.dirtyCount == Self.dirtyLimit { flush(lane: lane, limit: Self.dirtyLimit / 4, now: now) }
+        dirty[state.pointee.dirtyCount] = block
+        state.pointee.dirtyCount += 1
+    }
+
+    /// Gives the rules their counts, of the programs that counted last.
+    func flush(lane: Int, limit: Int, now: UInt32) {
+        for _ in 0..<min(limit, state.pointee.dirtyCount) {
+            state.pointee.dirtyCount -= 1
+            let block = dirty[state.pointee.dirtyCount]
+            // It may be free, or another program, by now.
+            if header(block).pointee.references != 0 { flush(block, lane: lane, now: now) }
+        }
+    }
+
+    private func flush(_ block: UInt32, lane: Int, now: UInt32) {
+        let header = header(block)
+        header.pointee.isDirty = false
+        guard header.pointee.packets != 0 else { return }
+        for index in 0..<Int(header.pointee.visitCount) {
+            rules(block)[index]?.pointee.counts[lane]
+                .add(packets: header.pointee.packets, bytes: header.pointee.bytes, now: now)
+        }
+        header.pointee.packets = 0
+        header.pointee.bytes = 0
+    }
+}
+
+extension Int {
+    fileprivate var nextPowerOf2: Int { self <= 1 ? 1 : 1 << (Int.bitWidth - (self - 1).leadingZeroBitCount) }
+}
