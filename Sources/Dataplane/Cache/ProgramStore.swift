@@ -161,8 +161,8 @@ struct ProgramStore {
         header.pointee.isDirty = false
         header.pointee.drop = UInt8(program.drop.rawValue)
         header.pointee.mask = mask
-        steps(block).update(from: program.steps, count: program.count)
-        checks(block).update(from: program.checks, count: program.checkCount)
+        for index in 0..<program.count { steps(block)[index] = program.steps[index] }
+        for index in 0..<program.checkCount { checks(block)[index] = program.checks[index] }
         for index in 0..<program.visitCount {
             rules(block)[index] = program.visits[index].rule
             tables(block)[index] = program.visits[index].place

@@ -11,7 +11,7 @@ final class Rig {
     private let tagged: [UInt8]
     private let burst: UnsafeMutablePointer<Packet?>
 
-    private static let room = 256
+    private static let room = 192
     private static let headroom: UInt16 = 128
 
     /// - Parameter frames: at least a burst of them; shorter than 128 bytes.

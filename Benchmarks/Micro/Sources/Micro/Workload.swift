@@ -1,4 +1,5 @@
 import Dataplane
+import Flows
 import Glibc
 import Wire
 
@@ -8,7 +9,9 @@ struct Workload {
 
     let name: String
     let frames: [[UInt8]]
-    let stations: [MACAddress]
+    var stations: [MACAddress] = []
+    /// In place of NORMAL alone.
+    var flows: [String] = []
 
     static let all: [Workload] = [
         Workload(name: "parse and refuse (VLAN 4095)", frames: [frame(0, tag: 4095)], stations: []),
@@ -18,7 +21,44 @@ struct Workload {
             frames: [frame(0, tag: 10)],
             stations: [station(0)]
         ),
+        connections(1), connections(1_000), connections(10_000), connections(100_000), connections(1_000_000),
+        Workload(name: "one connection, 12 tables with 20 actions", frames: [packet(0)], flows: deep),
+        Workload(name: "one connection, NORMAL by the tables", frames: [packet(0)], flows: ["table=9,actions=drop"] + ["priority=0,actions=NORMAL"]),
+        Workload(name: "one connection, addresses edited", frames: [packet(0)], flows: ["ip,actions=mod_dl_src:02:00:00:00:00:07,mod_dl_dst:02:00:00:00:00:08,output:2"]),
+        Workload(name: "every packet a new connection, 8 tables of 10,000 flows", frames: (0..<4_000_000).map(packet), flows: wide),
     ]
+
+    /// Connections that one flow sends on, told apart by another.
+    private static func connections(_ count: Int) -> Workload {
+        Workload(
+            name: "flows, \(count) connections",
+            frames: (0..<count).map(packet),
+            flows: ["priority=1,udp,in_port=1,tp_src=1,tp_dst=1,nw_src=1.1.1.1,nw_dst=1.1.1.1,actions=drop", "priority=0,actions=output:2"]
+        )
+    }
+
+    private static let deep: [String] =
+        (0..<11).map { "table=\($0),priority=5,udp,in_port=1,actions=load:\($0)->NXM_NX_REG\($0)[],load:1->NXM_NX_REG12[],goto_table:\($0 + 1)" }
+        + ["table=11,udp,actions=output:2"]
+
+    private static let wide: [String] = (0..<8).flatMap { table in
+        (0..<10_000).map { number in
+            let last = table == 7 ? "output:2" : "goto_table:\(table + 1)"
+            return "table=\(table),priority=1,udp,nw_src=10.\(number >> 8 & 255).\(number & 255).0/24,actions=\(last)"
+        }
+    }
+
+    /// A UDP packet of a connection, as different as numbers are.
+    private static func packet(_ number: Int) -> [UInt8] {
+        var frame = Array(frame(0, tag: nil).prefix(12)) + [0x08, 0x00]
+        frame += [0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0]
+        let scattered = UInt32(truncatingIfNeeded: number) &* 0x9e37_79b1
+        frame += [10, UInt8(number % 10_000 >> 8), UInt8(number % 10_000 & 255), UInt8(truncatingIfNeeded: scattered)]
+        frame += [10, 0, 0, 2]
+        frame += [UInt8(truncatingIfNeeded: scattered >> 24), UInt8(truncatingIfNeeded: scattered >> 16)]
+        frame += [UInt8(truncatingIfNeeded: number >> 8), UInt8(truncatingIfNeeded: number)]
+        return frame + [UInt8](repeating: 0, count: 60 - frame.count)
+    }
 
     private static func known(_ count: Int) -> Workload {
         Workload(
@@ -62,6 +102,10 @@ struct Workload {
                 port: PortIndex(1),
                 on: "br0"
             )
+        }
+        if !flows.isEmpty {
+            let former = dataplane.flows(of: "br0").map(\.number)
+            try dataplane.changeFlows(of: "br0", removing: former, adding: flows.map { try FlowText.flow($0) })
         }
         return Rig(frames: repeated, dataplane: dataplane)
     }
