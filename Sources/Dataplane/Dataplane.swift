@@ -172,6 +172,11 @@ public final class Dataplane: @unchecked Sendable {
         return sum
     }
 
+    /// What the caches of all workers did.
+    public var cacheStatistics: CacheStatistics {
+        lanes.reduce(CacheStatistics()) { $0 + $1.flows.cache.currentStatistics }
+    }
+
     // MARK: - Stations
 
     /// Swift 6.3.1 without optimisation takes a missing entry for a value in `bridges[bridge]?.fdb.member`, because the

@@ -34,9 +34,9 @@ final class Bench {
         }
     }
 
-    init(_ configuration: SwitchConfiguration) {
+    init(_ configuration: SwitchConfiguration, cacheCapacity: Int = 4096) {
         self.configuration = configuration
-        dataplane = Dataplane(workerCount: 1, copy: Ledger.copy, drain: Self.drain)
+        dataplane = Dataplane(workerCount: 1, copy: Ledger.copy, drain: Self.drain, cacheCapacity: cacheCapacity)
         lane = dataplane.lanes[0]
         burst = .allocate(capacity: Lane.burstLength)
         burst.initialize(repeating: nil, count: Lane.burstLength)

@@ -179,7 +179,7 @@ extension Walked {
 }
 
 /// A table of flows with packets through it.
-private struct GoldenCase {
+struct GoldenCase {
     var flows: [String] = []
     var packets: [(packet: String, actions: String)] = []
 

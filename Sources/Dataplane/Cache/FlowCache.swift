@@ -288,20 +288,28 @@ struct FlowCache {
         return state.pointee.furtherLimit - 1
     }
 
-    /// An empty way of a bucket; the one silent longest makes room.
+    /// An empty way of a bucket. In a full one that of the port with the most entries makes room, the one silent longest.
     private func freeWay(_ hash: UInt64, now: UInt32) -> UnsafeMutablePointer<UInt64> {
         let bucket = bucket(of: hash)
-        var oldest = 0
+        var victim = 0
         for way in 0..<Self.ways {
             if bucket[way] == 0 { return bucket + way }
-            let (this, that) = (
-                entry(UInt32(truncatingIfNeeded: bucket[way])), entry(UInt32(truncatingIfNeeded: bucket[oldest]))
-            )
-            if Int32(bitPattern: this.pointee.used &- that.pointee.used) < 0 { oldest = way }
+            if isRatherEvicted(
+                UInt32(truncatingIfNeeded: bucket[way]),
+                than: UInt32(truncatingIfNeeded: bucket[victim])
+            ) {
+                victim = way
+            }
         }
         statistics.pointee.evicted += 1
-        remove(UInt32(truncatingIfNeeded: bucket[oldest]), now: now)
-        return bucket + oldest
+        remove(UInt32(truncatingIfNeeded: bucket[victim]), now: now)
+        return bucket + victim
+    }
+
+    private func isRatherEvicted(_ number: UInt32, than other: UInt32) -> Bool {
+        let (this, that) = (entry(number).pointee, entry(other).pointee)
+        let (mine, theirs) = (lists[Int(this.port)].count, lists[Int(that.port)].count)
+        return mine != theirs ? mine > theirs : Int32(bitPattern: this.used &- that.used) < 0
     }
 
     private static var secondChances: Int { 8 }
@@ -371,6 +379,12 @@ struct FlowCache {
                 masks.keep(programs.header(entry(number).pointee.program).pointee.mask)
             }
         }
+    }
+
+    var currentStatistics: CacheStatistics {
+        var copy = statistics.pointee
+        (copy.masks, copy.programs) = (UInt64(masks.count), UInt64(programs.count))
+        return copy
     }
 
     func flushCounts(limit: Int, now: UInt32) { programs.flush(lane: lane, limit: limit, now: now) }
