@@ -49,7 +49,7 @@ let package = Package(
         .target(
             name: "Control",
             dependencies: [
-                "Dataplane", "Wire",
+                "Dataplane", "Flows", "Wire",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -102,7 +102,7 @@ let package = Package(
         .testTarget(
             name: "ControlTests",
             dependencies: [
-                "Control", "Dataplane", "Seeds", "Wire",
+                "Control", "Dataplane", "Flows", "Seeds", "Wire",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -2,7 +2,7 @@ public import Flows
 
 extension Dataplane {
     /// What a new bridge does: it learns, as a bridge without flows would be of no use.
-    static let firstFlow: Flow = {
+    public static let firstFlow: Flow = {
         var flow = Flow()
         flow.priority = 0
         flow.actions = [.normal]
@@ -11,6 +11,20 @@ extension Dataplane {
 
     /// The flows of a bridge, in no order; empty for a bridge that does not exist.
     public func flows(of bridge: String) -> [InstalledFlow] { bridges[bridge]?.tables.installed ?? [] }
+
+    /// The flow that adding `flow` would replace: the one with its table, priority and match. In time independent of how
+    /// many there are.
+    public func flowNumber(of flow: Flow, on bridge: String) -> UInt32? { tables[bridge]?.number(of: flow) }
+
+    /// Why `changeFlows` would not add a flow; nil when it will.
+    public func refusal(of flow: Flow) -> Refusal? {
+        do throws(Refusal) {
+            _ = try Instruction.compiled(flow.actions)
+            return nil
+        } catch {
+            return error
+        }
+    }
 
     /// Changes the flows of a bridge at once: a packet meets all of the change or none of it. A new bridge has one flow,
     /// `priority=0 actions=NORMAL`.

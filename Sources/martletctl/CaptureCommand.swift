@@ -74,6 +74,7 @@ struct CaptureCommand: ParsableCommand {
             case .captureData(let data):
                 reader.append(data.bytes)
                 tally.lost = data.lost
+            case .flowRemoved: continue
             }
             while tally.left != 0, let block = try reader.next() {
                 try output?.write(contentsOf: block.bytes)

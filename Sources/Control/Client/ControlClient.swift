@@ -8,10 +8,20 @@ public final class ControlClient {
         public let description: String
     }
 
-    /// The daemon's own error: `code` and `message` of JSON-RPC.
+    /// The daemon's own error: `code`, `message` and `data` of JSON-RPC.
     public struct Failure: Error, Decodable, CustomStringConvertible {
+        /// Where a text is wrong, from 1, and why.
+        public struct Place: Decodable, Sendable {
+            public let line: Int
+            /// In bytes of UTF-8.
+            public let column: Int
+            public let reason: String
+        }
+
         public let code: Int
         public let message: String
+        /// Of a mistake in flow text.
+        public let data: Place?
 
         public var description: String { message }
     }
@@ -20,6 +30,7 @@ public final class ControlClient {
     public enum Event: Sendable {
         case captureData(CaptureData)
         case captureEnd(CaptureEnd)
+        case flowRemoved(FlowRemoved)
     }
 
     private let path: String
@@ -162,6 +173,8 @@ public final class ControlClient {
             return (try? decoder.decode(Incoming<CaptureData>.self, from: line)).map { .captureData($0.params) }
         case CaptureEnd.method:
             return (try? decoder.decode(Incoming<CaptureEnd>.self, from: line)).map { .captureEnd($0.params) }
+        case FlowRemoved.method:
+            return (try? decoder.decode(Incoming<FlowRemoved>.self, from: line)).map { .flowRemoved($0.params) }
         default:
             return nil
         }

@@ -8,23 +8,26 @@ final class Connection {
     private let patience: TimeAmount
     private var captures: [Int: CaptureStream] = [:]
     private var captureCount = 0
+    private var staged: StagedText
+    private var watch: FlowWatchStream?
 
-    init(channel: any Channel, control: Switch, patience: Duration) {
+    init(channel: any Channel, control: Switch, room: StagingRoom, patience: Duration) {
         self.channel = channel
         self.control = control
+        staged = StagedText(room: room)
         self.patience = TimeAmount(patience)
     }
 
-    /// Answers until the client has sent its last request, then ends its captures.
+    /// Answers until the client has sent its last request, then ends its captures and its watch.
     /// - Throws: when the client is gone before its answer.
     func serve(_ inbound: NIOAsyncChannelInboundStream<ByteBuffer>) async throws {
         do {
             try await answerAll(inbound)
         } catch {
-            await endCaptures()
+            await endStreams()
             throw error
         }
-        await endCaptures()
+        await endStreams()
     }
 
     /// Says why nobody listens to this client.
@@ -71,6 +74,7 @@ final class Connection {
         }
         if call.id != nil { try await send(answer) }
         for capture in captures.values { capture.begin() }
+        watch?.begin()
     }
 
     private func result(of call: Message.Call, _ line: Data) async throws(Message.Failure) -> Data {
@@ -81,6 +85,19 @@ final class Connection {
             return Message.line(Message.Result(id: id, result: response))
         case CaptureStop.method:
             let response = try await stopCapture(try Message.parameters(CaptureStop.self, line))
+            return Message.line(Message.Result(id: id, result: response))
+        case FlowStage.method:
+            let response = try stage(try Message.parameters(FlowStage.self, line))
+            return Message.line(Message.Result(id: id, result: response))
+        case FlowAdd.method:
+            let response = try await withText(try Message.parameters(FlowAdd.self, line)) { try $0.addFlows($1) }
+            return Message.line(Message.Result(id: id, result: response))
+        case FlowReplace.method:
+            let request = try Message.parameters(FlowReplace.self, line)
+            let response = try await withText(request) { try $0.replaceFlows($1) }
+            return Message.line(Message.Result(id: id, result: response))
+        case FlowWatch.method:
+            let response = try await watchFlows(try Message.parameters(FlowWatch.self, line))
             return Message.line(Message.Result(id: id, result: response))
         default:
             guard let method = Method.all[call.method] else { throw .unknownMethod(call.method) }
@@ -112,10 +129,52 @@ final class Connection {
         return CaptureStop.Response(captured: captured, lost: stream.capture.lost)
     }
 
-    private func endCaptures() async {
+    private func endStreams() async {
         for stream in captures.values {
             stream.cancel()
             await control.endCapture(stream.capture)
+        }
+        guard let watch else { return }
+        watch.cancel()
+        await control.endWatch(watch.watcher)
+    }
+
+    // MARK: Flows
+
+    private func stage(_ request: FlowStage) throws(Message.Failure) -> FlowStage.Response {
+        do {
+            try staged.append(request.text)
+            return FlowStage.Response(length: staged.length)
+        } catch {
+            throw .refused(by: error)
+        }
+    }
+
+    /// Has the switch carry out a request with the text that is staged for it. The text is gone then in any case.
+    private func withText<R: FlowTextRequest>(
+        _ request: R,
+        _ body: @Sendable (isolated Switch, R) throws -> R.Response
+    ) async throws(Message.Failure) -> R.Response {
+        var request = request
+        if request.staged == true {
+            let text = staged.take()
+            guard request.flows == nil else { throw .refused("flows are given and staged: one of the two is enough") }
+            request.flows = text
+        }
+        do {
+            return try await control.perform { [request] control in try body(control, request) }
+        } catch {
+            throw .refused(by: error)
+        }
+    }
+
+    private func watchFlows(_ request: FlowWatch) async throws(Message.Failure) -> Done {
+        guard watch == nil else { throw .refused("this connection watches flows already: open another one") }
+        do {
+            watch = FlowWatchStream(watcher: try await control.watchFlows(request), channel: channel)
+            return Done()
+        } catch {
+            throw .refused(by: error)
         }
     }
 

@@ -8,7 +8,8 @@ import Synchronization
 /// The control socket: JSON-RPC 2.0 on a Unix stream socket, as README.md beside this folder has it.
 ///
 /// Clients share one event loop of their own and cost the workers nothing. What a client can hold is bounded: one
-/// line of 1 MiB that is coming in, one answer that is going out. A client that leaves a line half sent, or does not
+/// line of 1 MiB that is coming in, 64 MiB of staged text (128 MiB for all clients), 4,096 notices, one answer that is
+/// going out. A client that leaves a line half sent, or does not
 /// take its answer, for `patience` is disconnected; until then nobody but itself waits.
 public struct ControlServer: Service {
     static let maximumClients = 64
@@ -17,6 +18,7 @@ public struct ControlServer: Service {
     private let control: Switch
     private let logger: Logger
     private let patience: Duration
+    private let room = StagingRoom()
 
     /// Takes the socket's path; clients may connect from here on and are served by `run`.
     /// - Parameters:
@@ -69,7 +71,12 @@ public struct ControlServer: Service {
                     logger.warning("peer turned away", metadata: ["user": "\(client.peer?.user ?? uid_t.max)"])
                     return
                 }
-                let connection = Connection(channel: client.channel.channel, control: control, patience: patience)
+                let connection = Connection(
+                    channel: client.channel.channel,
+                    control: control,
+                    room: room,
+                    patience: patience
+                )
                 guard isWelcome else {
                     try await connection.turnAway("\(Self.maximumClients) clients are connected already: close one")
                     return

@@ -59,8 +59,16 @@ enum Message {
     }
 
     struct Failure: Encodable, Error {
+        /// Where in a text the mistake is.
+        struct Place: Codable, Hashable {
+            let line: Int
+            let column: Int
+            let reason: String
+        }
+
         let code: Int
         let message: String
+        var data: Place?
 
         static func noJSON() -> Failure {
             Failure(code: -32700, message: "the line is no JSON: send one object a line")
@@ -71,6 +79,13 @@ enum Message {
         }
         static func wrongParameters(_ why: String) -> Failure { Failure(code: -32602, message: why) }
         static func refused(_ why: String) -> Failure { Failure(code: 1, message: why) }
+        static func refused(by error: any Error) -> Failure {
+            var failure = refused(error.reason)
+            if let error = error as? FlowRefusal {
+                failure.data = Place(line: error.line, column: error.column, reason: error.reason)
+            }
+            return failure
+        }
     }
 
     struct ErrorAnswer: Encodable {

@@ -5,7 +5,8 @@ struct Method: Sendable {
     let name: String
     private let answer: @Sendable (Switch, Message.ID, Data) async throws(Message.Failure) -> Data
 
-    /// Every method that needs nothing but the switch. Captures belong to a connection: see `Connection`.
+    /// Every method that needs nothing but the switch. Captures, staged text and notices belong to a connection: see
+    /// `Connection`.
     static let all: [String: Method] = Dictionary(
         uniqueKeysWithValues: [
             Method(VersionShow.self) { control, _ in control.version() },
@@ -26,6 +27,8 @@ struct Method: Sendable {
             Method(FDBAdd.self) { try $0.addStation($1) },
             Method(FDBDelete.self) { try $0.deleteStation($1) },
             Method(FDBFlush.self) { try $0.flushFDB($1) },
+            Method(FlowDelete.self) { try $0.deleteFlows($1) },
+            Method(FlowDump.self, { try $0.listing($1) }, { $0.response }),
             Method(StatsPorts.self) { try $0.portStatistics($1) },
             Method(StatsWorkers.self) { control, _ in control.workerStatistics() },
             Method(StatsDrops.self) { try $0.dropStatistics($1) },
@@ -36,15 +39,26 @@ struct Method: Sendable {
 
     /// - Parameter body: what the switch does; the answer is written down outside the switch, so that a long one
     ///   keeps nobody else waiting.
-    private init<R: Request>(_: R.Type, _ body: @escaping @Sendable (isolated Switch, R) throws -> R.Response) {
+    private init<R: Request>(_ type: R.Type, _ body: @escaping @Sendable (isolated Switch, R) throws -> R.Response) {
+        self.init(type, body, { $0 })
+    }
+
+    /// - Parameters:
+    ///   - body: what the switch does.
+    ///   - response: what is made of it outside the switch.
+    private init<R: Request, Outcome: Sendable>(
+        _: R.Type,
+        _ body: @escaping @Sendable (isolated Switch, R) throws -> Outcome,
+        _ response: @escaping @Sendable (Outcome) -> R.Response
+    ) {
         name = R.method
         answer = { control, id, line throws(Message.Failure) in
             let request = try Message.parameters(R.self, line)
             do {
-                let response = try await control.perform { control in try body(control, request) }
-                return Message.line(Message.Result(id: id, result: response))
+                let outcome = try await control.perform { control in try body(control, request) }
+                return Message.line(Message.Result(id: id, result: response(outcome)))
             } catch {
-                throw .refused(error.reason)
+                throw .refused(by: error)
             }
         }
     }
@@ -55,7 +69,8 @@ struct Method: Sendable {
 }
 
 extension Switch {
-    fileprivate func perform<Result: Sendable>(
+    /// Does several things on the switch without others in between.
+    func perform<Result: Sendable>(
         _ body: @Sendable (isolated Switch) throws -> Result
     ) throws -> Result {
         try body(self)

@@ -25,6 +25,7 @@ extension Store {
                 for row in try Row.fetchAll(database, sql: "SELECT * FROM pin") {
                     state.pins[Pin(port: row["port"], queue: row["queue"])] = row["lcore"]
                 }
+                state.flows = try Self.flows(in: database)
                 return state
             }
         } catch let error as DatabaseError {
@@ -37,17 +38,21 @@ extension Store {
     }
 
     func put(bridge: String, _ settings: BridgeSettings) throws(Refusal) {
-        try write(
-            """
-            INSERT INTO bridge VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
-            fdb_capacity = excluded.fdb_capacity, fdb_ageing = excluded.fdb_ageing,
-            forward_reserved = excluded.forward_reserved
-            """,
-            [bridge, settings.fdbCapacity, settings.fdbAgeing, settings.forwardsReserved]
+        try transaction { try Self.put(bridge: bridge, settings, in: $0) }
+    }
+
+    static func put(bridge: String, _ settings: BridgeSettings, in database: Database) throws {
+        try database.execute(
+            sql: """
+                INSERT INTO bridge VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
+                fdb_capacity = excluded.fdb_capacity, fdb_ageing = excluded.fdb_ageing,
+                forward_reserved = excluded.forward_reserved
+                """,
+            arguments: [bridge, settings.fdbCapacity, settings.fdbAgeing, settings.forwardsReserved]
         )
     }
 
-    /// Its ports, and all that hangs on them, go with it.
+    /// Its flows, its ports, and all that hangs on them, go with it.
     func delete(bridge: String) throws(Refusal) {
         try write("DELETE FROM bridge WHERE name = ?", [bridge])
     }
@@ -89,8 +94,12 @@ extension Store {
     }
 
     private func write(_ sql: String, _ arguments: StatementArguments) throws(Refusal) {
+        try transaction { try $0.execute(sql: sql, arguments: arguments) }
+    }
+
+    func transaction(_ body: (Database) throws -> Void) throws(Refusal) {
         do {
-            try database.write { try $0.execute(sql: sql, arguments: arguments) }
+            try database.write(body)
         } catch {
             throw Refusal(
                 "state file '\(path)' cannot be written (\(error.reason)): make room on its disk and try again"

@@ -13,9 +13,9 @@ public struct StoreError: Error, CustomStringConvertible {
 ///
 /// What a call has returned from is on disk (write-ahead log, synchronous=FULL). One daemon holds the file at a
 /// time (locking_mode=EXCLUSIVE). A file that is damaged, foreign or of a newer schema is refused and left alone;
-/// nothing here ever empties or replaces one.
+/// nothing here ever empties or replaces one. A file of an older schema is brought up to date, in one transaction.
 public final class Store: Sendable {
-    static let schemaVersion = 1
+    static var schemaVersion: Int { migrations.count }
     /// "MARL": says whose file it is, also to file(1).
     static let applicationID = 0x4d41_524c
 
@@ -47,6 +47,7 @@ public final class Store: Sendable {
             }
             database = try DatabaseQueue(path: path, configuration: Self.configuration)
             try database.read { try Self.check($0, path: path) }
+            try database.write(Self.migrate)
         } catch let error as DatabaseError {
             throw Self.sentence(for: error, path: path)
         }
@@ -67,8 +68,9 @@ public final class Store: Sendable {
         try database.writeWithoutTransaction { database in
             // Kept in the file: whoever opens it finds it so.
             try database.execute(sql: "PRAGMA journal_mode = WAL")
+            try database.execute(sql: "PRAGMA application_id = \(applicationID)")
             try database.inTransaction {
-                try database.execute(sql: schema)
+                try migrate(database)
                 return .commit
             }
         }
@@ -150,7 +152,18 @@ public final class Store: Sendable {
         "restore a backup, or move the file aside to start with an empty switch"
     }
 
-    private static let schema = """
+    /// Makes the file's schema the newest. Does nothing when it is.
+    private static func migrate(_ database: Database) throws {
+        let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+        guard version < schemaVersion else { return }
+        for sql in migrations[version...] { try database.execute(sql: sql) }
+        try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
+    }
+
+    /// What makes each version of the schema out of the one before. A change of the schema is one more at the end;
+    /// those that were released stay as they are.
+    private static let migrations = [
+        """
         CREATE TABLE bridge (
             name TEXT PRIMARY KEY,
             fdb_capacity INTEGER NOT NULL,
@@ -182,9 +195,16 @@ public final class Store: Sendable {
             lcore INTEGER NOT NULL,
             PRIMARY KEY (port, queue)
         ) STRICT;
-        PRAGMA application_id = \(applicationID);
-        PRAGMA user_version = \(schemaVersion);
+        """,
         """
+        CREATE TABLE flow (
+            id INTEGER PRIMARY KEY,
+            bridge TEXT NOT NULL REFERENCES bridge ON DELETE CASCADE,
+            line TEXT NOT NULL
+        ) STRICT;
+        INSERT INTO flow (bridge, line) SELECT name, 'priority=0 actions=NORMAL' FROM bridge;
+        """,
+    ]
 }
 
 extension Error {
@@ -195,6 +215,7 @@ extension Error {
         case let error as StoreError: error.description
         case let error as SocketError: error.description
         case let error as Refusal: error.reason
+        case let error as FlowRefusal: error.description
         default: (self as NSError).localizedDescription
         }
     }

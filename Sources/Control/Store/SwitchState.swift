@@ -9,6 +9,8 @@ struct SwitchState: Hashable, Sendable {
     var stations: [Station: String] = [:]
     /// Receive queues that an operator gave to a worker, by the worker's lcore.
     var pins: [Pin: Int] = [:]
+    /// The flows that outlive the daemon, in the order they were added.
+    var flows: [FlowRecord] = []
 }
 
 /// A port as an operator defined it.

@@ -8,9 +8,12 @@ extension Switch {
             throw Refusal("bridge '\(request.name)' exists already: change it with bridge set")
         }
         let settings = try request.options.applied(to: BridgeSettings())
-        try store.put(bridge: request.name, settings)
+        let first = FlowRecord(row: lastFlowRow + 1, bridge: request.name, flow: Dataplane.firstFlow)
+        try store.add(bridge: request.name, settings, first: first)
         bridges[request.name] = settings
         commit()
+        lastFlowRow = first.row
+        flowRows[request.name] = FlowRows(dataplane.flows(of: request.name).map(\.number), [first.row])
         return Done()
     }
 
@@ -29,10 +32,12 @@ extension Switch {
         return Done()
     }
 
-    /// Removes a bridge with its ports and stations.
+    /// Removes a bridge with its flows, ports and stations.
     public func deleteBridge(_ request: BridgeDelete) throws(Refusal) -> Done {
         _ = try bridge(request.name)
         try store.delete(bridge: request.name)
+        tell(of: watchers.isEmpty ? [] : dataplane.flows(of: request.name), on: request.name, .delete)
+        flowRows[request.name] = nil
         bridges[request.name] = nil
         unplug(ports.values.filter { $0.record.bridge == request.name })
         return Done()

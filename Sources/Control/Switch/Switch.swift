@@ -16,6 +16,11 @@ public actor Switch {
     var stations: [Station: String] = [:]
     var pins: [Pin: Int] = [:]
     var captures: [String: PortCapture] = [:]
+    /// Where the state file has the flows that the dataplane has.
+    var flowRows: [String: FlowRows] = [:]
+    /// The last row of the state file that was given to a flow.
+    var lastFlowRow: Int64 = 0
+    var watchers: [ObjectIdentifier: FlowWatcher] = [:]
 
     let dataplane: Dataplane
     let io: any PortIO
@@ -57,13 +62,15 @@ public actor Switch {
     /// Brings back what the state file holds. Call it once, before the control socket listens.
     ///
     /// Ports whose device cannot be opened stay in the switch, say so, and are tried again by `run`. No port
-    /// forwards before all others had their turn: there is one commit.
-    /// - Throws: `StoreError` when the file cannot be read.
+    /// forwards before all others had their turn: there is one commit, and the flows are there before it.
+    /// - Throws: `StoreError` when the file cannot be read, or has a flow that cannot run.
     public func restore() throws {
         let state = try store.load()
         bridges = state.bridges
         stations = state.stations
         pins = state.pins
+        commit()
+        try restoreFlows(state.flows)
         for record in state.ports.values.sorted(by: { ($0.bridge, $0.number) < ($1.bridge, $1.number) }) {
             var port = Port(record: record, index: PortIndex(UInt16(ports.count)))
             open(&port)
@@ -147,7 +154,7 @@ public actor Switch {
 extension Switch: Service {
     private static let retrySeconds = 3
 
-    /// The switch's clock: ages the stations once a second and tries failed ports again. Ends when the task is
+    /// The switch's clock: ages stations and flows once a second and tries failed ports again. Ends when the task is
     /// cancelled or the service group shuts down.
     public func run() async throws {
         await cancelWhenGracefulShutdown {
@@ -161,6 +168,7 @@ extension Switch: Service {
 
     private func tick(_ seconds: Int) {
         dataplane.age()
+        expireFlows()
         if seconds.isMultiple(of: Self.retrySeconds) { retryFailedPorts() }
     }
 }

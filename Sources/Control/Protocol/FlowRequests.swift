@@ -1,0 +1,182 @@
+/// A request whose flows may come in pieces before it, because a line has 1 MiB at most.
+public protocol FlowTextRequest: Request {
+    var bridge: String { get }
+    /// One flow a line; `#` starts a comment.
+    var flows: String? { get set }
+    /// Takes what `flow.stage` sent on this connection in place of `flows`.
+    var staged: Bool? { get }
+}
+
+/// Adds flows; each replaces one with the same table, priority and match.
+public struct FlowAdd: FlowTextRequest {
+    public static let method = "flow.add"
+
+    public struct Response: Codable, Hashable, Sendable {
+        /// How many flows the text has.
+        public let added: Int
+    }
+
+    public var bridge: String
+    public var flows: String?
+    public var staged: Bool?
+
+    public init(bridge: String, flows: String? = nil, staged: Bool? = nil) {
+        self.bridge = bridge
+        self.flows = flows
+        self.staged = staged
+    }
+}
+
+/// Makes a text all the flows of a bridge. Flows that are there already, in all they say, keep their counters.
+public struct FlowReplace: FlowTextRequest {
+    public static let method = "flow.replace"
+
+    public struct Response: Codable, Hashable, Sendable {
+        /// Flows that were not there, or not so.
+        public let added: Int
+        /// Flows whose table, priority and match the text does not have.
+        public let removed: Int
+        public let unchanged: Int
+    }
+
+    public var bridge: String
+    public var flows: String?
+    public var staged: Bool?
+
+    public init(bridge: String, flows: String? = nil, staged: Bool? = nil) {
+        self.bridge = bridge
+        self.flows = flows
+        self.staged = staged
+    }
+}
+
+/// Appends to the text that the next `flow.add` or `flow.replace` of this connection takes.
+public struct FlowStage: Request {
+    public static let method = "flow.stage"
+
+    public struct Response: Codable, Hashable, Sendable {
+        /// Bytes of UTF-8 that wait now.
+        public let length: Int
+    }
+
+    public var text: String
+
+    public init(text: String) { self.text = text }
+}
+
+/// Removes the flows that a match selects, as `ovs-ofctl del-flows` does.
+public struct FlowDelete: Request {
+    public static let method = "flow.del"
+
+    public struct Response: Codable, Hashable, Sendable {
+        public let deleted: Int
+    }
+
+    public var bridge: String
+    /// Absent: all flows.
+    public var match: String?
+    /// Only flows with just this match and priority.
+    public var strict: Bool?
+
+    public init(bridge: String, match: String? = nil, strict: Bool? = nil) {
+        self.bridge = bridge
+        self.match = match
+        self.strict = strict
+    }
+}
+
+/// The flows that a match selects, by table, then priority from the highest, then text.
+public struct FlowDump: Request {
+    public static let method = "flow.dump"
+
+    /// One of the two, as the request wants it.
+    public struct Response: Codable, Sendable {
+        public let flows: [FlowDescription]?
+        public let lines: [String]?
+    }
+
+    public var bridge: String
+    /// Absent: all flows.
+    public var match: String?
+    /// Names ports; else their numbers are shown.
+    public var names: Bool?
+    /// Wants the lines of `ovs-ofctl dump-flows`, without the space before each, in place of objects.
+    public var lines: Bool?
+    /// Whether lines have statistics; they do when absent.
+    public var statistics: Bool?
+
+    public init(
+        bridge: String,
+        match: String? = nil,
+        names: Bool? = nil,
+        lines: Bool? = nil,
+        statistics: Bool? = nil
+    ) {
+        self.bridge = bridge
+        self.match = match
+        self.names = names
+        self.lines = lines
+        self.statistics = statistics
+    }
+}
+
+/// What a flow looks like from outside: the *flow object* of README.md.
+public struct FlowDescription: Codable, Hashable, Sendable {
+    public let table: Int
+    public let priority: Int
+    /// Hexadecimal: JSON's numbers have 53 bits.
+    public let cookie: String
+    public let match: String
+    public let actions: String
+    /// The whole flow as `flow.add` takes it.
+    public let flow: String
+    public let packetCount: UInt64
+    public let byteCount: UInt64
+    /// Seconds since it was added.
+    public let duration: Double
+    /// Seconds since its last packet, or since it was added.
+    public let idleAge: UInt64
+
+    enum CodingKeys: String, CodingKey {
+        case table, priority, cookie, match, actions, flow, duration
+        case packetCount = "n_packets"
+        case byteCount = "n_bytes"
+        case idleAge = "idle_age"
+    }
+}
+
+/// Has this connection told of flows that go, where they have `send_flow_rem`: as `FlowRemoved` notifications.
+public struct FlowWatch: Request {
+    public static let method = "flow.watch"
+    public typealias Response = Done
+
+    /// Absent: those of all bridges.
+    public var bridge: String?
+
+    public init(bridge: String? = nil) { self.bridge = bridge }
+}
+
+public struct FlowRemoved: Notification, Hashable {
+    public static let method = "flow.removed"
+
+    public enum Reason: String, Codable, Sendable {
+        case idle, hard, delete
+    }
+
+    public let bridge: String
+    /// As `flow.add` takes it.
+    public let flow: String
+    public let reason: Reason
+    /// Seconds that it was there.
+    public let duration: Double
+    public let packetCount: UInt64
+    public let byteCount: UInt64
+    /// Notices that this connection did not get so far because it read too slowly.
+    public let lost: UInt64
+
+    enum CodingKeys: String, CodingKey {
+        case bridge, flow, reason, duration, lost
+        case packetCount = "n_packets"
+        case byteCount = "n_bytes"
+    }
+}

@@ -1,0 +1,58 @@
+import Dataplane
+import Synchronization
+
+/// The text that a connection has staged: bounded for itself, and by a room that all connections share.
+struct StagedText: ~Copyable {
+    /// Bytes that one connection may stage.
+    static let greatestLength = 64 << 20
+
+    private var text = ""
+    private let room: StagingRoom
+
+    init(room: StagingRoom) { self.room = room }
+
+    deinit { room.leave(text.utf8.count) }
+
+    var length: Int { text.utf8.count }
+
+    /// - Throws: `Refusal` when there is no room; nothing is appended then.
+    mutating func append(_ piece: String) throws(Refusal) {
+        let length = text.utf8.count + piece.utf8.count
+        guard length <= Self.greatestLength else {
+            throw Refusal("staged text would have \(length) bytes; allowed are \(Self.greatestLength): send less at once")
+        }
+        try room.enter(piece.utf8.count)
+        text += piece
+    }
+
+    /// The text; none is staged then.
+    mutating func take() -> String {
+        let taken = text
+        room.leave(text.utf8.count)
+        text = ""
+        return taken
+    }
+}
+
+/// The bytes that all connections together have staged.
+final class StagingRoom: Sendable {
+    static let greatestLength = 128 << 20
+
+    private let limit: Int
+    private let length = Mutex(0)
+
+    init(limit: Int = StagingRoom.greatestLength) { self.limit = limit }
+
+    fileprivate func enter(_ count: Int) throws(Refusal) {
+        let isWelcome = length.withLock { length in
+            guard length + count <= limit else { return false }
+            length += count
+            return true
+        }
+        guard isWelcome else {
+            throw Refusal("other connections have staged so much that no room is left: try again when they are done")
+        }
+    }
+
+    fileprivate func leave(_ count: Int) { length.withLock { $0 -= count } }
+}

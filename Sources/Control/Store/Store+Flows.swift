@@ -1,0 +1,56 @@
+import Dataplane
+import Flows
+import GRDB
+
+/// A flow as the state file keeps it.
+struct FlowRecord: Hashable, Sendable {
+    /// The file's name of it; never 0, and never used again while the daemon runs.
+    let row: Int64
+    let bridge: String
+    let flow: Flow
+}
+
+// Flows are kept as text, in the syntax that this and every later martletd reads: 100,000 of them are written, and read,
+// in a fraction of a second, and an operator finds them in the file as they were said.
+extension Store {
+    /// Adds a bridge with its first flow.
+    func add(bridge: String, _ settings: BridgeSettings, first: FlowRecord) throws(Refusal) {
+        try transaction { database in
+            try Self.put(bridge: bridge, settings, in: database)
+            try Self.insert([first], in: database)
+        }
+    }
+
+    /// Removes the flows in some rows and adds others, all or nothing.
+    func changeFlows(removing rows: [Int64], adding records: [FlowRecord]) throws(Refusal) {
+        guard !rows.isEmpty || !records.isEmpty else { return }
+        try transaction { database in
+            let statement = try database.cachedStatement(sql: "DELETE FROM flow WHERE id = ?")
+            for row in rows { try statement.execute(arguments: [row]) }
+            try Self.insert(records, in: database)
+        }
+    }
+
+    private static func insert(_ records: [FlowRecord], in database: Database) throws {
+        let statement = try database.cachedStatement(sql: "INSERT INTO flow VALUES (?, ?, ?)")
+        for record in records {
+            try statement.execute(arguments: [record.row, record.bridge, FlowText.print(record.flow)])
+        }
+    }
+
+    /// Every flow of the file, in the order they were added.
+    /// - Throws: `Refusal` for a row that no martletd wrote.
+    static func flows(in database: Database) throws -> [FlowRecord] {
+        var records: [FlowRecord] = []
+        let rows = try Row.fetchCursor(database, sql: "SELECT id, bridge, line FROM flow ORDER BY id")
+        while let row = try rows.next() {
+            let line: String = row[2]
+            do throws(FlowSyntaxError) {
+                records.append(FlowRecord(row: row[0], bridge: row[1], flow: try FlowText.flow(line)))
+            } catch {
+                throw Refusal("flow '\(line.prefix(200))' of bridge '\(row[1] as String)': \(error.reason)")
+            }
+        }
+        return records
+    }
+}

@@ -1,0 +1,137 @@
+import Dataplane
+import Flows
+
+/// Flows as one request says them: read whole, checked whole.
+struct FlowDocument {
+    let bridge: String
+    /// The flows in the order of the text.
+    let flows: [Flow]
+    private let text: String
+
+    /// - Parameter ports: finds ports of the bridge by name.
+    /// - Throws: `FlowRefusal` for the first mistake.
+    init(_ text: String, bridge: String, ports: @escaping PortResolver) throws(FlowRefusal) {
+        self.bridge = bridge
+        self.text = text
+        do throws(FlowSyntaxError) {
+            flows = try FlowText.flows(text, ports: ports)
+        } catch {
+            throw FlowRefusal(error)
+        }
+    }
+
+    /// The flows that remain when each replaces the ones before it with its table, priority and match.
+    var lasting: [Flow] {
+        guard flows.count > 1 else { return flows }
+        var lasting: [Flow] = []
+        lasting.reserveCapacity(flows.count)
+        var places = [FlowIdentity: Int](minimumCapacity: flows.count)
+        for flow in flows {
+            if let place = places.updateValue(lasting.count, forKey: FlowIdentity(flow)) {
+                places[FlowIdentity(flow)] = place
+                lasting[place] = flow
+            } else {
+                lasting.append(flow)
+            }
+        }
+        return lasting
+    }
+
+    /// Checks what syntax does not say: that the ports exist, and that the dataplane can run the actions.
+    /// - Parameter ports: the numbers of the bridge's ports.
+    func check(ports: Set<UInt32>, dataplane: Dataplane) throws(FlowRefusal) {
+        for (index, flow) in flows.enumerated() {
+            if let port = flow.actions.portMissing(from: ports) {
+                throw refusal(of: index, port.absence(from: bridge))
+            }
+            if let refusal = dataplane.refusal(of: flow) { throw self.refusal(of: index, refusal.reason) }
+        }
+    }
+
+    /// Checks that no flow with `check_overlap` shares packets with another one of its table and priority, as Open
+    /// vSwitch does: one that is replaced does not count.
+    /// - Parameter installed: the flows that stay beside these.
+    func checkOverlaps(with installed: @autoclosure () -> [Flow]) throws(FlowRefusal) {
+        guard flows.contains(where: { $0.flags.contains(.checkOverlap) }) else { return }
+        var others = Dictionary(grouping: installed()) { FlowLevel($0) }
+        var left = Self.greatestPairCount
+        for (index, flow) in flows.enumerated() {
+            if flow.flags.contains(.checkOverlap),
+                let reason = Self.overlap(of: flow, among: others[FlowLevel(flow)] ?? [], &left)
+            {
+                throw refusal(of: index, reason)
+            }
+            others[FlowLevel(flow), default: []].append(flow)
+        }
+    }
+
+    /// Why a flow cannot be beside others of its table and priority; nil when it can.
+    private static func overlap(of flow: Flow, among others: [Flow], _ left: inout Int) -> String? {
+        left -= others.count
+        guard left >= 0 else {
+            return "check_overlap would compare more than \(greatestPairCount) pairs of flows: add fewer at once"
+        }
+        guard !others.contains(where: { $0.match == flow.match }) else { return nil }
+        return others.first { $0.match.overlaps(flow.match) }.map { other in
+            "the flow has check_overlap and overlaps '\(FlowText.print(other))'"
+        }
+    }
+
+    /// A second of the control thread's time, about.
+    private static let greatestPairCount = 5_000_000
+
+    private func refusal(of index: Int, _ reason: String) -> FlowRefusal {
+        let place = FlowText.place(ofFlow: index, in: text)
+        return FlowRefusal(line: place.line, column: place.column, reason: reason)
+    }
+}
+
+/// What only one flow of a bridge has (OpenFlow 1.0, section 4.6).
+struct FlowIdentity: Hashable {
+    let table: UInt8
+    let priority: UInt16
+    let match: Match
+
+    init(_ flow: Flow) {
+        table = flow.table
+        priority = flow.priority
+        match = flow.match
+    }
+}
+
+/// Flows among which the order of a lookup is not said.
+private struct FlowLevel: Hashable {
+    let table: UInt8
+    let priority: UInt16
+
+    init(_ flow: Flow) {
+        table = flow.table
+        priority = flow.priority
+    }
+}
+
+extension [Action] {
+    /// The first port that an action names, at any depth, and that is not among `ports`.
+    fileprivate func portMissing(from ports: Set<UInt32>) -> FlowPort? {
+        for action in self {
+            switch action {
+            case .output(let port), .outputTruncated(let port, maxLength: _), .enqueue(let port, queue: _),
+                .resubmit(port: let port?, table: _, withOriginalTuple: _):
+                if port != .inPort, !ports.contains(port.rawValue) { return port }
+            case .clone(let inner), .writeActions(let inner):
+                if let port = inner.portMissing(from: ports) { return port }
+            default: break
+            }
+        }
+        return nil
+    }
+}
+
+extension FlowPort {
+    fileprivate func absence(from bridge: String) -> String {
+        guard let name = reservedName else {
+            return "port \(rawValue) does not exist on bridge '\(bridge)': port list \(bridge) shows those that do"
+        }
+        return "port \(name) does not exist: a bridge of Martlet has only the ports that port list \(bridge) shows"
+    }
+}

@@ -1,0 +1,166 @@
+import Dataplane
+import Flows
+
+extension Switch {
+    /// Adds flows, all or none.
+    /// - Throws: `Refusal`, or `FlowRefusal` with the place in the text.
+    public func addFlows(_ request: FlowAdd) throws -> FlowAdd.Response {
+        let document = try document(request)
+        try document.checkOverlaps(with: dataplane.flows(of: request.bridge).map(\.flow))
+        try change(request.bridge, adding: document.lasting)
+        return FlowAdd.Response(added: document.flows.count)
+    }
+
+    /// Makes a text all the flows of a bridge. Flows that are in both, in all they say, are not touched.
+    public func replaceFlows(_ request: FlowReplace) throws -> FlowReplace.Response {
+        let document = try document(request)
+        try document.checkOverlaps(with: [])
+        let wanted = document.lasting
+        var gone = Dictionary(uniqueKeysWithValues: dataplane.flows(of: request.bridge).map { ($0.number, $0) })
+        var adding: [Flow] = []
+        for flow in wanted {
+            let former = dataplane.flowNumber(of: flow, on: request.bridge).flatMap { gone.removeValue(forKey: $0) }
+            if former?.flow != flow { adding.append(flow) }
+        }
+        try change(request.bridge, removing: Array(gone.keys), adding: adding)
+        tell(of: Array(gone.values), on: request.bridge, .delete)
+        return FlowReplace.Response(
+            added: adding.count,
+            removed: gone.count,
+            unchanged: wanted.count - adding.count
+        )
+    }
+
+    /// Removes the flows that a match selects; all without one.
+    public func deleteFlows(_ request: FlowDelete) throws -> FlowDelete.Response {
+        try bridge(request.bridge)
+        let filter = try filter(request.match, on: request.bridge, isStrict: request.strict ?? false)
+        let gone = dataplane.flows(of: request.bridge).filter { filter.selects($0.flow) }
+        try change(request.bridge, removing: gone.map(\.number))
+        tell(of: gone, on: request.bridge, .delete)
+        return FlowDelete.Response(deleted: gone.count)
+    }
+
+    /// The flows of a bridge as they are now; writing them down is left to whoever asks.
+    func listing(_ request: FlowDump) throws -> FlowListing {
+        try bridge(request.bridge)
+        return FlowListing(
+            request: request,
+            filter: try filter(request.match, on: request.bridge, isStrict: false),
+            flows: dataplane.flows(of: request.bridge),
+            names: request.names == true ? portNames(of: request.bridge) : [:]
+        )
+    }
+
+    /// Puts the flows of the state file in place of those that new bridges have.
+    /// - Throws: `StoreError` for a flow that cannot run: to leave it out would be to forward otherwise than before.
+    func restoreFlows(_ records: [FlowRecord]) throws(StoreError) {
+        lastFlowRow = records.last?.row ?? 0
+        let records = Dictionary(grouping: records, by: \.bridge)
+        for name in bridges.keys {
+            let kept = records[name] ?? []
+            do throws(Refusal) {
+                let first = dataplane.flows(of: name).map(\.number)
+                let numbers = try dataplane.changeFlows(of: name, removing: first, adding: kept.map(\.flow))
+                flowRows[name] = FlowRows(numbers, kept.map(\.row))
+            } catch {
+                throw StoreError(
+                    "state file '\(store.path)' has a flow of bridge '\(name)' that cannot run (\(error.reason)): "
+                        + "install the martlet that wrote it"
+                )
+            }
+        }
+    }
+
+    /// Removes the flows whose time has come, and says so. They were never in the state file.
+    func expireFlows() {
+        for expired in dataplane.expireFlows() {
+            tell(of: [expired.flow], on: expired.bridge, expired.reason == .idle ? .idle : .hard)
+        }
+    }
+
+    // MARK: Reading text
+
+    private func document(_ request: some FlowTextRequest) throws -> FlowDocument {
+        try bridge(request.bridge)
+        guard let text = request.flows, request.staged != true else {
+            throw Refusal("method needs flows: give them as flows, or stage them on the same connection")
+        }
+        let document = try FlowDocument(text, bridge: request.bridge, ports: portResolver(of: request.bridge))
+        let numbers = ports.values.filter { $0.record.bridge == request.bridge }.map { UInt32($0.record.number.value) }
+        try document.check(ports: Set(numbers), dataplane: dataplane)
+        return document
+    }
+
+    private func filter(_ text: String?, on bridge: String, isStrict: Bool) throws -> FlowFilter {
+        do throws(FlowSyntaxError) {
+            return try FlowText.filter(text ?? "", isStrict: isStrict, ports: portResolver(of: bridge))
+        } catch {
+            throw FlowRefusal(error)
+        }
+    }
+
+    private func portResolver(of bridge: String) -> PortResolver {
+        let ports = ports
+        return { name in
+            ports[name].flatMap { $0.record.bridge == bridge ? UInt32($0.record.number.value) : nil }
+        }
+    }
+
+    private func portNames(of bridge: String) -> [FlowPort: String] {
+        Dictionary(
+            uniqueKeysWithValues: ports.values.filter { $0.record.bridge == bridge }.map { port in
+                (FlowPort(rawValue: UInt32(port.record.number.value)), port.record.name)
+            }
+        )
+    }
+
+    // MARK: Changing
+
+    /// Changes the flows of a bridge in the state file, then in the dataplane. It costs what changes.
+    ///
+    /// The file is the step that can fail (a full disk shows at its commit), so it comes first: all that the dataplane
+    /// could refuse was asked of it before. The other way round, packets would meet flows that must be taken back, and
+    /// those that they replaced would have lost their counters.
+    /// - Parameter adding: no two with the same table, priority and match.
+    private func change(_ bridge: String, removing: [UInt32] = [], adding: [Flow] = []) throws(Refusal) {
+        let gone = removing + adding.compactMap { dataplane.flowNumber(of: $0, on: bridge) }
+        var row = lastFlowRow
+        let records = adding.filter(\.outlivesDaemon).map { flow in
+            row += 1
+            return FlowRecord(row: row, bridge: bridge, flow: flow)
+        }
+        try store.changeFlows(removing: gone.compactMap { flowRows[bridge]?[$0] }, adding: records)
+        let numbers = try dataplane.changeFlows(of: bridge, removing: removing, adding: adding)
+        for number in gone { flowRows[bridge]?[number] = nil }
+        for (number, flow) in zip(numbers, adding) where flow.outlivesDaemon {
+            lastFlowRow += 1
+            flowRows[bridge, default: FlowRows()][number] = lastFlowRow
+        }
+    }
+}
+
+extension Flow {
+    /// Whether the state file keeps the flow: what goes by itself would come back with its time begun anew.
+    fileprivate var outlivesDaemon: Bool { idleTimeout == 0 && hardTimeout == 0 }
+}
+
+/// The rows of the state file that hold the flows of a bridge, by the dataplane's numbers: 8 bytes a flow.
+struct FlowRows {
+    /// 0 where there is none.
+    private var rows: [Int64] = []
+
+    init() {}
+
+    init(_ numbers: [UInt32], _ rows: [Int64]) {
+        for (number, row) in zip(numbers, rows) { self[number] = row }
+    }
+
+    subscript(number: UInt32) -> Int64? {
+        get { number < rows.count && rows[Int(number)] != 0 ? rows[Int(number)] : nil }
+        set {
+            if number >= rows.count { rows += Array(repeating: 0, count: Int(number) + 1 - rows.count) }
+            rows[Int(number)] = newValue ?? 0
+        }
+    }
+}
