@@ -1,4 +1,5 @@
 import Dataplane
+import Flows
 import Foundation
 import Logging
 import Testing
@@ -7,7 +8,7 @@ import Testing
 
 /// A switch with a scripted packet engine, its state in a directory of its own.
 final class Bench: Sendable {
-    private let home: TemporaryDirectory
+    let home: TemporaryDirectory
     var directory: String { home.path }
     let io: ScriptedPortIO
     let dataplane: Dataplane
@@ -55,7 +56,8 @@ final class Bench: Sendable {
             show: await control.show(),
             file: try store.load(),
             devices: io.opened,
-            stations: dataplane.fdb(of: "br0")
+            stations: dataplane.fdb(of: "br0"),
+            flows: Dictionary(uniqueKeysWithValues: dataplane.flows(of: "br0").map { ($0.number, $0.flow) })
         )
     }
 
@@ -64,6 +66,7 @@ final class Bench: Sendable {
         let file: SwitchState
         let devices: [PortIndex: ScriptedPortIO.Opened]
         let stations: [FDBEntry]
+        let flows: [UInt32: Flow]
     }
 }
 

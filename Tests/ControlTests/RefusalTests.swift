@@ -20,6 +20,12 @@ struct Refused: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { words.joined(separator: " ... ") }
 
+    /// The last of the texts is what is added, the others are words of the refusal.
+    static func flows(_ words: String...) -> Refused {
+        let request = FlowAdd(bridge: "br0", flows: words.last)
+        return Refused(words: words.dropLast()) { control, _ in _ = try control.addFlows(request) }
+    }
+
     static func port(
         _ words: String...,
         bridge: String = "br0",
@@ -35,7 +41,7 @@ struct Refused: Sendable, CustomTestStringConvertible {
 }
 
 @Suite struct RefusalTests {
-    @Test(arguments: bridges + ports + vlans + devices + stations + others)
+    @Test(arguments: bridges + ports + vlans + devices + stations + flows + others)
     func refusalNamesTheValueAndChangesNothing(refused: Refused) async throws {
         let bench = try await Bench.furnished()
         try Data().write(to: URL(filePath: bench.directory + "/file"))
@@ -160,6 +166,48 @@ struct Refused: Sendable, CustomTestStringConvertible {
         Refused("bridge 'br9' does not exist") { control, _ in _ = try control.showFDB(FDBShow(bridge: "br9")) },
     ]
 
+    static let flows: [Refused] = [
+        .flows("line 1, column 1", "'nonsense' is unknown", "nonsense=1 actions=drop"),
+        .flows("line 3, column 21", "in_port=1 actions=drop\n# why\nin_port=2 actions=mod_nw_src:10.0.0.1"),
+        .flows("line 2, column 3", "port 7 does not exist on bridge 'br0'", "actions=output:1\n  actions=output:7"),
+        .flows("port 7 does not exist", "actions=clone(clone(enqueue:7:1))"),
+        .flows("port 7 does not exist", "actions=write_actions(output:7)"),
+        .flows("port 7 does not exist", "actions=resubmit(7,3)"),
+        .flows("port 7 does not exist", "actions=output(port=7,max_len=100)"),
+        .flows("port LOCAL does not exist", "only the ports", "actions=LOCAL"),
+        .flows("'ghost' is not a port", "actions=output:ghost"),
+        .flows("'ghost' is not a port", "in_port=\"ghost\" actions=drop"),
+        .flows("255", "table=255 actions=drop"),
+        .flows("line 2, column 1", "cannot be run", "in_port=1 actions=drop\nip actions=ct(commit)"),
+        .flows("line 2, column 1", "overlaps", "priority=5,ip actions=drop\npriority=5,check_overlap,in_port=1 actions=drop"),
+        .flows("line 1, column 1", "overlaps 'priority=0 actions=NORMAL'", "priority=0,check_overlap,ip actions=drop"),
+        Refused("bridge 'br9' does not exist") { control, _ in _ = try control.addFlows(FlowAdd(bridge: "br9", flows: "")) },
+        Refused("bridge 'br9' does not exist") { control, _ in _ = try control.listing(FlowDump(bridge: "br9")) },
+        Refused("bridge 'br9' does not exist") { control, _ in _ = try control.watchFlows(FlowWatch(bridge: "br9")) },
+        Refused("needs flows") { control, _ in _ = try control.addFlows(FlowAdd(bridge: "br0")) },
+        Refused("line 1, column 6", "'nw' is unknown") { control, _ in
+            _ = try control.deleteFlows(FlowDelete(bridge: "br0", match: "ip,  nw=1"))
+        },
+        Refused("'priority' has no place here") { control, _ in
+            _ = try control.deleteFlows(FlowDelete(bridge: "br0", match: "priority=0"))
+        },
+        Refused("line 1, column 1") { control, _ in
+            _ = try control.replaceFlows(FlowReplace(bridge: "br0", flows: "actions=output:9"))
+        },
+        Refused("cannot be written") { control, bench in
+            try bench.store.database.write { try $0.execute(sql: "PRAGMA query_only = ON") }
+            _ = try control.addFlows(FlowAdd(bridge: "br0", flows: "priority=0 actions=drop\nin_port=1 actions=drop"))
+        },
+        Refused("cannot be written") { control, bench in
+            try bench.store.database.write { try $0.execute(sql: "PRAGMA query_only = ON") }
+            _ = try control.deleteFlows(FlowDelete(bridge: "br0"))
+        },
+        Refused("cannot be written") { control, bench in
+            try bench.store.database.write { try $0.execute(sql: "PRAGMA query_only = ON") }
+            _ = try control.replaceFlows(FlowReplace(bridge: "br0", flows: "in_port=1 actions=drop"))
+        },
+    ]
+
     static let others = [
         Refused("no queue 5") { control, _ in
             _ = try control.assignQueue(WorkerAssign(port: "p1", queue: 5, lcore: 2))
@@ -193,6 +241,8 @@ extension Switch {
             return nil
         } catch let refusal as Refusal {
             return refusal.reason
+        } catch let refusal as FlowRefusal {
+            return refusal.description
         }
     }
 }

@@ -15,6 +15,7 @@ final class ScriptedPortIO: PortIO {
         var refused: Set<String> = []
         var isDown: Set<String> = []
         var captures: [PortIndex: ScriptedCapture] = [:]
+        var onOpen: @Sendable () -> Void = {}
     }
 
     private let state = Mutex(State())
@@ -23,9 +24,12 @@ final class ScriptedPortIO: PortIO {
     var captures: [PortIndex: ScriptedCapture] { state.withLock { $0.captures } }
 
     func refuse(_ names: Set<String>) { state.withLock { $0.refused = names } }
+    /// Runs `body` whenever a device is opened.
+    func onOpen(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.onOpen = body } }
     func takeDown(_ names: Set<String>) { state.withLock { $0.isDown = names } }
 
     func open(_ port: PortIndex, name: String, type: PortType, mtu: Int) throws(Refusal) {
+        state.withLock { $0.onOpen }()
         let isRefused = state.withLock { state in
             precondition(state.opened[port] == nil, "port index \(port.value) is opened twice")
             if state.refused.contains(name) { return true }

@@ -36,8 +36,8 @@ import Testing
 
     @Test func refusesANewerSchemaAndLeavesItAlone() throws {
         try Store(directory: directory).close()
-        try alter("PRAGMA user_version = 2")
-        expectUntouched("has schema version 2 and this martletd knows 1: install the newer martlet")
+        try alter("PRAGMA user_version = 3")
+        expectUntouched("has schema version 3 and this martletd knows 2: install the newer martlet")
     }
 
     @Test func refusesAForeignDatabase() throws {
