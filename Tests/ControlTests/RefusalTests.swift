@@ -168,7 +168,7 @@ struct Refused: Sendable, CustomTestStringConvertible {
 
     static let flows: [Refused] = [
         .flows("line 1, column 1", "'nonsense' is unknown", "nonsense=1 actions=drop"),
-        .flows("line 3, column 21", "in_port=1 actions=drop\n# why\nin_port=2 actions=mod_nw_src:10.0.0.1"),
+        .flows("line 3, column 19", "in_port=1 actions=drop\n# why\nin_port=2 actions=mod_nw_src:10.0.0.1"),
         .flows("line 2, column 3", "port 7 does not exist on bridge 'br0'", "actions=output:1\n  actions=output:7"),
         .flows("port 7 does not exist", "actions=clone(clone(enqueue:7:1))"),
         .flows("port 7 does not exist", "actions=write_actions(output:7)"),
@@ -176,7 +176,7 @@ struct Refused: Sendable, CustomTestStringConvertible {
         .flows("port 7 does not exist", "actions=output(port=7,max_len=100)"),
         .flows("port LOCAL does not exist", "only the ports", "actions=LOCAL"),
         .flows("'ghost' is not a port", "actions=output:ghost"),
-        .flows("'ghost' is not a port", "in_port=\"ghost\" actions=drop"),
+        .flows("ghost", "is not a port", "in_port=\"ghost\" actions=drop"),
         .flows("255", "table=255 actions=drop"),
         .flows("line 2, column 1", "cannot be run", "in_port=1 actions=drop\nip actions=ct(commit)"),
         .flows("line 2, column 1", "overlaps", "priority=5,ip actions=drop\npriority=5,check_overlap,in_port=1 actions=drop"),

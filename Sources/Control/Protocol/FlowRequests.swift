@@ -3,7 +3,7 @@ public protocol FlowTextRequest: Request {
     var bridge: String { get }
     /// One flow a line; `#` starts a comment.
     var flows: String? { get set }
-    /// Takes what `flow.stage` sent on this connection in place of `flows`.
+    /// Whether what `flow.stage` sent on this connection stands for `flows`.
     var staged: Bool? { get }
 }
 

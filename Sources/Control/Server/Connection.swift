@@ -1,3 +1,4 @@
+import Dataplane
 import Foundation
 import NIOCore
 
@@ -8,7 +9,7 @@ final class Connection {
     private let patience: TimeAmount
     private var captures: [Int: CaptureStream] = [:]
     private var captureCount = 0
-    private var staged: StagedText
+    private let staged: StagedText
     private var watch: FlowWatchStream?
 
     init(channel: any Channel, control: Switch, room: StagingRoom, patience: Duration) {
@@ -70,14 +71,16 @@ final class Connection {
         do {
             answer = try await result(of: call, line)
         } catch {
-            answer = Message.line(Message.ErrorAnswer(id: call.id ?? .null, error: error))
+            let failure = error as? Message.Failure ?? .refused(by: error)
+            answer = Message.line(Message.ErrorAnswer(id: call.id ?? .null, error: failure))
         }
         if call.id != nil { try await send(answer) }
         for capture in captures.values { capture.begin() }
         watch?.begin()
     }
 
-    private func result(of call: Message.Call, _ line: Data) async throws(Message.Failure) -> Data {
+    /// - Throws: `Message.Failure`, or why the switch refuses.
+    private func result(of call: Message.Call, _ line: Data) async throws -> Data {
         let id = call.id ?? .null
         switch call.method {
         case CaptureStart.method:
@@ -90,37 +93,32 @@ final class Connection {
             let response = try stage(try Message.parameters(FlowStage.self, line))
             return Message.line(Message.Result(id: id, result: response))
         case FlowAdd.method:
-            let response = try await withText(try Message.parameters(FlowAdd.self, line)) { try $0.addFlows($1) }
+            let response = try await addFlows(try Message.parameters(FlowAdd.self, line))
             return Message.line(Message.Result(id: id, result: response))
         case FlowReplace.method:
-            let request = try Message.parameters(FlowReplace.self, line)
-            let response = try await withText(request) { try $0.replaceFlows($1) }
+            let response = try await replaceFlows(try Message.parameters(FlowReplace.self, line))
             return Message.line(Message.Result(id: id, result: response))
         case FlowWatch.method:
             let response = try await watchFlows(try Message.parameters(FlowWatch.self, line))
             return Message.line(Message.Result(id: id, result: response))
         default:
-            guard let method = Method.all[call.method] else { throw .unknownMethod(call.method) }
+            guard let method = Method.all[call.method] else { throw Message.Failure.unknownMethod(call.method) }
             return try await method(control, id, line)
         }
     }
 
     // MARK: Captures
 
-    private func startCapture(_ request: CaptureStart) async throws(Message.Failure) -> CaptureStart.Response {
-        do {
-            let capture = try await control.startCapture(request)
-            captureCount += 1
-            captures[captureCount] = CaptureStream(number: captureCount, capture: capture, channel: channel)
-            return CaptureStart.Response(capture: captureCount)
-        } catch {
-            throw .refused(error.reason)
-        }
+    private func startCapture(_ request: CaptureStart) async throws -> CaptureStart.Response {
+        let capture = try await control.startCapture(request)
+        captureCount += 1
+        captures[captureCount] = CaptureStream(number: captureCount, capture: capture, channel: channel)
+        return CaptureStart.Response(capture: captureCount)
     }
 
-    private func stopCapture(_ request: CaptureStop) async throws(Message.Failure) -> CaptureStop.Response {
+    private func stopCapture(_ request: CaptureStop) async throws -> CaptureStop.Response {
         guard let stream = captures.removeValue(forKey: request.capture) else {
-            throw .refused(
+            throw Refusal(
                 "capture \(request.capture) does not run on this connection: capture.start names those that do"
             )
         }
@@ -141,41 +139,32 @@ final class Connection {
 
     // MARK: Flows
 
-    private func stage(_ request: FlowStage) throws(Message.Failure) -> FlowStage.Response {
-        do {
-            try staged.append(request.text)
-            return FlowStage.Response(length: staged.length)
-        } catch {
-            throw .refused(by: error)
-        }
+    private func stage(_ request: FlowStage) throws -> FlowStage.Response {
+        try staged.append(request.text)
+        return FlowStage.Response(length: staged.length)
     }
 
-    /// Has the switch carry out a request with the text that is staged for it. The text is gone then in any case.
-    private func withText<R: FlowTextRequest>(
-        _ request: R,
-        _ body: @Sendable (isolated Switch, R) throws -> R.Response
-    ) async throws(Message.Failure) -> R.Response {
-        var request = request
-        if request.staged == true {
-            let text = staged.take()
-            guard request.flows == nil else { throw .refused("flows are given and staged: one of the two is enough") }
-            request.flows = text
-        }
-        do {
-            return try await control.perform { [request] control in try body(control, request) }
-        } catch {
-            throw .refused(by: error)
-        }
+    private func addFlows(_ request: FlowAdd) async throws -> FlowAdd.Response {
+        try await control.addFlows(try withText(request))
     }
 
-    private func watchFlows(_ request: FlowWatch) async throws(Message.Failure) -> Done {
-        guard watch == nil else { throw .refused("this connection watches flows already: open another one") }
-        do {
-            watch = FlowWatchStream(watcher: try await control.watchFlows(request), channel: channel)
-            return Done()
-        } catch {
-            throw .refused(by: error)
-        }
+    private func replaceFlows(_ request: FlowReplace) async throws -> FlowReplace.Response {
+        try await control.replaceFlows(try withText(request))
+    }
+
+    /// A request with the text that is staged for it, which is gone then in any case.
+    private func withText<R: FlowTextRequest>(_ request: R) throws -> R {
+        guard request.staged == true else { return request }
+        var complete = request
+        complete.flows = staged.take()
+        guard request.flows == nil else { throw Refusal("flows are given and staged: one of the two is enough") }
+        return complete
+    }
+
+    private func watchFlows(_ request: FlowWatch) async throws -> Done {
+        guard watch == nil else { throw Refusal("this connection watches flows already: open another one") }
+        watch = FlowWatchStream(watcher: try await control.watchFlows(request), channel: channel)
+        return Done()
     }
 
     // MARK: Sending

@@ -69,8 +69,7 @@ struct Method: Sendable {
 }
 
 extension Switch {
-    /// Does several things on the switch without others in between.
-    func perform<Result: Sendable>(
+    fileprivate func perform<Result: Sendable>(
         _ body: @Sendable (isolated Switch) throws -> Result
     ) throws -> Result {
         try body(self)

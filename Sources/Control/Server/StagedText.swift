@@ -2,7 +2,7 @@ import Dataplane
 import Synchronization
 
 /// The text that a connection has staged: bounded for itself, and by a room that all connections share.
-struct StagedText: ~Copyable {
+final class StagedText {
     /// Bytes that one connection may stage.
     static let greatestLength = 64 << 20
 
@@ -16,7 +16,7 @@ struct StagedText: ~Copyable {
     var length: Int { text.utf8.count }
 
     /// - Throws: `Refusal` when there is no room; nothing is appended then.
-    mutating func append(_ piece: String) throws(Refusal) {
+    func append(_ piece: String) throws(Refusal) {
         let length = text.utf8.count + piece.utf8.count
         guard length <= Self.greatestLength else {
             throw Refusal("staged text would have \(length) bytes; allowed are \(Self.greatestLength): send less at once")
@@ -26,7 +26,7 @@ struct StagedText: ~Copyable {
     }
 
     /// The text; none is staged then.
-    mutating func take() -> String {
+    func take() -> String {
         let taken = text
         room.leave(text.utf8.count)
         text = ""

@@ -2,9 +2,11 @@ import Dataplane
 import Flows
 
 extension Switch {
+    // Swift 6.3.1 crashes when it optimises the next two into the asynchronous functions of a connection.
+
     /// Adds flows, all or none.
     /// - Throws: `Refusal`, or `FlowRefusal` with the place in the text.
-    public func addFlows(_ request: FlowAdd) throws -> FlowAdd.Response {
+    @inline(never) public func addFlows(_ request: FlowAdd) throws -> FlowAdd.Response {
         let document = try document(request)
         try document.checkOverlaps(with: dataplane.flows(of: request.bridge).map(\.flow))
         try change(request.bridge, adding: document.lasting)
@@ -12,7 +14,7 @@ extension Switch {
     }
 
     /// Makes a text all the flows of a bridge. Flows that are in both, in all they say, are not touched.
-    public func replaceFlows(_ request: FlowReplace) throws -> FlowReplace.Response {
+    @inline(never) public func replaceFlows(_ request: FlowReplace) throws -> FlowReplace.Response {
         let document = try document(request)
         try document.checkOverlaps(with: [])
         let wanted = document.lasting
@@ -83,7 +85,7 @@ extension Switch {
 
     private func document(_ request: some FlowTextRequest) throws -> FlowDocument {
         try bridge(request.bridge)
-        guard let text = request.flows, request.staged != true else {
+        guard let text = request.flows else {
             throw Refusal("method needs flows: give them as flows, or stage them on the same connection")
         }
         let document = try FlowDocument(text, bridge: request.bridge, ports: portResolver(of: request.bridge))
