@@ -99,7 +99,7 @@ extension Store {
 
     func transaction(_ body: (Database) throws -> Void) throws(Refusal) {
         do {
-            try database.write(body)
+            try write(body)
         } catch {
             throw Refusal(
                 "state file '\(path)' cannot be written (\(error.reason)): make room on its disk and try again"

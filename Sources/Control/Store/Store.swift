@@ -1,6 +1,7 @@
 import Dataplane
 import Foundation
 import GRDB
+import Synchronization
 
 /// Why the state file cannot be used: one sentence with its path and what to do.
 public struct StoreError: Error, CustomStringConvertible {
@@ -21,6 +22,8 @@ public final class Store: Sendable {
 
     public let path: String
     let database: DatabaseQueue
+    /// Whether the log has what the file has not.
+    private let isAhead = Atomic(false)
 
     /// Opens `martlet.db` in a directory; creates both when missing.
     /// - Throws: `StoreError`.
@@ -56,6 +59,18 @@ public final class Store: Sendable {
     /// Lets go of the file, so that another daemon may have it; every later write is refused.
     public func close() throws { try database.close() }
 
+    /// Runs a write in a transaction of its own.
+    func write(_ body: (Database) throws -> Void) throws {
+        try database.write(body)
+        isAhead.store(true, ordering: .relaxed)
+    }
+
+    /// Moves what was written from the log into the file: bookkeeping, which the writes are spared. Call it now and then.
+    func checkpoint() throws {
+        guard isAhead.exchange(false, ordering: .relaxed) else { return }
+        _ = try database.writeWithoutTransaction { try $0.checkpoint() }
+    }
+
     /// A new file is finished under another name first: whatever stands under `path` is whole.
     private static func create(_ path: String) throws {
         guard !FileManager.default.fileExists(atPath: path + "-wal") else {
@@ -88,6 +103,8 @@ public final class Store: Sendable {
             // Before the first access: then the log's index is in memory, not in a shared file.
             try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
             try database.execute(sql: "PRAGMA synchronous = FULL")
+            // Else the write that fills the log's thousandth page waits for another two syncs: see `checkpoint`.
+            try database.execute(sql: "PRAGMA wal_autocheckpoint = 0")
         }
         return configuration
     }

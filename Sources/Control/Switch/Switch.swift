@@ -169,6 +169,11 @@ extension Switch: Service {
     private func tick(_ seconds: Int) {
         dataplane.age()
         expireFlows()
+        do {
+            try store.checkpoint()
+        } catch {
+            logger.error("state file not written back, its log grows", metadata: ["reason": "\(error.reason)"])
+        }
         if seconds.isMultiple(of: Self.retrySeconds) { retryFailedPorts() }
     }
 }

@@ -10,11 +10,14 @@ extension TextOutput {
 private struct MatchPrinter {
     let value: FlowKey
     let mask: FlowKey
+    /// The words that are matched at all: most are not.
+    let bitmap: UInt64
     let addressSets: [AddressSetReference]
 
     init(match: Match) {
         value = match.value
         mask = match.mask
+        bitmap = match.bitmap
         addressSets = match.addressSets
     }
 
@@ -46,6 +49,7 @@ private struct MatchPrinter {
     /// Prints one field, if it is matched, as `name=value,`.
     private func part(_ field: Field, _ name: String? = nil, _ output: inout TextOutput) {
         let slot = field.slot
+        guard bitmap >> UInt64(slot.word) & 1 == 1 || slot.width == 128 || !addressSets.isEmpty else { return }
         if let set = addressSets.first(where: { $0.field.slot == slot }) {
             output.put(name ?? field.name)
             output.put("=$")
