@@ -13,7 +13,8 @@ struct Martletctl: ParsableCommand {
             """,
         version: "martletctl \(Martlet.version)",
         subcommands: [
-            ShowCommand.self, BridgeCommand.self, PortCommand.self, FlowCommand.self, WorkerCommand.self, FDBCommand.self,
+            ShowCommand.self, BridgeCommand.self, PortCommand.self, FlowCommand.self, WorkerCommand.self,
+            FDBCommand.self,
             StatsCommand.self, TopCommand.self, CaptureCommand.self, LogCommand.self, DoctorCommand.self,
             VersionCommand.self,
         ]

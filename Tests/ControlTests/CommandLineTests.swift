@@ -99,7 +99,7 @@ import Wire
     @Test(arguments: [
         "show", "bridge list", "port list", "port list br0", "port show p1", "port stats", "port stats p1",
         "worker list", "fdb show br0", "fdb stats br0", "stats ports", "stats workers", "stats drops", "log level",
-        "version", "top --count 1 --interval 0.1", "doctor",
+        "version", "top --count 1 --interval 0.1", "doctor", "flow dump br0", "flow dump br0 table=0",
     ])
     func everyReadSpeaksJSON(words: String) async throws {
         try await serving { path, _ in
@@ -114,7 +114,8 @@ import Wire
 
     @Test(arguments: [
         "port del ghost", "bridge add br0", "port add br0 x --type ring --tag 4095", "port add br0 x --type warp",
-        "fdb show br9", "capture ghost", "worker assign p1 0 9", "log level loud",
+        "fdb show br9", "capture ghost", "worker assign p1 0 9", "log level loud", "flow dump br9", "flow del br9",
+        "flow watch br9",
     ])
     func aRefusalIsOneLineAndStatusOne(words: String) async throws {
         try await serving { path, _ in
@@ -130,6 +131,7 @@ import Wire
         "fly", "port add br0", "port add br0 x", "port set p1", "port add br0 x --type ring --trunks 1,two",
         "port add br0 x --type ring --option size", "port add br0 x --type ring --option a=1 --option a=2",
         "top --interval 0", "capture p1 --count 0", "doctor --reserve-hugepages 0", "worker assign p1 zero 1",
+        "flow add br0", "flow add br0 actions=drop --file x", "flow replace br0", "flow add br0 --file /nowhere/x",
     ])
     func wrongUsageIsStatusTwo(words: String) async throws {
         let outcome = try await run(words, "/nowhere")
@@ -176,6 +178,50 @@ import Wire
             var packets: [PcapngReader.Packet] = []
             while let block = try reader.next() { if let packet = block.packet { packets.append(packet) } }
             #expect(packets.map(\.bytes) == [frame])
+        }
+    }
+
+    @Test func flowsGoThereAndBack() async throws {
+        try await serving { path, bench in
+            func flow(_ words: String...) async throws -> Outcome {
+                try await martletctl(["flow"] + words + ["--socket", path])
+            }
+            let added = try await flow("add", "br0", "priority=5,in_port=vm1 actions=strip_vlan,output:p1")
+            #expect(added.status == 0 && added.output.isEmpty && added.error.isEmpty, "\(added)")
+            let dump = try await flow("dump", "br0", "--no-stats")
+            #expect(dump.output == " priority=5,in_port=2 actions=strip_vlan,output:1\n priority=0 actions=NORMAL\n")
+            let named = try await flow("dump", "br0", "out_port=p1", "--no-stats", "--names")
+            #expect(named.output == " priority=5,in_port=vm1 actions=strip_vlan,output:p1\n")
+            let file = bench.directory + "/flows"
+            try dump.output.write(toFile: file, atomically: true, encoding: .utf8)
+            #expect(try await flow("replace", "br0", "--file", file).output == "0 added, 0 removed, 2 unchanged\n")
+            #expect(try await flow("del", "br0", "in_port=vm1").output == "1 deleted\n")
+            #expect(try await flow("add", "br0", "--file", file).status == 0)
+            #expect(try await flow("del", "br0").output == "2 deleted\n")
+            #expect(try await flow("dump", "br0").output.isEmpty)
+        }
+    }
+
+    @Test func aMistakeInAFlowIsShownWhereItStands() async throws {
+        try await serving { path, bench in
+            let words = ["flow", "add", "br0", "in_port=1,nonsense=2 actions=drop", "--socket", path]
+            let flow = try await martletctl(words)
+            #expect(flow.status == 1 && flow.output.isEmpty)
+            let lines = flow.error.split(separator: "\n")
+            #expect(lines.first?.hasPrefix("martletctl: column 11: 'nonsense' is unknown") == true)
+            #expect(lines.dropFirst() == ["    in_port=1,nonsense=2 actions=drop", "              ^"])
+            let file = bench.directory + "/flows"
+            // More than one piece of staged text.
+            let good = (0..<20_000).map { "reg0=\($0) actions=drop\n" }.joined()
+            try (good + "in_port=1 actions=output:7\n").write(toFile: file, atomically: true, encoding: .utf8)
+            let outcome = try await run("flow add br0 --file \(file)", path)
+            #expect(outcome.status == 1)
+            #expect(outcome.error.hasPrefix("\(file):20001:1: port 7 does not exist on bridge 'br0'"))
+            #expect(try await bench.flows() == ["priority=0 actions=NORMAL"])
+            try good.write(toFile: file, atomically: true, encoding: .utf8)
+            #expect(
+                try await run("flow replace br0 --file \(file)", path).output == "20000 added, 1 removed, 0 unchanged\n"
+            )
         }
     }
 

@@ -70,13 +70,16 @@ import Testing
         #expect(dump.lines == nil)
         let lines = try await bench.control.listing(FlowDump(bridge: "br0", lines: true)).response.lines ?? []
         #expect(lines.count == 6)
-        let form = #/cookie=0x0, duration=[0-9.]+s, table=0, n_packets=0, n_bytes=0, idle_age=\d+, priority=6,ip actions=drop/#
+        let form =
+            #/cookie=0x0, duration=[0-9.]+s, table=0, n_packets=0, n_bytes=0, idle_age=\d+, priority=6,ip actions=drop/#
         #expect(try form.wholeMatch(in: lines[0]) != nil, "\(lines[0])")
     }
 
     @Test func deletesWhatAMatchSelects() async throws {
         let bench = try await Bench.furnished()
-        try await bench.add("ip actions=drop\nip,nw_dst=10.0.0.1 actions=drop\npriority=5,ip actions=output:1\narp actions=drop")
+        try await bench.add(
+            "ip actions=drop\nip,nw_dst=10.0.0.1 actions=drop\npriority=5,ip actions=output:1\narp actions=drop"
+        )
         #expect(try await bench.control.deleteFlows(FlowDelete(bridge: "br0", match: "ip", strict: true)).deleted == 1)
         #expect(try await bench.control.deleteFlows(FlowDelete(bridge: "br0", match: "out_port=p1")).deleted == 1)
         #expect(try await bench.control.deleteFlows(FlowDelete(bridge: "br0", match: "ip")).deleted == 1)

@@ -179,9 +179,15 @@ struct Refused: Sendable, CustomTestStringConvertible {
         .flows("ghost", "is not a port", "in_port=\"ghost\" actions=drop"),
         .flows("255", "table=255 actions=drop"),
         .flows("line 2, column 1", "cannot be run", "in_port=1 actions=drop\nip actions=ct(commit)"),
-        .flows("line 2, column 1", "overlaps", "priority=5,ip actions=drop\npriority=5,check_overlap,in_port=1 actions=drop"),
+        .flows(
+            "line 2, column 1",
+            "overlaps",
+            "priority=5,ip actions=drop\npriority=5,check_overlap,in_port=1 actions=drop"
+        ),
         .flows("line 1, column 1", "overlaps 'priority=0 actions=NORMAL'", "priority=0,check_overlap,ip actions=drop"),
-        Refused("bridge 'br9' does not exist") { control, _ in _ = try control.addFlows(FlowAdd(bridge: "br9", flows: "")) },
+        Refused("bridge 'br9' does not exist") { control, _ in
+            _ = try control.addFlows(FlowAdd(bridge: "br9", flows: ""))
+        },
         Refused("bridge 'br9' does not exist") { control, _ in _ = try control.listing(FlowDump(bridge: "br9")) },
         Refused("bridge 'br9' does not exist") { control, _ in _ = try control.watchFlows(FlowWatch(bridge: "br9")) },
         Refused("needs flows") { control, _ in _ = try control.addFlows(FlowAdd(bridge: "br0")) },

@@ -80,7 +80,8 @@ import Testing
     }
 
     @Test func saysWhereAFlowStands() throws {
-        let text = "# first\n\nactions=drop\n  in_port=1 actions=drop # why\nNXST_FLOW reply (xid=0x4):\n\tip actions=drop"
+        let text =
+            "# first\n\nactions=drop\n  in_port=1 actions=drop # why\nNXST_FLOW reply (xid=0x4):\n\tip actions=drop"
         #expect(try FlowText.flows(text).count == 3)
         #expect(FlowText.place(ofFlow: 0, in: text) == (3, 1))
         #expect(FlowText.place(ofFlow: 1, in: text) == (4, 3))

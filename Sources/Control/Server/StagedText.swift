@@ -19,7 +19,9 @@ final class StagedText {
     func append(_ piece: String) throws(Refusal) {
         let length = text.utf8.count + piece.utf8.count
         guard length <= Self.greatestLength else {
-            throw Refusal("staged text would have \(length) bytes; allowed are \(Self.greatestLength): send less at once")
+            throw Refusal(
+                "staged text would have \(length) bytes; allowed are \(Self.greatestLength): send less at once"
+            )
         }
         try room.enter(piece.utf8.count)
         text += piece
