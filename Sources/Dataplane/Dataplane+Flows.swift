@@ -12,8 +12,8 @@ extension Dataplane {
     /// The flows of a bridge, in no order; empty for a bridge that does not exist.
     public func flows(of bridge: String) -> [InstalledFlow] { bridges[bridge]?.tables.installed ?? [] }
 
-    /// The flow that adding `flow` would replace: the one with its table, priority and match. In time independent of how
-    /// many there are.
+    /// The flow that adding `flow` would replace: the one with its table, priority and match. Its time does not grow
+    /// with the number of flows.
     public func flowNumber(of flow: Flow, on bridge: String) -> UInt32? { tables[bridge]?.number(of: flow) }
 
     /// Why `changeFlows` would not add a flow; nil when it will.

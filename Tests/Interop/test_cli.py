@@ -155,7 +155,8 @@ def test_the_option_wins_over_the_environment(switch):
 
 
 READS = [["show"], ["bridge", "list"], ["port", "list"], ["port", "show", "null0"], ["worker", "list"],
-         ["fdb", "show", "br0"], ["stats", "ports"], ["stats", "workers"], ["stats", "drops"], ["version"], ["doctor"]]
+         ["fdb", "show", "br0"], ["stats", "ports"], ["stats", "workers"], ["stats", "drops"], ["version"], ["doctor"],
+         ["flow", "dump", "br0"]]
 
 
 @pytest.mark.parametrize("words", READS, ids=" ".join)

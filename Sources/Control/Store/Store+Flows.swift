@@ -10,8 +10,8 @@ struct FlowRecord: Hashable, Sendable {
     let flow: Flow
 }
 
-// Flows are kept as text, in the syntax that this and every later martletd reads: 100,000 of them are written, and read,
-// in a fraction of a second, and an operator finds them in the file as they were said.
+// Flows are kept as text, in the syntax that this and every later martletd reads: a layout of our own would need a
+// migration whenever a field is added.
 extension Store {
     /// Adds a bridge with its first flow.
     func add(bridge: String, _ settings: BridgeSettings, first: FlowRecord) throws(Refusal) {

@@ -65,7 +65,7 @@ public final class Store: Sendable {
         isAhead.store(true, ordering: .relaxed)
     }
 
-    /// Moves what was written from the log into the file: bookkeeping, which the writes are spared. Call it now and then.
+    /// Moves what was written from the log into the file, which no write waits for. Call it now and then.
     func checkpoint() throws {
         guard isAhead.exchange(false, ordering: .relaxed) else { return }
         _ = try database.writeWithoutTransaction { try $0.checkpoint() }
