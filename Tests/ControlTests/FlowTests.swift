@@ -174,6 +174,22 @@ import Testing
         #expect(try await bench.restarted().flows() == ["priority=0 actions=output:1"])
     }
 
+    @Test func theFileHasPortsByNumber() async throws {
+        let bench = try await Bench.furnished()
+        try await bench.add("in_port=vm1 actions=output:p1")
+        #expect(try bench.store.load().flows.last?.line == "in_port=2 actions=output:1")
+        _ = try await bench.control.deletePort(PortDelete(name: "p1"))
+        #expect(try await bench.restarted().flows() == ["in_port=2 actions=output:1", "priority=0 actions=NORMAL"])
+    }
+
+    @Test func aLineOfADumpIsKeptWithoutItsComment() async throws {
+        let bench = try await Bench.furnished()
+        try await bench.add(
+            " cookie=0x3, duration=1.5s, table=2, n_packets=7, n_bytes=60, idle_age=1, ip actions=drop # why"
+        )
+        #expect(try await bench.restarted().flows().last == "cookie=0x3, table=2, ip actions=drop")
+    }
+
     @Test func flowsAreThereBeforeThePorts() async throws {
         let bench = try await Bench.furnished()
         _ = try await bench.control.deleteFlows(FlowDelete(bridge: "br0"))

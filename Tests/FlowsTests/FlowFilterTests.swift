@@ -86,5 +86,6 @@ import Testing
         #expect(FlowText.place(ofFlow: 0, in: text) == (3, 1))
         #expect(FlowText.place(ofFlow: 1, in: text) == (4, 3))
         #expect(FlowText.place(ofFlow: 2, in: text) == (6, 2))
+        #expect(FlowText.lines(of: text) == ["actions=drop", "in_port=1 actions=drop", "ip actions=drop"])
     }
 }

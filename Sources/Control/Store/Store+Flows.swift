@@ -8,6 +8,8 @@ struct FlowRecord: Hashable, Sendable {
     let row: Int64
     let bridge: String
     let flow: Flow
+    /// The flow in words, with ports by number: a name may be another port's after the next start.
+    let line: String
 }
 
 // Flows are kept as text, in the syntax that this and every later martletd reads: a layout of our own would need a
@@ -34,7 +36,7 @@ extension Store {
     private static func insert(_ records: [FlowRecord], in database: Database) throws {
         let statement = try database.cachedStatement(sql: "INSERT INTO flow VALUES (?, ?, ?)")
         for record in records {
-            try statement.execute(arguments: [record.row, record.bridge, FlowText.print(record.flow)])
+            try statement.execute(arguments: [record.row, record.bridge, record.line])
         }
     }
 
@@ -46,7 +48,7 @@ extension Store {
         while let row = try rows.next() {
             let line: String = row[2]
             do throws(FlowSyntaxError) {
-                records.append(FlowRecord(row: row[0], bridge: row[1], flow: try FlowText.flow(line)))
+                records.append(FlowRecord(row: row[0], bridge: row[1], flow: try FlowText.flow(line), line: line))
             } catch {
                 throw Refusal("flow '\(line.prefix(200))' of bridge '\(row[1] as String)': \(error.reason)")
             }

@@ -7,34 +7,42 @@ struct FlowDocument {
     /// The flows in the order of the text.
     let flows: [Flow]
     private let text: String
+    private let namesPorts: Bool
 
     /// - Parameter ports: finds ports of the bridge by name.
     /// - Throws: `FlowRefusal` for the first mistake.
     init(_ text: String, bridge: String, ports: @escaping PortResolver) throws(FlowRefusal) {
         self.bridge = bridge
         self.text = text
+        var namesPorts = false
         do throws(FlowSyntaxError) {
-            flows = try FlowText.flows(text, ports: ports)
+            flows = try withoutActuallyEscaping(
+                { (name: String) -> UInt32? in
+                    namesPorts = true
+                    return ports(name)
+                },
+                do: { resolve throws(FlowSyntaxError) in try FlowText.flows(text, ports: resolve) }
+            )
         } catch {
             throw FlowRefusal(error)
         }
+        self.namesPorts = namesPorts
     }
 
-    /// The flows that remain when each replaces the ones before it with its table, priority and match.
-    var lasting: [Flow] {
-        guard flows.count > 1 else { return flows }
-        var lasting: [Flow] = []
-        lasting.reserveCapacity(flows.count)
-        var places = [FlowIdentity: Int](minimumCapacity: flows.count)
-        for flow in flows {
-            if let place = places.updateValue(lasting.count, forKey: FlowIdentity(flow)) {
-                places[FlowIdentity(flow)] = place
-                lasting[place] = flow
-            } else {
-                lasting.append(flow)
-            }
-        }
-        return lasting
+    /// The indices of the flows that remain when each replaces the ones before it with its table, priority and match.
+    var lasting: [Int] {
+        guard flows.count > 1 else { return Array(flows.indices) }
+        var last = [FlowIdentity: Int](minimumCapacity: flows.count)
+        for (index, flow) in flows.enumerated() { last[FlowIdentity(flow)] = index }
+        guard last.count < flows.count else { return Array(flows.indices) }
+        return flows.indices.filter { last[FlowIdentity(flows[$0])] == $0 }
+    }
+
+    /// The flows at some indices with their text, ports by number. What was written so stays as it was written: to
+    /// print 100,000 flows takes as long as to read them.
+    func said(_ indices: [Int]) -> [SaidFlow] {
+        let lines = namesPorts ? nil : FlowText.lines(of: text)
+        return indices.map { SaidFlow(flow: flows[$0], line: lines?[$0] ?? FlowText.print(flows[$0])) }
     }
 
     /// Checks what syntax does not say: that the ports exist, and that the dataplane can run the actions.
@@ -84,6 +92,12 @@ struct FlowDocument {
         let place = FlowText.place(ofFlow: index, in: text)
         return FlowRefusal(line: place.line, column: place.column, reason: reason)
     }
+}
+
+/// A flow and a text that says it.
+struct SaidFlow {
+    let flow: Flow
+    let line: String
 }
 
 /// What only one flow of a bridge has (OpenFlow 1.0, section 4.6).

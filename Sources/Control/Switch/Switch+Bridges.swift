@@ -1,4 +1,5 @@
 public import Dataplane
+import Flows
 
 extension Switch {
     /// - Throws: `Refusal` for a name or setting that cannot be, or a bridge that exists.
@@ -8,7 +9,12 @@ extension Switch {
             throw Refusal("bridge '\(request.name)' exists already: change it with bridge set")
         }
         let settings = try request.options.applied(to: BridgeSettings())
-        let first = FlowRecord(row: lastFlowRow + 1, bridge: request.name, flow: Dataplane.firstFlow)
+        let first = FlowRecord(
+            row: lastFlowRow + 1,
+            bridge: request.name,
+            flow: Dataplane.firstFlow,
+            line: FlowText.print(Dataplane.firstFlow)
+        )
         try store.add(bridge: request.name, settings, first: first)
         bridges[request.name] = settings
         commit()

@@ -9,7 +9,7 @@ extension Switch {
     @inline(never) public func addFlows(_ request: FlowAdd) throws -> FlowAdd.Response {
         let document = try document(request)
         try document.checkOverlaps(with: dataplane.flows(of: request.bridge).map(\.flow))
-        try change(request.bridge, adding: document.lasting)
+        try change(request.bridge, adding: document.said(document.lasting))
         return FlowAdd.Response(added: document.flows.count)
     }
 
@@ -19,12 +19,13 @@ extension Switch {
         try document.checkOverlaps(with: [])
         let wanted = document.lasting
         var gone = Dictionary(uniqueKeysWithValues: dataplane.flows(of: request.bridge).map { ($0.number, $0) })
-        var adding: [Flow] = []
-        for flow in wanted {
+        var adding: [Int] = []
+        for index in wanted {
+            let flow = document.flows[index]
             let former = dataplane.flowNumber(of: flow, on: request.bridge).flatMap { gone.removeValue(forKey: $0) }
-            if former?.flow != flow { adding.append(flow) }
+            if former?.flow != flow { adding.append(index) }
         }
-        try change(request.bridge, removing: Array(gone.keys), adding: adding)
+        try change(request.bridge, removing: Array(gone.keys), adding: document.said(adding))
         tell(of: Array(gone.values), on: request.bridge, .delete)
         return FlowReplace.Response(
             added: adding.count,
@@ -125,17 +126,17 @@ extension Switch {
     /// could refuse was asked of it before. The other way round, packets would meet flows that must be taken back, and
     /// those that they replaced would have lost their counters.
     /// - Parameter adding: no two with the same table, priority and match.
-    private func change(_ bridge: String, removing: [UInt32] = [], adding: [Flow] = []) throws(Refusal) {
-        let gone = removing + adding.compactMap { dataplane.flowNumber(of: $0, on: bridge) }
+    private func change(_ bridge: String, removing: [UInt32] = [], adding: [SaidFlow] = []) throws(Refusal) {
+        let gone = removing + adding.compactMap { dataplane.flowNumber(of: $0.flow, on: bridge) }
         var row = lastFlowRow
-        let records = adding.filter(\.outlivesDaemon).map { flow in
+        let records = adding.filter(\.flow.outlivesDaemon).map { said in
             row += 1
-            return FlowRecord(row: row, bridge: bridge, flow: flow)
+            return FlowRecord(row: row, bridge: bridge, flow: said.flow, line: said.line)
         }
         try store.changeFlows(removing: gone.compactMap { flowRows[bridge]?[$0] }, adding: records)
-        let numbers = try dataplane.changeFlows(of: bridge, removing: removing, adding: adding)
+        let numbers = try dataplane.changeFlows(of: bridge, removing: removing, adding: adding.map(\.flow))
         for number in gone { flowRows[bridge]?[number] = nil }
-        for (number, flow) in zip(numbers, adding) where flow.outlivesDaemon {
+        for (number, said) in zip(numbers, adding) where said.flow.outlivesDaemon {
             lastFlowRow += 1
             flowRows[bridge, default: FlowRows()][number] = lastFlowRow
         }

@@ -19,4 +19,15 @@ extension FlowText {
             return (1, 1)
         }
     }
+
+    /// The text of each flow that `flows` has read, without comments and white space around it.
+    public static func lines(of text: String) -> [String] {
+        let bytes = ContiguousArray(text.utf8)
+        return bytes.withUnsafeBufferPointer { bytes in
+            var found: [String] = []
+            var lines = FlowLines(bytes: bytes)
+            while let source = try? lines.next() { found.append(source.string(source.trimmed(source.line))) }
+            return found
+        }
+    }
 }
