@@ -82,6 +82,17 @@ class DummySwitch:
         lines = self._ofctl("OpenFlow15", "dump-meters").stdout.split("\n", 1)[1]
         return " ".join(lines.split()).replace("bands= ", "bands=")
 
+    def left_of(self, flows, match=None, options=()):
+        """The flows, sorted, that are left of some after those that a match selects were deleted; all without one."""
+        self._ofctl("OpenFlow10", "del-flows")
+        for flow in flows:
+            assert self._ofctl("OpenFlow10", "add-flow", flow).returncode == 0, flow
+        if match is not None:
+            deleted = self._run("ovs-ofctl", "-O", "OpenFlow10", *options, "del-flows", self._bridge, match)
+            assert deleted.returncode == 0, deleted.stderr
+        lines = self._ofctl("OpenFlow10", "dump-flows", "--no-stats").stdout.splitlines()
+        return sorted(line.strip() for line in lines if "actions=" in line)
+
     def datapath_actions(self, flows, packets):
         """The flows that OpenFlow 1.0 takes, and what the datapath would do with each packet under them."""
         self._ofctl("OpenFlow10", "del-flows")

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
+from dummy_switch import DummySwitch
 from martlet import BINARIES, DONE, REFUSED, Daemon
 from processes import Process, eventually
 
@@ -114,6 +116,44 @@ def test_a_watcher_is_told_of_flows_that_go(room, empty):
 
 def ctl_command(daemon):
     return [BINARIES / "martletctl", "--socket", daemon.socket]
+
+
+# --- which flows a match selects, beside Open vSwitch ------------------------------------------------------------
+
+FLOWS = [
+    "ip actions=drop", "priority=5,ip actions=output:2", "table=3,ip,nw_dst=10.1.0.0/16 actions=output:1",
+    "ip,nw_dst=10.0.0.0/8 actions=NORMAL", "in_port=1 actions=resubmit(2,3)", "in_port=2,tcp actions=enqueue:2:7",
+    "in_port=1,arp actions=clone(mod_vlan_vid:5,output:2)", "arp actions=output:1,IN_PORT",
+    "cookie=0x1f,udp actions=FLOOD", "cookie=0x2f,udp6 actions=ALL", "reg0=1 actions=output:NXM_NX_REG1[0..15]",
+    "dl_vlan=7 actions=clone(clone(output:1))",
+]
+SELECTIONS = [
+    "", "ip", "ip,nw_dst=10.0.0.0/8", "ip,nw_dst=10.1.0.0/16", "in_port=1", "table=0", "table=3", "out_port=1",
+    "out_port=2", "out_port=2,ip", "out_port=NORMAL", "out_port=IN_PORT", "out_port=FLOOD", "out_port=ALL",
+    "out_port=ANY", "arp",
+    "cookie=0x10/0xf0", "cookie=0x1f/-1", "cookie=0/0,udp6", "dl_vlan=7",
+]
+STRICT = ["ip", "priority=5,ip", "table=3,ip,nw_dst=10.1.0.0/16", "ip,nw_dst=10.1.0.0/16", "priority=5,ip,out_port=1",
+          "cookie=0x1f/-1,udp", "cookie=0x2f/-1,udp", ""]
+
+
+@pytest.fixture(scope="module")
+def oracle(module_room):
+    if not shutil.which("ovs-vswitchd"):
+        pytest.skip("no Open vSwitch here")
+    directory = module_room.directory / "ovs"
+    directory.mkdir()
+    return module_room.keeps(DummySwitch(directory))
+
+
+@pytest.mark.parametrize("match, strict", [(match, []) for match in SELECTIONS] + [(m, ["--strict"]) for m in STRICT],
+                         ids=lambda value: str(value))
+def test_a_match_deletes_the_flows_that_open_vswitch_deletes(empty, oracle, match, strict):
+    replace(empty, "br0", "\n".join(FLOWS))
+    before = sorted(line.strip() for line in dump(empty, "--no-stats"))
+    empty.ctl("flow", "del", "br0", match, *strict)
+    assert oracle.left_of(FLOWS) == before, "the flows themselves differ"
+    assert sorted(line.strip() for line in dump(empty, "--no-stats")) == oracle.left_of(FLOWS, match, strict)
 
 
 # --- bad input ---------------------------------------------------------------------------------------------------
