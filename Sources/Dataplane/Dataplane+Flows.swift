@@ -14,7 +14,7 @@ extension Dataplane {
 
     /// The flow that adding `flow` would replace: the one with its table, priority and match. Its time does not grow
     /// with the number of flows.
-    public func flowNumber(of flow: Flow, on bridge: String) -> UInt32? { tables[bridge]?.number(of: flow) }
+    public func flowNumber(of flow: Flow, on bridge: String) -> UInt32? { bridges[bridge]?.tables.number(of: flow) }
 
     /// Why `changeFlows` would not add a flow; nil when it will.
     public func refusal(of flow: Flow) -> Refusal? {

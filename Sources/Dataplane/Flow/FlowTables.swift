@@ -54,6 +54,8 @@ final class FlowTables {
     private var flows: [Installed?] = []
     private var freeNumbers: [UInt32] = []
     private var flowCount = 0
+    /// Flows with a timeout.
+    private var mortal: Set<UInt32> = []
     private var retired: [Retired] = []
 
     private struct Installed {
@@ -127,7 +129,9 @@ final class FlowTables {
 
     /// The flows whose time has come.
     var expired: [(flow: InstalledFlow, reason: ExpiredFlow.Reason)] {
-        installed.filter { $0.flow.idleTimeout != 0 || $0.flow.hardTimeout != 0 }.compactMap { one in
+        let now = Dataplane.milliseconds
+        return mortal.compactMap { number in
+            let one = described(flows[Int(number)]!, number, now)
             let seconds = one.statistics.durationMilliseconds / 1000
             let (idle, hard) = (UInt64(one.flow.idleTimeout), UInt64(one.flow.hardTimeout))
             if hard != 0 && seconds >= hard { return (one, .hard) }
@@ -185,6 +189,7 @@ final class FlowTables {
             ) { retired.append($0) }
         readers.versions.willChange(TablePlace(bridge: bridge, table: flow.table))
         flowCount += 1
+        if flow.idleTimeout != 0 || flow.hardTimeout != 0 { mortal.insert(number) }
         flows[Int(number)] = Installed(flow: flow, rule: rule, since: Dataplane.milliseconds)
         return number
     }
@@ -196,6 +201,7 @@ final class FlowTables {
         readers.versions.willChange(TablePlace(bridge: bridge, table: installed.flow.table))
         flows[Int(number)] = nil
         flowCount -= 1
+        mortal.remove(number)
         return installed
     }
 
