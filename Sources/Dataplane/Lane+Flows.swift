@@ -110,34 +110,16 @@ extension Lane {
         let interest = flows.cache.masks.interest
         let word0 =
             (PlainPacket.word0 | UInt64(burst.entry.number) &<< 32) & interest[0] | CacheKey.origin(burst.port)
-        let (i1, i2, i3, i4) = (interest[1], interest[2], interest[3], interest[4])
-        var (f1, f2, f3, f4): (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-        var isAfterPlain = false
+        var likeness = PlainLikeness(interest)
         var (accepted, runCount) = (0, 0)
         var bytes: UInt64 = 0
         for index in 0..<count {
             // The burst is full up to `count`: a driver's promise.
             let packet = burst.packets[index].unsafelyUnwrapped
             bytes &+= UInt64(packet.pointee.packet_length)
-            guard let plain = PlainPacket(packet) else {
-                isAfterPlain = false
-                if takeOther(packet, burst, run: runCount, first: accepted) {
-                    burst.packets[accepted] = packet
-                    accepted &+= 1
-                    runCount &+= 1
-                }
-                continue
-            }
-            let (w1, w2, w3, w4) = (plain.w1 & i1, plain.w2 & i2, plain.w3 & i3, plain.w4 & i4)
-            if !isAfterPlain || (w1 ^ f1) | (w2 ^ f2) | (w3 ^ f3) | (w4 ^ f4) != 0 {
-                let key = flows.key(runCount)
-                (key[0], key[1], key[2], key[3], key[4]) = (word0, w1, w2, w3, w4)
-                let hash = flows.cache.hash.short(word0, w1, w2, w3, w4, level: 0)
-                martlet_prefetch(flows.cache.bucket(of: hash))
-                flows.runs[runCount] = FlowRun(hash: hash, first: accepted, candidate: 0, isLong: false, isPlain: true)
+            if !likeness.isLike(packet) {
+                guard begin(packet, burst, word0, &likeness, run: runCount, first: accepted) else { continue }
                 runCount &+= 1
-                (f1, f2, f3, f4) = (w1, w2, w3, w4)
-                isAfterPlain = true
             }
             burst.packets[accepted] = packet
             accepted &+= 1
@@ -147,6 +129,33 @@ extension Lane {
         row[CounterTable.receivedPackets] &+= UInt64(count)
         row[CounterTable.receivedBytes] &+= bytes
         return runCount
+    }
+
+    /// Takes the key of a packet that is unlike the one before; drops it if that cannot be.
+    /// - Parameter word0: of a plain packet's key.
+    /// - Returns: whether there is a run of it.
+    @inline(__always)
+    private func begin(
+        _ packet: Packet,
+        _ burst: Burst,
+        _ word0: UInt64,
+        _ likeness: inout PlainLikeness,
+        run: Int,
+        first: Int
+    ) -> Bool {
+        guard let plain = PlainPacket(packet) else {
+            likeness.forget()
+            return takeOther(packet, burst, run: run, first: first)
+        }
+        let (interest, key) = (flows.cache.masks.interest, flows.key(run))
+        let (w1, w2) = (plain.w1 & interest[1], plain.w2 & interest[2])
+        let (w3, w4) = (plain.w3 & interest[3], plain.w4 & interest[4])
+        (key[0], key[1], key[2], key[3], key[4]) = (word0, w1, w2, w3, w4)
+        let hash = flows.cache.hash.short(word0, w1, w2, w3, w4, level: 0)
+        martlet_prefetch(flows.cache.bucket(of: hash))
+        flows.runs[run] = FlowRun(hash: hash, first: first, candidate: 0, isLong: false, isPlain: true)
+        likeness.follow(packet, isTCP: plain.isTCP)
+        return true
     }
 
     /// Reads any packet; drops it if that cannot be.
@@ -432,35 +441,82 @@ extension Lane {
     @inline(__always)
     private func runAll(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: Burst) {
         let cache = flows.cache
-        var bytes: UInt64 = 0
-        for index in indices { bytes &+= UInt64(burst.packets[index].unsafelyUnwrapped.pointee.packet_length) }
         cache.statistics.pointee.exactHits &+= UInt64(indices.count)
         flows.recentHits.pointee &+= indices.count
-        cache.programs.count(
-            program,
-            packets: UInt64(indices.count),
-            bytes: bytes,
-            lane: number,
-            now: burst.context.now
-        )
         let steps = cache.programs.steps(program)
+        let bytes: UInt64
         if cache.programs.header(program).pointee.stepCount == 1, case .output(let output) = steps.pointee {
-            for index in indices { send(burst.packets[index].unsafelyUnwrapped, to: output, burst.context) }
+            bytes = sendAll(burst.packets, indices, to: output, burst.context)
         } else {
-            runOthers(program, run, indices, burst)
+            bytes = runOthers(program, run, indices, burst)
         }
+        let count = UInt64(indices.count)
+        cache.programs.count(program, packets: count, bytes: bytes, lane: number, now: burst.context.now)
+    }
+
+    /// Puts packets into a port's queue as they are.
+    /// - Returns: their bytes.
+    @inline(__always)
+    private func sendAll(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        _ indices: Range<Int>,
+        to output: UInt16,
+        _ context: WalkContext
+    ) -> UInt64 {
+        let queue = queues + Int(output)
+        let (count, longest) = (queue.pointee.count, context.state.ports[Int(output)].frameLength)
+        guard count &+ indices.count <= Self.burstLength else { return sendEach(packets, indices, to: output, context) }
+        let place = queuePackets + (Int(output) &* Self.burstLength &+ count)
+        var bytes: UInt64 = 0
+        var sent = 0
+        for index in indices {
+            let packet = packets[index].unsafelyUnwrapped
+            let length = packet.pointee.packet_length
+            // Until one is too long: it and the others are looked at one by one.
+            guard length <= longest else { break }
+            place[sent] = packet
+            sent &+= 1
+            bytes &+= UInt64(length)
+        }
+        if count == 0 && sent != 0 { announce(output) }
+        queue.pointee.count = count &+ sent
+        queue.pointee.bytes &+= bytes
+        guard sent == indices.count else {
+            return bytes &+ sendEach(packets, indices.lowerBound &+ sent..<indices.upperBound, to: output, context)
+        }
+        return bytes
     }
 
     @inline(never)
-    private func runOthers(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: Burst) {
+    private func sendEach(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        _ indices: Range<Int>,
+        to output: UInt16,
+        _ context: WalkContext
+    ) -> UInt64 {
+        var bytes: UInt64 = 0
+        for index in indices {
+            let packet = packets[index].unsafelyUnwrapped
+            bytes &+= UInt64(packet.pointee.packet_length)
+            send(packet, to: output, context)
+        }
+        return bytes
+    }
+
+    /// - Returns: the packets' bytes.
+    @inline(never)
+    private func runOthers(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: Burst) -> UInt64 {
         let sequence = flows.cache.programs.sequence(program)
+        var bytes: UInt64 = 0
         for index in indices {
             let packet = burst.packets[index].unsafelyUnwrapped
+            bytes &+= UInt64(packet.pointee.packet_length)
             let editor =
                 flows.runs[run].isPlain
                 ? PacketEditor(plain: packet) : PacketEditor(packet, flows.packetKey(run), flows.layouts[run])
             self.run(sequence, packet, editor, burst)
         }
+        return bytes
     }
 
     /// Edits a packet and sends it where its program says: copies to all ports but the last.

@@ -555,7 +555,7 @@ public struct Lane: @unchecked Sendable {
 
     /// The port's queue is no longer empty.
     @inline(__always)
-    private func announce(_ output: UInt16) {
+    func announce(_ output: UInt16) {
         outputs[outputCount.pointee] = output
         outputCount.pointee &+= 1
     }

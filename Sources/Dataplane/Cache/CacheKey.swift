@@ -1,4 +1,3 @@
-import CPacket
 import Flows
 
 /// What the cache knows of a packet: the words of its flow key that packets fill. The first five are enough for IPv4 and
@@ -43,62 +42,6 @@ struct CacheKey: BitwiseCopyable {
             further |= words[place]
         }
         return further != 0
-    }
-}
-
-/// The headers of a frame that is nothing but TCP or UDP in whole, untagged IPv4 without options: read without a call.
-struct PlainPacket {
-    let w1: UInt64
-    let w2: UInt64
-    let w3: UInt64
-    let w4: UInt64
-
-    /// The type of the frame and its tags, as word 0 of a flow key has them.
-    static var word0: UInt64 { 0x0800 << 16 }
-
-    /// Nil for any other frame: `FlowKey(frame:)` reads that. What this reads is what that would read.
-    @inline(__always)
-    init?(_ packet: Packet) {
-        let contiguous = Int(packet.pointee.data_length)
-        guard contiguous >= 42 else { return nil }
-        let frame = UnsafeRawPointer(packet.frame)
-        let source = Self.number64(frame, 6)
-        let network = Self.number64(frame, 14)
-        // The type, the version and header length, and the fragment's place, at once.
-        guard (source & 0xffff) ^ 0x0800 | (network &>> 56) ^ 0x45 | network & 0x3fff == 0 else { return nil }
-        let behind = Self.number64(frame, 22)
-        let length = Int(network &>> 32 & 0xffff)
-        let number = behind &>> 48 & 0xff
-        var flags: UInt64 = 0
-        if number == UInt64(IPProtocol.udp) {
-            guard length >= 28, length <= contiguous &- 14 else { return nil }
-        } else {
-            guard number == UInt64(IPProtocol.tcp), contiguous >= 54, length <= contiguous &- 14 else { return nil }
-            let offset = Self.number16(frame, 46)
-            let headerLength = Int(offset &>> 12) &* 4
-            guard headerLength >= 20, length >= 20 &+ headerLength else { return nil }
-            flags = UInt64(offset & 0x0fff)
-        }
-        let ports = UInt64(Self.number32(frame, 34))
-        w1 = Self.number64(frame, 0) & ~0xffff
-        w2 = source & ~0xffff | number &<< 8
-        w3 = Self.number64(frame, 26)
-        w4 = ports &<< 32 | flags &<< 16 | (network &>> 48 & 0xff) &<< 8 | behind &>> 56
-    }
-
-    @inline(__always)
-    private static func number64(_ frame: UnsafeRawPointer, _ offset: Int) -> UInt64 {
-        UInt64(bigEndian: frame.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-    }
-
-    @inline(__always)
-    private static func number32(_ frame: UnsafeRawPointer, _ offset: Int) -> UInt32 {
-        UInt32(bigEndian: frame.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
-    }
-
-    @inline(__always)
-    private static func number16(_ frame: UnsafeRawPointer, _ offset: Int) -> UInt16 {
-        UInt16(bigEndian: frame.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
     }
 }
 

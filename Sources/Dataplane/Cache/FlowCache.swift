@@ -33,6 +33,12 @@ struct FlowCache {
         var isUsed = false
     }
 
+    /// Tags, which are never 0 where there is an entry, and the entries' numbers: one cache line.
+    struct Bucket: BitwiseCopyable {
+        var tags: SIMD8<UInt32>
+        var numbers: SIMD8<UInt32>
+    }
+
     private struct Link: BitwiseCopyable {
         var newer: UInt32 = 0
         var older: UInt32 = 0
@@ -70,7 +76,7 @@ struct FlowCache {
     let masks: MaskTable
     let hash: CacheHash
     let statistics: UnsafeMutablePointer<CacheStatistics>
-    private let buckets: UnsafeMutablePointer<UInt64>
+    private let buckets: UnsafeMutablePointer<Bucket>
     private let bucketMask: Int
     private let entries: UnsafeMutablePointer<Entry>
     private let entryCount: Int
@@ -90,7 +96,7 @@ struct FlowCache {
         // Half of the tags stay free, so that a bucket hardly ever is full.
         while bucketCount * Self.ways < capacity * 2 { bucketCount *= 2 }
         bucketMask = bucketCount - 1
-        buckets = LazyMemory.allocate(UInt64.self, bucketCount * Self.ways)
+        buckets = LazyMemory.allocate(Bucket.self, bucketCount)
         // As many as numbers that `candidate` may make of two.
         entryCount = 1 << (Int.bitWidth - capacity.leadingZeroBitCount)
         entries = LazyMemory.allocate(Entry.self, entryCount)
@@ -109,7 +115,7 @@ struct FlowCache {
         programs.free()
         masks.free()
         hash.free()
-        LazyMemory.free(buckets, (bucketMask + 1) * Self.ways)
+        LazyMemory.free(buckets, bucketMask + 1)
         let capacity = state.pointee.capacity + 1
         LazyMemory.free(entries, entryCount)
         LazyMemory.free(links, capacity)
@@ -123,26 +129,27 @@ struct FlowCache {
 
     /// Where a hash's bucket lies, to fetch it early; likewise an entry.
     @inline(__always)
-    func bucket(of hash: UInt64) -> UnsafeMutablePointer<UInt64> {
-        buckets + (Int(truncatingIfNeeded: hash) & bucketMask) &* Self.ways
+    func bucket(of hash: UInt64) -> UnsafeMutablePointer<Bucket> {
+        buckets + (Int(truncatingIfNeeded: hash) & bucketMask)
     }
 
     @inline(__always)
     func entry(_ number: UInt32) -> UnsafeMutablePointer<Entry> { entries + Int(number) }
 
-    /// The first entry in a bucket with a hash's tag: nearly always the one that is looked for, if that is there. 0 for none.
+    @inline(__always)
+    private static func tag(of hash: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: hash &>> 32) | 1 }
+
+    /// The entry in a bucket with a hash's tag: nearly always the one that is looked for, if that is there. 0 for none.
     @inline(__always)
     func candidate(_ hash: UInt64) -> UInt32 {
-        let bucket = bucket(of: hash)
-        let tag = hash &>> 32
-        var found: UInt64 = 0
-        // Without a branch on the way that it is in: nothing could predict that.
-        for way in 0..<Self.ways {
-            let isSame: UInt64 = bucket[way] &>> 32 == tag ? 1 : 0
-            found |= bucket[way] & (0 &- isSame)
-        }
-        // Two of the same tag make a number of an entry that the key does not match; `find` tells them apart.
-        return UInt32(truncatingIfNeeded: found)
+        let bucket = bucket(of: hash).pointee
+        // Without a branch on the way that it is in: nothing could predict that. Two of the same tag make a number of an
+        // entry that the key does not match, and `find` tells them apart.
+        let isOther = bucket.tags .!= SIMD8(repeating: Self.tag(of: hash))
+        let numbers = bucket.numbers.replacing(with: 0, where: isOther)
+        let halves = numbers.lowHalf | numbers.highHalf
+        let quarters = halves.lowHalf | halves.highHalf
+        return quarters.x | quarters.y
     }
 
     /// Whether an entry, or none, is that of an exact key without further words.
@@ -157,8 +164,8 @@ struct FlowCache {
     /// The entry of a key; 0 when there is none.
     func find(_ key: CacheKey, isLong: Bool, level: UInt8, hash: UInt64) -> UInt32 {
         let bucket = bucket(of: hash)
-        for way in 0..<Self.ways where bucket[way] &>> 32 == hash &>> 32 && bucket[way] != 0 {
-            let number = UInt32(truncatingIfNeeded: bucket[way])
+        for way in 0..<Self.ways where bucket.pointee.tags[way] == Self.tag(of: hash) {
+            let number = bucket.pointee.numbers[way]
             if has(number, key, isLong: isLong, level: level) { return number }
         }
         return 0
@@ -216,7 +223,7 @@ struct FlowCache {
         guard let number = allocate(now: now), let rest = isLong ? allocateFurther() : 0 else {
             return programs.release(program, lane: lane, now: now)
         }
-        let place = freeWay(hash, now: now)
+        let (bucket, way) = (bucket(of: hash), freeWay(hash, now: now))
         let entry = entry(number)
         entry.pointee.program = program
         entry.pointee.further = rest
@@ -230,7 +237,8 @@ struct FlowCache {
         for place in 0..<(isLong ? Self.furtherLength : 0) {
             further[Int(rest) * Self.furtherLength + place] = key[CacheKey.shortLength + place]
         }
-        place.pointee = hash & ~0xffff_ffff | UInt64(number)
+        bucket.pointee.tags[way] = Self.tag(of: hash)
+        bucket.pointee.numbers[way] = number
         link(number)
         masks.use(level)
         statistics.pointee.entries += 1
@@ -249,7 +257,10 @@ struct FlowCache {
     func remove(_ number: UInt32, now: UInt32) {
         let entry = entry(number)
         let bucket = bucket(of: UInt64(entry.pointee.hash))
-        for way in 0..<Self.ways where UInt32(truncatingIfNeeded: bucket[way]) == number { bucket[way] = 0 }
+        for way in 0..<Self.ways where bucket.pointee.numbers[way] == number {
+            bucket.pointee.tags[way] = 0
+            bucket.pointee.numbers[way] = 0
+        }
         unlink(number)
         programs.release(entry.pointee.program, lane: lane, now: now)
         masks.disuse(entry.pointee.level)
@@ -289,21 +300,17 @@ struct FlowCache {
     }
 
     /// An empty way of a bucket. In a full one that of the port with the most entries makes room, the one silent longest.
-    private func freeWay(_ hash: UInt64, now: UInt32) -> UnsafeMutablePointer<UInt64> {
+    private func freeWay(_ hash: UInt64, now: UInt32) -> Int {
         let bucket = bucket(of: hash)
         var victim = 0
         for way in 0..<Self.ways {
-            if bucket[way] == 0 { return bucket + way }
-            if isRatherEvicted(
-                UInt32(truncatingIfNeeded: bucket[way]),
-                than: UInt32(truncatingIfNeeded: bucket[victim])
-            ) {
-                victim = way
-            }
+            let number = bucket.pointee.numbers[way]
+            if number == 0 { return way }
+            if isRatherEvicted(number, than: bucket.pointee.numbers[victim]) { victim = way }
         }
         statistics.pointee.evicted += 1
-        remove(UInt32(truncatingIfNeeded: bucket[victim]), now: now)
-        return bucket + victim
+        remove(bucket.pointee.numbers[victim], now: now)
+        return victim
     }
 
     private func isRatherEvicted(_ number: UInt32, than other: UInt32) -> Bool {

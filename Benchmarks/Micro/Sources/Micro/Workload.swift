@@ -8,31 +8,32 @@ struct Workload {
     static let warmUp = 131_072
 
     let name: String
-    let frames: [[UInt8]]
+    /// Made when they are needed: some workloads have millions.
+    let frames: @Sendable () -> [[UInt8]]
     var stations: [MACAddress] = []
     /// In place of NORMAL alone.
     var flows: [String] = []
 
     static let all: [Workload] = [
-        Workload(name: "parse and refuse (VLAN 4095)", frames: [frame(0, tag: 4095)], stations: []),
+        Workload(name: "parse and refuse (VLAN 4095)", frames: { [frame(0, tag: 4095)] }, stations: []),
         known(1), known(1_000), known(10_000), known(100_000),
         Workload(
             name: "known, 1 MAC, tag popped and frame restored",
-            frames: [frame(0, tag: 10)],
+            frames: { [frame(0, tag: 10)] },
             stations: [station(0)]
         ),
         connections(1), connections(1_000), connections(10_000), connections(100_000), connections(1_000_000),
-        Workload(name: "one connection, 12 tables with 20 actions", frames: [packet(0)], flows: deep),
-        Workload(name: "one connection, NORMAL by the tables", frames: [packet(0)], flows: ["table=9,actions=drop"] + ["priority=0,actions=NORMAL"]),
-        Workload(name: "one connection, addresses edited", frames: [packet(0)], flows: ["ip,actions=mod_dl_src:02:00:00:00:00:07,mod_dl_dst:02:00:00:00:00:08,output:2"]),
-        Workload(name: "every packet a new connection, 8 tables of 10,000 flows", frames: (0..<4_000_000).map(packet), flows: wide),
+        Workload(name: "one connection, 12 tables with 20 actions", frames: { [packet(0)] }, flows: deep),
+        Workload(name: "one connection, NORMAL by the tables", frames: { [packet(0)] }, flows: ["table=9,actions=drop"] + ["priority=0,actions=NORMAL"]),
+        Workload(name: "one connection, addresses edited", frames: { [packet(0)] }, flows: ["ip,actions=mod_dl_src:02:00:00:00:00:07,mod_dl_dst:02:00:00:00:00:08,output:2"]),
+        Workload(name: "every packet a new connection, 8 tables of 10,000 flows", frames: { (0..<4_000_000).map(packet) }, flows: wide),
     ]
 
     /// Connections that one flow sends on, told apart by another.
     private static func connections(_ count: Int) -> Workload {
         Workload(
             name: "flows, \(count) connections",
-            frames: (0..<count).map(packet),
+            frames: { (0..<count).map(packet) },
             flows: ["priority=1,udp,in_port=1,tp_src=1,tp_dst=1,nw_src=1.1.1.1,nw_dst=1.1.1.1,actions=drop", "priority=0,actions=output:2"]
         )
     }
@@ -63,7 +64,7 @@ struct Workload {
     private static func known(_ count: Int) -> Workload {
         Workload(
             name: "known, \(count) MACs",
-            frames: (0..<count).map { frame($0, tag: nil) },
+            frames: { (0..<count).map { frame($0, tag: nil) } },
             stations: (0..<count).map(station)
         )
     }
@@ -84,6 +85,7 @@ struct Workload {
     }
 
     func rig() throws -> Rig {
+        let frames = frames()
         let dataplane = Dataplane(workerCount: 1)
         var settings = BridgeSettings()
         settings.fdbCapacity = max(8192, stations.count * 2)
@@ -107,10 +109,10 @@ struct Workload {
             let former = dataplane.flows(of: "br0").map(\.number)
             try dataplane.changeFlows(of: "br0", removing: former, adding: flows.map { try FlowText.flow($0) })
         }
-        return Rig(frames: repeated, dataplane: dataplane)
+        return Rig(frames: Self.aBurstAtLeast(frames), dataplane: dataplane)
     }
 
-    private var repeated: [[UInt8]] {
+    private static func aBurstAtLeast(_ frames: [[UInt8]]) -> [[UInt8]] {
         frames.count >= Lane.burstLength ? frames : Array(repeating: frames[0], count: Lane.burstLength)
     }
 
