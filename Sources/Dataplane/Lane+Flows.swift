@@ -14,6 +14,7 @@ import Wire
     let layouts: UnsafeMutablePointer<FrameLayout>
     /// How many packets of late were of known connections; see `Lane.missLimit`.
     let recentHits: UnsafeMutablePointer<Int>
+    let burst: UnsafeMutablePointer<Lane.Burst>
 
     init(cacheCapacity: Int, lane: Int) {
         walk = WalkMemory()
@@ -26,6 +27,7 @@ import Wire
         layouts.initialize(repeating: FrameLayout(), count: Lane.burstLength)
         recentHits = .allocate(capacity: 1)
         recentHits.initialize(to: 0)
+        burst = .allocate(capacity: 1)
     }
 
     func free() {
@@ -36,6 +38,7 @@ import Wire
         packetKeys.deallocate()
         layouts.deallocate()
         recentHits.deallocate()
+        burst.deallocate()
     }
 
     @inline(__always)
@@ -65,7 +68,9 @@ extension Lane {
     struct Burst {
         let packets: UnsafeMutablePointer<Packet?>
         let port: UInt16
-        let entry: PortEntry
+        /// The port's OpenFlow number, and the slot of its bridge.
+        let number: UInt16
+        let bridge: UInt16
         let context: WalkContext
         let versions: Versions
         /// Of the cache, when the burst's keys were taken.
@@ -83,10 +88,12 @@ extension Lane {
         from port: UInt16,
         _ context: WalkContext
     ) {
-        var burst = Burst(
+        let burst = flows.burst
+        burst.pointee = Burst(
             packets: packets,
             port: port,
-            entry: context.state.ports[Int(port)],
+            number: context.state.ports[Int(port)].number,
+            bridge: context.state.ports[Int(port)].bridge,
             context: context,
             versions: state.pointee.versions,
             interestVersion: flows.cache.masks.interestVersion
@@ -98,7 +105,7 @@ extension Lane {
             martlet_prefetch(flows.cache.entry(candidate))
         }
         let limit = missLimit(count)
-        for run in 0..<runCount { switchRun(run, &burst, walkLimit: limit) }
+        for run in 0..<runCount { switchRun(run, burst, walkLimit: limit) }
     }
 
     // MARK: - Keys
@@ -106,26 +113,27 @@ extension Lane {
     /// Groups the packets into runs at the front of `packets`, takes their keys and fetches their buckets.
     /// - Returns: how many runs there are.
     @inline(never)
-    private func takeKeys(_ burst: Burst, count: Int) -> Int {
+    private func takeKeys(_ burst: UnsafeMutablePointer<Burst>, count: Int) -> Int {
         let interest = flows.cache.masks.interest
         let word0 =
-            (PlainPacket.word0 | UInt64(burst.entry.number) &<< 32) & interest[0] | CacheKey.origin(burst.port)
+            (PlainPacket.word0 | UInt64(burst.pointee.number) &<< 32) & interest[0]
+            | CacheKey.origin(burst.pointee.port)
         var likeness = PlainLikeness(interest)
         var (accepted, runCount) = (0, 0)
         var bytes: UInt64 = 0
         for index in 0..<count {
             // The burst is full up to `count`: a driver's promise.
-            let packet = burst.packets[index].unsafelyUnwrapped
+            let packet = burst.pointee.packets[index].unsafelyUnwrapped
             bytes &+= UInt64(packet.pointee.packet_length)
             if !likeness.isLike(packet) {
                 guard begin(packet, burst, word0, &likeness, run: runCount, first: accepted) else { continue }
                 runCount &+= 1
             }
-            burst.packets[accepted] = packet
+            burst.pointee.packets[accepted] = packet
             accepted &+= 1
         }
         flows.runs[runCount].first = accepted
-        let row = counters.row(burst.port)
+        let row = counters.row(burst.pointee.port)
         row[CounterTable.receivedPackets] &+= UInt64(count)
         row[CounterTable.receivedBytes] &+= bytes
         return runCount
@@ -137,7 +145,7 @@ extension Lane {
     @inline(__always)
     private func begin(
         _ packet: Packet,
-        _ burst: Burst,
+        _ burst: UnsafeMutablePointer<Burst>,
         _ word0: UInt64,
         _ likeness: inout PlainLikeness,
         run: Int,
@@ -161,13 +169,13 @@ extension Lane {
     /// Reads any packet; drops it if that cannot be.
     /// - Returns: whether there is a run of it.
     @inline(never)
-    private func takeOther(_ packet: Packet, _ burst: Burst, run: Int, first: Int) -> Bool {
+    private func takeOther(_ packet: Packet, _ burst: UnsafeMutablePointer<Burst>, run: Int, first: Int) -> Bool {
         guard read(packet, burst, run: run) else { return false }
         let key = flows.key(run)
         let isLong = key.take(
             flows.packetKey(run),
             flows.layouts[run].tagTypeBits,
-            port: burst.port,
+            port: burst.pointee.port,
             under: flows.cache.masks.interest
         )
         let hash = flows.cache.hash.of(key, isLong: isLong, level: 0)
@@ -178,19 +186,19 @@ extension Lane {
 
     /// Notes the flow key and the layout of a run's packet.
     /// - Returns: false when it was dropped.
-    private func read(_ packet: Packet, _ burst: Burst, run: Int) -> Bool {
+    private func read(_ packet: Packet, _ burst: UnsafeMutablePointer<Burst>, run: Int) -> Bool {
         guard packet.pointee.packet_length >= 14 else {
-            discard(packet, .runt, on: burst.port)
+            discard(packet, .runt, on: burst.pointee.port)
             return false
         }
         flows.layouts[run] = FrameLayout()
         let segment = UnsafeRawBufferPointer(start: packet.frame, count: Int(packet.pointee.data_length))
         let length = Int(packet.pointee.packet_length)
         guard var key = FlowKey(frame: segment, length: length, layout: &flows.layouts[run]) else {
-            discard(packet, .scatteredHeader, on: burst.port)
+            discard(packet, .scatteredHeader, on: burst.pointee.port)
             return false
         }
-        key[0] |= UInt64(burst.entry.number) << 32
+        key[0] |= UInt64(burst.pointee.number) << 32
         flows.packetKey(run).all = key
         return true
     }
@@ -198,32 +206,32 @@ extension Lane {
     // MARK: - Programs
 
     @inline(__always)
-    private func switchRun(_ run: Int, _ burst: inout Burst, walkLimit: Int) {
+    private func switchRun(_ run: Int, _ burst: UnsafeMutablePointer<Burst>, walkLimit: Int) {
         let cache = flows.cache
         let candidate = flows.runs[run].candidate
         if !flows.runs[run].isLong, cache.isExact(candidate, flows.key(run)),
-            cache.isCurrent(candidate, burst.context.version, burst.versions),
-            burst.interestVersion == cache.masks.interestVersion
+            cache.isCurrent(candidate, burst.pointee.context.version, burst.pointee.versions),
+            burst.pointee.interestVersion == cache.masks.interestVersion
         {
             let entry = cache.entry(candidate)
             if passesChecks(entry.pointee.program, flows.runs[run].first, burst) {
-                entry.pointee.used = burst.context.now
+                entry.pointee.used = burst.pointee.context.now
                 return runAll(entry.pointee.program, run, flows.runs[run].first..<flows.runs[run &+ 1].first, burst)
             }
         }
-        switchOther(run, &burst, walkLimit: walkLimit)
+        switchOther(run, burst, walkLimit: walkLimit)
     }
 
     /// A run that is not in the cache, or that takes more than a comparison.
     @inline(never)
-    private func switchOther(_ run: Int, _ burst: inout Burst, walkLimit: Int) {
+    private func switchOther(_ run: Int, _ burst: UnsafeMutablePointer<Burst>, walkLimit: Int) {
         let masks = flows.cache.masks
         var index = flows.runs[run].first
         let end = flows.runs[run + 1].first
         while index < end {
             // A walk may have found bits to depend on that were of no interest when the keys were taken: packets that
             // were alike then may not be now.
-            let areAlike = burst.interestVersion == masks.interestVersion
+            let areAlike = burst.pointee.interestVersion == masks.interestVersion
             let next = areAlike ? end : index + 1
             if !areAlike {
                 guard readPlain(run, index, burst) else {
@@ -232,7 +240,7 @@ extension Lane {
                 }
                 retake(run, burst)
             }
-            if let program = program(run, index, &burst, walkLimit: walkLimit) {
+            if let program = program(run, index, burst, walkLimit: walkLimit) {
                 runAll(program, run, index..<next, burst)
                 index = next
             } else {
@@ -242,43 +250,43 @@ extension Lane {
     }
 
     /// The program of a run's packets, as the cache has it; nil when it has none: the packet was walked, or dropped.
-    private func program(_ run: Int, _ index: Int, _ burst: inout Burst, walkLimit: Int) -> UInt32? {
+    private func program(_ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>, walkLimit: Int) -> UInt32? {
         let cache = flows.cache
         let known = cache.find(flows.key(run), isLong: flows.runs[run].isLong, level: 0, hash: flows.runs[run].hash)
         if known != 0 {
             let entry = cache.entry(known)
-            if cache.isCurrent(known, burst.context.version, burst.versions),
+            if cache.isCurrent(known, burst.pointee.context.version, burst.pointee.versions),
                 passesChecks(entry.pointee.program, index, burst)
             {
-                entry.pointee.used = burst.context.now
+                entry.pointee.used = burst.pointee.context.now
                 return entry.pointee.program
             }
             cache.statistics.pointee.invalidated &+= 1
         }
         guard readPlain(run, index, burst) else { return nil }
         if let program = programOfOthers(run, index, burst, replacing: known) { return program }
-        guard burst.walks < walkLimit else {
-            discard(burst.packets[index].unsafelyUnwrapped, .missBudget, on: burst.port)
+        guard burst.pointee.walks < walkLimit else {
+            discard(burst.pointee.packets[index].unsafelyUnwrapped, .missBudget, on: burst.pointee.port)
             return nil
         }
-        burst.walks += 1
+        burst.pointee.walks += 1
         walk(run, index, burst, replacing: known)
         return nil
     }
 
     /// A plain run's flow key is not noted yet: a walk asks for all of it.
-    private func readPlain(_ run: Int, _ index: Int, _ burst: Burst) -> Bool {
+    private func readPlain(_ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
         guard flows.runs[run].isPlain else { return true }
-        return read(burst.packets[index].unsafelyUnwrapped, burst, run: run)
+        return read(burst.pointee.packets[index].unsafelyUnwrapped, burst, run: run)
     }
 
     /// Takes a run's key anew, from the flow key that is noted.
-    private func retake(_ run: Int, _ burst: Burst) {
+    private func retake(_ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
         let key = flows.key(run)
         let isLong = key.take(
             flows.packetKey(run),
             flows.layouts[run].tagTypeBits,
-            port: burst.port,
+            port: burst.pointee.port,
             under: flows.cache.masks.interest
         )
         flows.runs[run].isLong = isLong
@@ -286,21 +294,28 @@ extension Lane {
     }
 
     /// The program of other connections that the packets of a run are like, as far as it depends on them.
-    private func programOfOthers(_ run: Int, _ index: Int, _ burst: Burst, replacing known: UInt32) -> UInt32? {
+    private func programOfOthers(
+        _ run: Int,
+        _ index: Int,
+        _ burst: UnsafeMutablePointer<Burst>,
+        replacing known: UInt32
+    ) -> UInt32? {
         let (cache, key) = (flows.cache, flows.otherKey)
         for level in 1..<UInt8(cache.masks.levelCount + 1) where cache.masks.isUsed(level) {
             let isLong = key.take(
                 flows.packetKey(run),
                 flows.layouts[run].tagTypeBits,
-                port: burst.port,
+                port: burst.pointee.port,
                 under: cache.masks[level]
             )
             let hash = cache.hash.of(key, isLong: isLong, level: level)
             let found = cache.find(key, isLong: isLong, level: level, hash: hash)
-            guard found != 0, cache.isCurrent(found, burst.context.version, burst.versions) else { continue }
+            guard found != 0, cache.isCurrent(found, burst.pointee.context.version, burst.pointee.versions) else {
+                continue
+            }
             let program = cache.entry(found).pointee.program
             guard passesChecks(program, index, burst) else { continue }
-            cache.entry(found).pointee.used = burst.context.now
+            cache.entry(found).pointee.used = burst.pointee.context.now
             cache.statistics.pointee.wildcardHits &+= 1
             cache.statistics.pointee.exactHits &-= 1
             cache.programs.header(program).pointee.references += 1
@@ -311,9 +326,10 @@ extension Lane {
     }
 
     /// Puts an exact entry for a run into the cache, or gives the one that is there another program.
-    private func remember(_ program: UInt32, _ run: Int, _ burst: Burst, replacing known: UInt32) {
+    private func remember(_ program: UInt32, _ run: Int, _ burst: UnsafeMutablePointer<Burst>, replacing known: UInt32)
+    {
         let cache = flows.cache
-        let (version, now) = (burst.context.version, burst.context.now)
+        let (version, now) = (burst.pointee.context.version, burst.pointee.context.now)
         if known != 0 { return cache.replace(known, program: program, version: version, now: now) }
         cache.insert(
             flows.key(run),
@@ -321,7 +337,7 @@ extension Lane {
             level: 0,
             hash: flows.runs[run].hash,
             program: program,
-            port: burst.port,
+            port: burst.pointee.port,
             version: version,
             now: now
         )
@@ -329,7 +345,7 @@ extension Lane {
 
     /// Whether NORMAL would decide today as it did on the walk; and learns as it would.
     @inline(__always)
-    private func passesChecks(_ program: UInt32, _ index: Int, _ burst: Burst) -> Bool {
+    private func passesChecks(_ program: UInt32, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
         let count = Int(flows.cache.programs.header(program).pointee.checkCount)
         return count == 0 || passes(flows.cache.programs.checks(program), count, index, burst)
     }
@@ -338,17 +354,17 @@ extension Lane {
         _ checks: UnsafeMutablePointer<Program.Check>,
         _ count: Int,
         _ index: Int,
-        _ burst: Burst
+        _ burst: UnsafeMutablePointer<Burst>
     ) -> Bool {
-        let frame = burst.packets[index].unsafelyUnwrapped.frame
+        let frame = burst.pointee.packets[index].unsafelyUnwrapped.frame
         for index in 0..<count {
             switch checks[index] {
             case .learn(let name, let port):
-                let fdb = burst.context.state.bridges[Int(name.bridge)].fdb
+                let fdb = burst.pointee.context.state.bridges[Int(name.bridge)].fdb
                 let key = name.key(in: frame + 6)
-                fdb.learn(key, bucket: fdb.bucket(of: key), port: port, now: burst.context.now)
+                fdb.learn(key, bucket: fdb.bucket(of: key), port: port, now: burst.pointee.context.now)
             case .found(let name, let place):
-                let fdb = burst.context.state.bridges[Int(name.bridge)].fdb
+                let fdb = burst.pointee.context.state.bridges[Int(name.bridge)].fdb
                 let key = name.key(in: frame)
                 if fdb.lookup(key, bucket: fdb.bucket(of: key)).place != place { return false }
             }
@@ -357,7 +373,7 @@ extension Lane {
     }
 
     /// Takes a packet of a run, whose flow key is noted, through the tables, and sends it.
-    private func walk(_ run: Int, _ index: Int, _ burst: Burst, replacing known: UInt32) {
+    private func walk(_ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>, replacing known: UInt32) {
         let cache = flows.cache
         cache.statistics.pointee.misses &+= 1
         var observer = Unobserved()
@@ -366,22 +382,22 @@ extension Lane {
         let program = Walk.run(
             key.all,
             types: layout.tagTypes,
-            on: burst.entry.bridge,
-            burst.context,
+            on: burst.pointee.bridge,
+            burst.pointee.context,
             flows.walk,
             observer: &observer
         )
-        let packet = burst.packets[index].unsafelyUnwrapped
+        let packet = burst.pointee.packets[index].unsafelyUnwrapped
         let length = UInt64(packet.pointee.packet_length)
         if let kept = keep(program, run, burst, replacing: known) {
-            cache.programs.count(kept, packets: 1, bytes: length, lane: number, now: burst.context.now)
+            cache.programs.count(kept, packets: 1, bytes: length, lane: number, now: burst.pointee.context.now)
         } else {
             cache.statistics.pointee.uncacheable &+= 1
             for visit in 0..<program.visitCount {
                 program.visits[visit].rule?.pointee.counts[number].add(
                     packets: 1,
                     bytes: length,
-                    now: burst.context.now
+                    now: burst.pointee.context.now
                 )
             }
         }
@@ -390,7 +406,9 @@ extension Lane {
 
     /// Puts a walked program into the cache, under the packet's key and, if there is a level for it, under its own mask.
     /// - Returns: nil when it cannot be kept.
-    private func keep(_ program: Program, _ run: Int, _ burst: Burst, replacing known: UInt32) -> UInt32? {
+    private func keep(_ program: Program, _ run: Int, _ burst: UnsafeMutablePointer<Burst>, replacing known: UInt32)
+        -> UInt32?
+    {
         let cache = flows.cache
         let interestVersion = cache.masks.interestVersion
         let mask = cache.masks.number(of: program.mask)
@@ -403,18 +421,18 @@ extension Lane {
     }
 
     /// Puts a program into the cache under its own mask, for other connections.
-    private func generalize(_ program: UInt32, _ level: UInt8, _ run: Int, _ burst: Burst) {
+    private func generalize(_ program: UInt32, _ level: UInt8, _ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
         let (cache, key) = (flows.cache, flows.otherKey)
         let isLong = key.take(
             flows.packetKey(run),
             flows.layouts[run].tagTypeBits,
-            port: burst.port,
+            port: burst.pointee.port,
             under: cache.masks[level]
         )
         let hash = cache.hash.of(key, isLong: isLong, level: level)
         let present = cache.find(key, isLong: isLong, level: level, hash: hash)
         cache.programs.header(program).pointee.references += 1
-        let (version, now) = (burst.context.version, burst.context.now)
+        let (version, now) = (burst.pointee.context.version, burst.pointee.context.now)
         if present != 0 { return cache.replace(present, program: program, version: version, now: now) }
         cache.insert(
             key,
@@ -422,7 +440,7 @@ extension Lane {
             level: level,
             hash: hash,
             program: program,
-            port: burst.port,
+            port: burst.pointee.port,
             version: version,
             now: now
         )
@@ -439,19 +457,19 @@ extension Lane {
 
     /// Runs a program of the cache for packets of a run.
     @inline(__always)
-    private func runAll(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: Burst) {
+    private func runAll(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: UnsafeMutablePointer<Burst>) {
         let cache = flows.cache
         cache.statistics.pointee.exactHits &+= UInt64(indices.count)
         flows.recentHits.pointee &+= indices.count
         let steps = cache.programs.steps(program)
         let bytes: UInt64
         if cache.programs.header(program).pointee.stepCount == 1, case .output(let output) = steps.pointee {
-            bytes = sendAll(burst.packets, indices, to: output, burst.context)
+            bytes = sendAll(burst.pointee.packets, indices, to: output, burst.pointee.context)
         } else {
             bytes = runOthers(program, run, indices, burst)
         }
         let count = UInt64(indices.count)
-        cache.programs.count(program, packets: count, bytes: bytes, lane: number, now: burst.context.now)
+        cache.programs.count(program, packets: count, bytes: bytes, lane: number, now: burst.pointee.context.now)
     }
 
     /// Puts packets into a port's queue as they are.
@@ -505,11 +523,13 @@ extension Lane {
 
     /// - Returns: the packets' bytes.
     @inline(never)
-    private func runOthers(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: Burst) -> UInt64 {
+    private func runOthers(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: UnsafeMutablePointer<Burst>)
+        -> UInt64
+    {
         let sequence = flows.cache.programs.sequence(program)
         var bytes: UInt64 = 0
         for index in indices {
-            let packet = burst.packets[index].unsafelyUnwrapped
+            let packet = burst.pointee.packets[index].unsafelyUnwrapped
             bytes &+= UInt64(packet.pointee.packet_length)
             let editor =
                 flows.runs[run].isPlain
@@ -520,24 +540,29 @@ extension Lane {
     }
 
     /// Edits a packet and sends it where its program says: copies to all ports but the last.
-    private func run(_ program: Program.Sequence, _ packet: Packet, _ editor: PacketEditor, _ burst: Burst) {
-        guard let last = program.lastOutput else { return discard(packet, program.drop, on: burst.port) }
+    private func run(
+        _ program: Program.Sequence,
+        _ packet: Packet,
+        _ editor: PacketEditor,
+        _ burst: UnsafeMutablePointer<Burst>
+    ) {
+        guard let last = program.lastOutput else { return discard(packet, program.drop, on: burst.pointee.port) }
         var editor = editor
         for index in 0...last {
             switch program.steps[index] {
             case .rewrite(let word, let value, let mask): editor.rewrite(word: Int(word), value: value, mask: mask)
             case .pushTag(let type, let control):
                 guard editor.pushTag(type, control: control) else {
-                    return discard(packet, .noHeadroom, on: program.output(from: index) ?? burst.port)
+                    return discard(packet, .noHeadroom, on: program.output(from: index) ?? burst.pointee.port)
                 }
             case .popTag: editor.popTag()
             case .output(let output):
-                if index == last { return send(packet, to: output, burst.context) }
+                if index == last { return send(packet, to: output, burst.pointee.context) }
                 guard let copy = martlet_copied(copy, packet) else {
                     counters.drop(.noBuffer, on: output)
                     continue
                 }
-                send(copy, to: output, burst.context)
+                send(copy, to: output, burst.pointee.context)
             }
         }
     }

@@ -46,7 +46,7 @@ import Wire
         for _ in 0..<20_000 {
             var bytes = RandomFrame.make(&random)
             // Types and lengths near to those of plain packets, which random ones hardly meet.
-            for place in [12, 13, 14, 20, 21] where Int.random(in: 0..<10, using: &random) == 0 {
+            for place in [12, 13, 14, 20, 21] where place < bytes.count && Int.random(in: 0..<10, using: &random) == 0 {
                 bytes[place] ^= UInt8.random(in: .min ... .max, using: &random) & 0x45
             }
             let packet = ledger.make(Frame(bytes))

@@ -142,14 +142,9 @@ struct FlowCache {
     /// The entry in a bucket with a hash's tag: nearly always the one that is looked for, if that is there. 0 for none.
     @inline(__always)
     func candidate(_ hash: UInt64) -> UInt32 {
-        let bucket = bucket(of: hash).pointee
         // Without a branch on the way that it is in: nothing could predict that. Two of the same tag make a number of an
         // entry that the key does not match, and `find` tells them apart.
-        let isOther = bucket.tags .!= SIMD8(repeating: Self.tag(of: hash))
-        let numbers = bucket.numbers.replacing(with: 0, where: isOther)
-        let halves = numbers.lowHalf | numbers.highHalf
-        let quarters = halves.lowHalf | halves.highHalf
-        return quarters.x | quarters.y
+        martlet_matched(bucket(of: hash), Self.tag(of: hash))
     }
 
     /// Whether an entry, or none, is that of an exact key without further words.
