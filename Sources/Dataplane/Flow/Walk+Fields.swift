@@ -33,6 +33,9 @@ extension Walk {
     // MARK: - Fields
 
     mutating func write(_ word: UInt8, _ value: UInt64, _ mask: UInt64) {
+        if word == 0 && mask & 0xffff != 0 {
+            return writeTag(UInt16(truncatingIfNeeded: value), mask: UInt16(truncatingIfNeeded: mask))
+        }
         let index = Int(word)
         key[index] = key[index] & ~mask | value
         written[index] |= mask
@@ -79,13 +82,34 @@ extension Walk {
 
     // MARK: - Tags
 
+    /// The packet has a tag. The other bits of one may be there without it: flows can write them.
+    var isTagged: Bool { key.tags.outer & FlowKey.vlanPresent != 0 }
+
+    /// Writes bits of the outermost tag. The one that says that there is a tag gives the packet one, or takes it off;
+    /// without it the others are of the key only, as in Open vSwitch.
+    private mutating func writeTag(_ value: UInt16, mask: UInt16) {
+        depend(on: UInt64(FlowKey.vlanPresent), word: 0)
+        let next = key.tags.outer & ~mask | value
+        switch (isTagged, next & FlowKey.vlanPresent != 0) {
+        case (false, true): pushTag(TPID.customer.rawValue, control: next)
+        case (true, false):
+            popTag()
+            if !isTagged { key.tags.outer = next }
+        case (let isTagged, _):
+            let bits = UInt64(mask & ~FlowKey.vlanPresent)
+            key[0] = key[0] & ~bits | UInt64(next) & bits
+            written[0] |= bits
+            guard isTagged else { return }
+            pending[0] |= bits
+            pendingWords |= 1
+        }
+    }
+
     mutating func setTag(_ instruction: Instruction) {
         depend(on: UInt64(FlowKey.vlanPresent), word: 0)
-        if key.tags.outer == 0 {
-            guard instruction.pushes else { return }
-            pushTag(TPID.customer.rawValue, control: FlowKey.vlanPresent)
-        }
-        write(0, instruction.value, instruction.mask)
+        guard isTagged || instruction.pushes else { return }
+        let present = UInt64(FlowKey.vlanPresent)
+        write(0, instruction.value | present, instruction.mask | present)
     }
 
     mutating func pushTag(_ type: UInt16, control: UInt16) {
@@ -95,6 +119,8 @@ extension Walk {
     }
 
     mutating func popTag() {
+        depend(on: UInt64(FlowKey.vlanPresent), word: 0)
+        guard isTagged else { return }
         dependOnTags()
         tags.pop()
         key.tags = tags.tags

@@ -130,7 +130,8 @@ extension Walk {
     /// The VLAN that the port takes the frame into; nil when it does not.
     private func admit(on port: UInt16, _ entry: BridgeEntry, fault: inout DropReason) -> Tag? {
         let ingress = context.state.ports + Int(port)
-        let control = key.tags.outer
+        // Flows may write a tag's bits without the one that says that there is a tag.
+        let control = isTagged ? key.tags.outer : 0
         fault = .vlanNotCarried
         if !MACAddress(value: key.source).isStation {
             fault = .invalidSource
