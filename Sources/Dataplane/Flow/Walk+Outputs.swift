@@ -20,6 +20,18 @@ extension Walk {
         send(to: context.state.bridges[Int(bridge)].port(numbered: number))
     }
 
+    /// To the port that a field names, reserved ones too (ovs-actions(7), 'output'). Beyond 16 bits there is none.
+    mutating func output(toField value: UInt128) {
+        switch value {
+        case 0xfff8: outputToOrigin()
+        case 0xfffa: normal()
+        // FLOOD and ALL.
+        case 0xfffb, 0xfffc: flood()
+        case 0...0xffff: output(UInt16(truncatingIfNeeded: value))
+        default: return
+        }
+    }
+
     mutating func outputToOrigin() {
         depend(on: KeyWords.portMask, word: 0)
         send(to: context.state.bridges[Int(bridge)].port(numbered: key.port))

@@ -146,7 +146,7 @@ struct Walk<Observer: WalkObserver> {
             if Observer.isActive { observer.runs(instruction, key.all) }
             switch instruction.kind {
             case .output: output(UInt16(truncatingIfNeeded: instruction.value))
-            case .outputField: output(UInt16(truncatingIfNeeded: read(instruction.from, instruction.width)))
+            case .outputField: output(toField: read(instruction.from, instruction.width))
             case .inPort: outputToOrigin()
             case .normal: normal()
             case .flood, .all: flood()
