@@ -120,9 +120,12 @@ struct Walk<Observer: WalkObserver> {
     }
 
     private func find(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
-        let former = key[0]
+        let (former, transport) = (key[0], key[4])
         key.port = port
-        defer { key[0] = former }
+        // Flows match no ports of fragments, not even of the first, which has them (ovs-ofctl(8), 'set-frags', normal).
+        depend(on: 0x3, word: 2)
+        if key[2] & 0x3 != 0 { key[4] &= 0xffff_ffff }
+        defer { (key[0], key[4]) = (former, transport) }
         return context.state.bridges[Int(bridge)].tables[Int(table)]
             .find(key.words, at: context.version, mask: program.mask.words, written: written.words)
     }
