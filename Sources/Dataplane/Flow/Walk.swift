@@ -52,7 +52,8 @@ struct Walk<Observer: WalkObserver> {
     /// What a bridge pushed is not the next one's.
     private var stackFloor = 0
     private var hasExited = false
-    private var hasFailed = false
+    /// What ended the walk beyond its limits.
+    private var failure: DropReason?
 
     private init(
         _ packet: FlowKey,
@@ -91,7 +92,10 @@ struct Walk<Observer: WalkObserver> {
     ) -> Program {
         var walk = Walk(packet, types: types, on: bridge, context, memory, observer)
         walk.enter(0, port: walk.key.port)
-        if walk.hasFailed { walk.program.count = 0 }
+        if let failure = walk.failure {
+            walk.program.count = 0
+            walk.program.drop = failure
+        }
         observer = walk.observer
         return walk.program
     }
@@ -134,8 +138,7 @@ struct Walk<Observer: WalkObserver> {
     func depend(on mask: UInt64, word: Int) { program.mask[word] |= mask & ~written[word] }
 
     mutating func fail(_ reason: DropReason) {
-        if !hasFailed { program.drop = reason }
-        hasFailed = true
+        if failure == nil { failure = reason }
         hasExited = true
     }
 
@@ -191,8 +194,8 @@ struct Walk<Observer: WalkObserver> {
             walk.enter(0, port: port.pointee.number)
             walk.stackCount = walk.stackFloor
         }
-        if hasFailed { program.drop = formerDrop }
-        (bridge, stackFloor, hasExited, hasFailed) = (formerBridge, formerFloor, false, false)
+        if failure != nil { program.drop = formerDrop }
+        (bridge, stackFloor, hasExited, failure) = (formerBridge, formerFloor, false, nil)
     }
 
     /// What packets do not carry begins anew on another bridge.
