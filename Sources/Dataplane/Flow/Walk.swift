@@ -167,11 +167,23 @@ struct Walk<Observer: WalkObserver> {
             case .resubmit: resubmit(instruction)
             case .goto: return enter(instruction.table, port: key.port)
             case .clone:
-                scoped { $0.run(instructions + next, count: Int(instruction.count)) }
+                clone(instructions + next, count: Int(instruction.count))
                 next += Int(instruction.count)
             case .exit: hasExited = true
             }
         }
+    }
+
+    /// With a stack of its own, which begins as this one is.
+    private mutating func clone(_ instructions: UnsafePointer<Instruction>, count: Int) {
+        let (formerCount, formerFloor) = (stackCount, stackFloor)
+        let height = stackCount - stackFloor
+        guard stackCount + height <= WalkMemory.stackLimit else { return fail(.flowTooLong) }
+        for index in 0..<height { memory.stack[stackCount + index] = memory.stack[stackFloor + index] }
+        stackFloor = stackCount
+        stackCount += height
+        scoped { $0.run(instructions, count: count) }
+        (stackCount, stackFloor) = (formerCount, formerFloor)
     }
 
     private mutating func resubmit(_ instruction: Instruction) {
