@@ -12,6 +12,7 @@ struct VLANBitmap {
     }
 
     func insert(_ vid: UInt16) { words[Int(vid >> 6)] |= 1 << UInt64(vid & 63) }
+    func remove(_ vid: UInt16) { words[Int(vid >> 6)] &= ~(1 << UInt64(vid & 63)) }
 
     /// The set of `vlans`, or all of them when that is empty.
     func fill(_ vlans: Set<VLANID>) {
@@ -74,6 +75,8 @@ struct PortEntry {
             untaggedOut = port.vlan.mode == .nativeUntagged ? tag : 0
             carried.fill(port.vlan.trunks)
             carried.insert(tag)
+            // Its untagged frames are of the native VLAN, so those of VLAN 0 must not leave there.
+            if tag != 0 { carried.remove(0) }
         }
         let type = tunnels ? TPID.service : TPID.customer
         untagged = Tag(vlan: tag, type: type.rawValue, control: tag, isPresent: false)

@@ -188,7 +188,7 @@ import Testing
             .nativeUntagged(10, 20),
             .dropped(.noOtherPort)
         ),
-        .init("native-untagged: VLAN 0 leaves untagged", .trunk(), frame(), .nativeUntagged(10), .sent(frame())),
+        .init("native-untagged: VLAN 0 is not carried", .trunk(), frame(), .nativeUntagged(10), .dropped(.noOtherPort)),
     ]
 
     static let tunnel: [Row] = [
