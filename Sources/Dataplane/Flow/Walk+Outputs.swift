@@ -225,6 +225,7 @@ extension Walk {
     /// The customer's VLAN of a frame: behind the switch's own tag, if it has one.
     private func customer(_ tag: Tag) -> UInt16 {
         depend(on: 0xffff, word: tag.isPresent ? 1 : 0)
-        return (tag.isPresent ? key.tags.inner : key.tags.outer) & 0x0fff
+        let control = tag.isPresent ? key.tags.inner : isTagged ? key.tags.outer : 0
+        return control & 0x0fff
     }
 }
