@@ -1,0 +1,396 @@
+"""Cases of the differential test: a bridge's VLANs, its flows, and frames. Made from a seed, written down, shrunk."""
+
+import struct
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from draw import Draw
+from processes import TooLate, eventually
+from random_flows import FlowDraw
+from random_frames import FrameDraw
+from twins import BRIDGES, GROUP, PATCH, PORTS, Refused, flows_of, groups_of
+
+ALL_TAGGED = ("trunk", None, ())
+FLOWS, PACKETS = 14, 200
+
+
+@dataclass(frozen=True)
+class Case:
+    """`vlans` are {port: (mode, tag, trunks)}, `packets` are (port, frame)."""
+
+    vlans: dict
+    flows: list
+    packets: list
+
+    @cached_property
+    def normal(self):
+        return any("NORMAL" in flow for flow in self.flows)
+
+    @cached_property
+    def pushes(self):
+        """How many tags the flows may add: once on each bridge."""
+        return sum(any("push_vlan" in flow for flow in flows_of(bridge, self.flows)) for bridge in BRIDGES)
+
+    @cached_property
+    def writes_control(self):
+        """All of a tag's control information."""
+        return self._acts("NXM_OF_VLAN_TCI[]")
+
+    @cached_property
+    def writes_transport(self):
+        """Or may do so: actions with names of the fields."""
+        return self._acts("_tp_", "TCP", "UDP", "SCTP", "ICMP", "->tcp", "->udp", "->sctp", "->icmp", "ND_", "->nd")
+
+    @cached_property
+    def writes_addresses(self):
+        return self._acts("mod_nw_src", "mod_nw_dst", "NXM_OF_IP_", "IPV6_", "->ipv6_", "->ip_")
+
+    @cached_property
+    def writes_network(self):
+        """Or transport: anything behind Ethernet and the tags."""
+        return self.writes_transport or self.writes_addresses or self._acts("nw_", "_IP_", "ARP_", "->arp_", "_ttl")
+
+    def _acts(self, *words):
+        return any(word in flow.split("actions=")[1] for flow in self.flows for word in words)
+
+    def text(self):
+        lines = [f"vlan {port} {mode} {'-' if tag is None else tag} {','.join(map(str, trunks)) or '-'}"
+                 for port, (mode, tag, trunks) in self.vlans.items() if (mode, tag, trunks) != ALL_TAGGED]
+        return "\n".join(lines + self.flows + [f"> {port} {frame.hex()}" for port, frame in self.packets])
+
+    @classmethod
+    def parsed(cls, text):
+        vlans, flows, packets = dict.fromkeys(PORTS, ALL_TAGGED), [], []
+        for line in text.splitlines():
+            words = line.split()
+            if words[0] == "vlan":
+                tag = None if words[3] == "-" else int(words[3])
+                trunks = () if words[4] == "-" else tuple(int(vid) for vid in words[4].split(","))
+                vlans[int(words[1])] = (words[2], tag, trunks)
+            elif words[0] == ">":
+                packets.append((int(words[1]), bytes.fromhex(words[2])))
+            elif not line.startswith("#"):
+                flows.append(line)
+        return cls(vlans, flows, packets)
+
+
+def tunnels(vlans):
+    return any(mode == "dot1q-tunnel" for mode, _, _ in vlans.values())
+
+
+class CaseDraw(Draw):
+    """Draws what a run of cases has in common."""
+
+    def vlans(self):
+        """Half of the runs have trunks of all VLANs only, as bridges with flows have. Tunnels and access ports are not
+        mixed: what leaves a tunnel has two tags for Open vSwitch, see `_second_tag`."""
+        if self.chance(2):
+            return dict.fromkeys(PORTS, ALL_TAGGED)
+        modes = (self.pick(("access", "dot1q-tunnel")), "trunk", "trunk", "native-tagged", "native-untagged")
+        return {port: self._policy(self.pick(modes)) for port in PORTS}
+
+    def _policy(self, mode):
+        tag = None if mode == "trunk" else self.pick((1, 5, 7, 100))
+        # No customers' VLANs of a tunnel: Open vSwitch looks at them when it floods, but not on the way to a station.
+        if mode in ("access", "dot1q-tunnel") or self.chance(2):
+            return mode, tag, ()
+        return mode, tag, tuple(self.distinct((0, 1, 5, 7, 100, 1024), 3))
+
+
+def drawn(seed, number, vlans):
+    """Case `number` of a run."""
+    draw = Draw(f"{seed}/{number}")
+    normal, flows = draw.chance(2), []
+    for bridge, ports in BRIDGES.items():
+        ports = ports + ((PATCH[bridge],) if bridge in PATCH else ())
+        flow_draw = FlowDraw(f"{seed}/{number}/flows/{bridge}", ports, normal, priorities=not tunnels(vlans))
+        prefix = "" if bridge == "br0" else f"{bridge} "
+        flows += [prefix + flow for flow in flow_draw.flows(draw.number(1, FLOWS))]
+    frames = FrameDraw(f"{seed}/{number}/frames")
+    case, packets = Case(vlans, flows, []), []
+    while len(packets) < PACKETS:
+        port = draw.pick(PORTS)
+        made = [frames.frame() for _ in range(draw.number(1, GROUP))]
+        packets += [(port, frame) for frame in made if not is_meant(frame, case)]
+    return replace(case, packets=packets[:PACKETS])
+
+
+# What is meant to differ
+
+def tags_of(frame):
+    """(TPID, control) of the tags with a type behind them."""
+    tags, place = [], 12
+    while len(frame) >= place + 6 and frame[place:place + 2] in (b"\x81\0", b"\x88\xa8"):
+        tags.append(struct.unpack_from("!HH", frame, place))
+        place += 4
+    return tags
+
+
+def network_of(frame):
+    """The type of what is behind the tags, and that; SNAP (IEEE Std 802, clause 9.5) is looked through."""
+    place = 12 + 4 * len(tags_of(frame))
+    if frame[place:place + 2] < b"\6\0" and frame[place + 2:place + 8] == b"\xaa\xaa\3\0\0\0":
+        place += 8
+    return frame[place:place + 2], frame[place + 2:]
+
+
+def is_later_ipv4_fragment(frame):
+    kind, header = network_of(frame)
+    return kind == b"\x08\0" and len(header) >= 20 and int.from_bytes(header[6:8], "big") & 0x1FFF != 0
+
+
+def ipv6_extensions(frame):
+    """(type, header) of the extension headers (RFC 8200, section 4)."""
+    kind, octets = network_of(frame)
+    if kind != b"\x86\xdd" or len(octets) < 40:
+        return
+    following, octets = octets[6], octets[40:]
+    while following in (0, 43, 44, 51, 60) and len(octets) >= 8:
+        length = 8 if following == 44 else (octets[1] + 2) * 4 if following == 51 else (octets[1] + 1) * 8
+        yield following, octets[:length]
+        following, octets = octets[0], octets[length:]
+
+
+def transport_of(frame):
+    """The number of the IP protocol, and its octets as far as the lengths say; (None, b"") of other frames. Whether it
+    is a fragment is not looked at."""
+    kind, header = network_of(frame)
+    if kind == b"\x08\0" and len(header) >= 20:
+        return header[9], header[4 * (header[0] & 0xF):int.from_bytes(header[2:4], "big")]
+    if kind == b"\x86\xdd" and len(header) >= 40:
+        following, place = header[6], 40
+        for _, extension in ipv6_extensions(frame):
+            following, place = extension[0], place + len(extension)
+        return following, header[place:40 + int.from_bytes(header[4:6], "big")]
+    return None, b""
+
+
+def _drop_eligible(frame, tags, case):
+    """Open vSwitch clears the drop eligible indicator of a tag whenever it writes any of its bits; Martlet keeps it."""
+    return any(control & 0x1000 for _, control in tags)
+
+
+def _reserved_vlan(frame, tags, case):
+    """NORMAL drops VLAN 4095, which IEEE Std 802.1Q-2022 (clause 9.6) reserves."""
+    return case.normal and tags and tags[0][1] & 0xFFF == 0xFFF
+
+
+def _priority_tag(frame, tags, case):
+    """NORMAL takes a priority tag off at a trunk; Open vSwitch does so only when the priority is 0. Within a
+    dot1q-tunnel Martlet gives the service tag the priority of the customer's, and keeps a tag that is all zeros."""
+    if not case.normal or not tags:
+        return False
+    priority, vid = tags[0][1] >> 13, tags[0][1] & 0xFFF
+    return priority != 0 and vid == 0 or tunnels(case.vlans) and (priority != 0 or vid == 0)
+
+
+def _second_tag(frame, tags, case):
+    """With a vlan-limit of 2 Open vSwitch's NORMAL takes both tags off, or does not send the frame, where one is meant:
+    at access ports, and wherever a tag is all zeros. Of three tags it forgets one, and a write of vlan_tci that takes
+    one tag off takes off the other too."""
+    count = len(tags) + case.pushes
+    limited = set(case.vlans.values()) != {ALL_TAGGED} or any(control == 0 for _, control in tags)
+    return count > 2 or count > 1 and (case.writes_control or case.normal and limited)
+
+
+def _tag_given_again(frame, tags, case):
+    """A tag that vlan_tci took off and gives again is a customer's in Martlet; Open vSwitch remembers the TPID."""
+    return case.writes_control and tags and tags[0][0] == 0x88A8
+
+
+def _later_fragment(frame, tags, case):
+    """Open vSwitch edits the payload of fragments without a transport header as if it were there: ports, ICMP's type,
+    and with addresses a checksum."""
+    if not case.writes_transport and not case.writes_addresses:
+        return False
+    return is_later_ipv4_fragment(frame) or case.writes_transport and any(
+        kind == 44 and header[2:4] > b"\0\7" for kind, header in ipv6_extensions(frame))
+
+
+def _atomic_fragment(frame, tags, case):
+    """Open vSwitch forgets the checksum behind a fragment header with neither an offset nor more to come, and behind a
+    routing header with segments left also where only the source is written."""
+    return case.writes_addresses and any(
+        kind == 44 and header[2:4] in (b"\0\0", b"\0\6") or kind == 43 and header[3] != 0
+        for kind, header in ipv6_extensions(frame))
+
+
+def _broken_tcp(frame, tags, case):
+    """With addresses Open vSwitch writes the checksum also of a TCP header that it does not read, because its data
+    offset is wrong."""
+    number, header = transport_of(frame)
+    return case.writes_addresses and number == 6 and len(header) >= 20 \
+        and not 20 <= 4 * (header[12] >> 4) <= len(header)
+
+
+def _void_discovery(frame, tags, case):
+    """Neighbour discovery with an address given twice has no target for flows to match; Open vSwitch edits it all the
+    same."""
+    number, message = transport_of(frame)
+    if not case.writes_transport or number != 58 or len(message) < 24 or message[0] not in (135, 136):
+        return False
+    kinds, place = [], 24
+    while len(message) >= place + 8 and message[place + 1] != 0:
+        kinds.append(message[place:place + 2])
+        place += 8 * message[place + 1]
+    return any(kinds.count(kind) > 1 for kind in (b"\1\1", b"\2\1"))
+
+
+def _no_protocol(frame, tags, case):
+    """Open vSwitch edits nothing behind Ethernet where nw_proto is 0: in IPv4 that is a number, and ARP operations
+    beyond 255 are 0 too. But an operation that a flow wrote it writes into ARP of any other protocol as well. It edits
+    no RARP, whatever flows say."""
+    if not case.writes_network:
+        return False
+    kind, header = network_of(frame)
+    if kind == b"\x08\0":
+        return len(header) >= 20 and header[9] == 0
+    if kind == b"\x80\x35":
+        return True
+    if kind != b"\x08\x06":
+        return False
+    return header[:6] != bytes.fromhex("000108000604") or len(header) < 28 or header[6] != 0 or header[7] == 0
+
+
+MEANT = (_drop_eligible, _reserved_vlan, _priority_tag, _second_tag, _tag_given_again, _later_fragment,
+         _atomic_fragment, _broken_tcp, _void_discovery, _no_protocol)
+
+
+def is_meant(frame, case):
+    """Whether a frame is not to be compared, because the switches are meant to differ."""
+    tags = tags_of(frame)
+    return any(reason(frame, tags, case) for reason in MEANT)
+
+
+# Comparing
+
+def difference(oracle, tested, case, size=GROUP):
+    """What `tested` does otherwise than `oracle`, in words; None when there is nothing."""
+    for twin in (oracle, tested):
+        twin.load(case.flows)
+    groups = groups_of(case.packets, size)
+    endless = tested.drops("flow_too_long")
+    expected, seen = oracle.exchange(groups), tested.exchange(groups)
+    for number, (port, frames) in enumerate(groups):
+        if expected[number] != seen[number]:
+            return _frames_difference(port, frames, expected[number], seen[number])
+    # A loop ends at Open vSwitch's 64th turn, or before, where it pushes or learns in each: fewer turns are counted.
+    if tested.drops("flow_too_long") != endless:
+        return None
+    return _counts_difference(oracle.counts(), tested)
+
+
+def _frames_difference(port, frames, expected, seen):
+    shown = ", ".join(frame.hex() for frame in frames) if len(frames) < 4 else f"{len(frames)} frames"
+    lines = [f"in {port}: {shown}"]
+    for out in PORTS:
+        wanted, got = expected.get(out, []), seen.get(out, [])
+        if wanted != got:
+            lines += [f"out {out}: Open vSwitch sends {len(wanted)}, Martlet {len(got)}"]
+            alike = zip(range(len(wanted)), wanted, got)
+            place = next((at for at, one, other in alike if one != other), min(len(wanted), len(got)))
+            lines += [f"    Open vSwitch {wanted[place].hex() if place < len(wanted) else 'nothing'}",
+                      f"    Martlet      {got[place].hex() if place < len(got) else 'nothing'}"]
+    return "\n".join(lines)
+
+
+def _counts_difference(expected, tested):
+    """Flows get the counts of packets that the cache forwarded a little later."""
+    try:
+        return eventually(lambda: tested.counts() == expected, 0.5, "the counts") and None
+    except TooLate:
+        seen = tested.counts()
+    lines = []
+    for key in sorted(expected.keys() | seen.keys()):
+        if expected.get(key) != seen.get(key):
+            lines.append("%s table=%d,priority=%d:" % key
+                         + f" Open vSwitch counts {expected.get(key)}, Martlet {seen.get(key)}")
+    return "\n".join(lines) or None
+
+
+# Shrinking
+
+class Shrinker:
+    """Takes away from a case what its difference does not need."""
+
+    def __init__(self, oracle, tested):
+        self._oracle, self._tested = oracle, tested
+        self._size = 1
+
+    def shrunk(self, case):
+        """The case and its difference; one that does not come back is kept as it is."""
+        self._size = 1 if self._difference(case) else GROUP
+        former = None
+        while former != case:
+            former = case
+            case = self._with_fewer(case, "packets")
+            case = self._with_fewer(case, "flows")
+            case = self._with_simpler_flows(case)
+        return case, self._difference(case)
+
+    def _difference(self, case):
+        if any(is_meant(frame, case) for _, frame in case.packets):
+            return None
+        try:
+            return difference(self._oracle, self._tested, case, self._size)
+        except Refused:
+            return None
+
+    def _with_fewer(self, case, name):
+        """Without parts of a list, halves first, then single ones."""
+        size = max(1, len(getattr(case, name)) // 2)
+        while True:
+            start = 0
+            while start < len(whole := getattr(case, name)):
+                candidate = replace(case, **{name: whole[:start] + whole[start + size:]})
+                if self._difference(candidate):
+                    case = candidate
+                else:
+                    start += size
+            if size == 1:
+                return case
+            size //= 2
+
+    def _with_simpler_flows(self, case):
+        for place in range(len(case.flows)):
+            changed = True
+            while changed:
+                changed = False
+                for simpler in simplifications(case.flows[place]):
+                    candidate = replace(case, flows=case.flows[:place] + [simpler] + case.flows[place + 1:])
+                    if self._difference(candidate):
+                        case, changed = candidate, True
+                        break
+        return case
+
+
+def split(text):
+    """At commas outside parentheses."""
+    parts, depth, start = [], 0, 0
+    for place, letter in enumerate(text + ","):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+    return parts
+
+
+def simplifications(flow):
+    """The flow without one of its actions, or one field of its match; a clone opened."""
+    match, actions = flow.split(" actions=")
+    parts = split(actions)
+    for place, part in enumerate(parts):
+        rest = parts[:place] + parts[place + 1:]
+        if part != "drop":
+            yield f"{match} actions={','.join(rest) or 'drop'}"
+        if part.startswith("clone("):
+            inside = split(part[len("clone("):-1])
+            yield f"{match} actions={','.join(parts[:place] + inside + parts[place + 1:])}"
+            for at in range(len(inside)):
+                fewer = ",".join(inside[:at] + inside[at + 1:])
+                if fewer:
+                    yield f"{match} actions={','.join(parts[:place] + [f'clone({fewer})'] + parts[place + 1:])}"
+    fields = match.split(",")
+    for place, field in enumerate(fields):
+        if not field.removeprefix("br1 ").startswith(("table=", "priority=")):
+            yield f"{','.join(fields[:place] + fields[place + 1:])} actions={actions}"

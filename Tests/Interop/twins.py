@@ -1,0 +1,295 @@
+"""The same bridges twice: in Open vSwitch with dummy ports, and in Martlet with ring ports. Same flows, same frames.
+
+Both give frames back in groups: what leaves after the frames of a group went in and before those of the next.
+"""
+
+import json
+import os
+import re
+import shlex
+import socket
+import struct
+import subprocess
+from pathlib import Path
+
+from dummy_switch import DummySwitch
+from frames import PCAP_HEADER, RECORD
+from processes import eventually, run
+from random_flows import is_modern
+
+# Two bridges with a patch between them, as soon as Martlet's control socket has ports of type patch.
+PATCHES = False
+# The ports of each bridge, which have numbers and names (p1 ...) of their own.
+BRIDGES = {"br0": (1, 2, 3, 4, 5), "br1": (6, 7)} if PATCHES else {"br0": (1, 2, 3, 4, 5)}
+PORTS = tuple(port for ports in BRIDGES.values() for port in ports)
+# The numbers of the patch's ends.
+PATCH = {"br0": 8, "br1": 9} if PATCHES else {}
+# As many as a worker takes from a port at once.
+GROUP = 32
+
+
+class Refused(Exception):
+    """A switch does not take the flows."""
+
+
+def groups_of(packets, size=GROUP):
+    """Packets (port, frame) in groups of one port each, in order."""
+    groups = []
+    for port, frame in packets:
+        if not groups or groups[-1][0] != port or len(groups[-1][1]) == size:
+            groups.append((port, []))
+        groups[-1][1].append(frame)
+    return groups
+
+
+def flows_of(bridge, flows):
+    """Those of `flows` that are a bridge's: flows of br1 begin with its name and a space."""
+    other = [flow.removeprefix("br1 ") for flow in flows if flow.startswith("br1 ")]
+    return other if bridge == "br1" else [flow for flow in flows if not flow.startswith("br1 ")]
+
+
+def counts_in(bridge, text):
+    """{(bridge, table, priority): (packets, bytes)} of a dump, summed; in table 254 Open vSwitch has its own."""
+    counts = {}
+    for line in text:
+        table = re.search(r"\btable(?:_id)?=(\d+)", line)
+        priority = re.search(r"\bpriority=(\d+)", line)
+        key = (bridge, int(table.group(1)) if table else 0, int(priority.group(1)) if priority else 32768)
+        if key[1] != 254:
+            former = counts.get(key, (0, 0))
+            counts[key] = tuple(count + int(re.search(rf"{word}=(\d+)", line).group(1))
+                                for word, count in zip(("n_packets", "n_bytes"), former))
+    return counts
+
+
+class OpenVSwitchTwin(DummySwitch):
+    """An ovs-vswitchd that translates every frame anew: it keeps no datapath flows, which would learn late."""
+
+    name = "Open vSwitch"
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self._vsctl_run("set", "Open_vSwitch", ".", "other_config:flow-limit=0", "other_config:vlan-limit=2",
+                        "--", "set-fail-mode", "br0", "secure",
+                        *(word for port in range(6, 9) for word in ("--", "del-port", f"p{port}")))
+        if PATCHES:
+            self._add_patch()
+        self._captures = {}
+        for port in PORTS:
+            path = self._directory / f"p{port}.pcap"
+            self._vsctl_run("set", "interface", f"p{port}", f"options:tx_pcap={path}")
+            eventually(lambda: path.exists() and path.stat().st_size == len(PCAP_HEADER), 10, f"{path}")
+            self._captures[port] = os.open(path, os.O_RDWR)
+        self._control = socket.socket(socket.AF_UNIX)
+        self._control.connect(str(self._directory / "vswitchd.ctl"))
+        self._received = self._received_count()
+
+    def _add_patch(self):
+        self._vsctl_run("add-br", "br1", "--", "set", "bridge", "br1", "datapath_type=dummy", "fail_mode=secure",
+                        "protocols=OpenFlow10,OpenFlow11,OpenFlow13,OpenFlow15")
+        for port in BRIDGES["br1"]:
+            self._vsctl_run("add-port", "br1", f"p{port}", "--", "set", "interface", f"p{port}", "type=dummy",
+                            f"ofport_request={port}")
+        for bridge, peer in (("br0", "br1"), ("br1", "br0")):
+            name = f"patch-{peer}"
+            self._vsctl_run("add-port", bridge, name, "--", "set", "interface", name, "type=patch",
+                            f"options:peer=patch-{bridge}", f"ofport_request={PATCH[bridge]}")
+
+    def _vsctl_run(self, *words):
+        done = self._run(*self._vsctl, *words)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+
+    def _call(self, method, *parameters):
+        self._control.sendall(json.dumps({"id": 0, "method": method, "params": parameters}).encode())
+        text = b""
+        while True:
+            text += self._control.recv(1 << 20)
+            try:
+                answer = json.loads(text)
+            except ValueError:
+                continue
+            assert answer["error"] is None, f"{method}: {answer['error']}"
+            return answer["result"]
+
+    def set_vlans(self, policies):
+        """Of ports whose `policies` are (mode, tag, trunks)."""
+        words = []
+        for port, (mode, tag, trunks) in policies.items():
+            members = "cvlans" if mode == "dot1q-tunnel" else "trunks"
+            words += ["--", "clear", "port", f"p{port}", "tag", "trunks", "cvlans", "vlan_mode", "--", "set", "port",
+                      f"p{port}", f"vlan_mode={mode}"]
+            words += [f"tag={tag}"] if tag is not None else []
+            words += [f"{members}={','.join(map(str, trunks))}"] if trunks else []
+        if words:
+            self._vsctl_run(*words[1:])
+
+    def load(self, flows):
+        """Makes `flows` all the flows, and forgets what was learned."""
+        for bridge in BRIDGES:
+            own = flows_of(bridge, flows)
+            modern = [flow for flow in own if is_modern(flow)]
+            self._change_flows(bridge, "OpenFlow10", ["delete"] + [f"add {flow}" for flow in own if flow not in modern])
+            if modern:
+                self._change_flows(bridge, "OpenFlow15", [f"add {flow}" for flow in modern])
+            self._call("fdb/flush", bridge)
+
+    def _change_flows(self, bridge, version, lines):
+        socket = f"unix:{self._directory}/{bridge}.mgmt"
+        done = subprocess.run(["ovs-ofctl", "-O", version, "add-flows", socket, "-"], input="\n".join(lines), text=True,
+                              env=self._environment, capture_output=True)
+        if done.returncode != 0 or "OFPT_ERROR" in done.stderr:
+            raise Refused(f"{self.name}: {done.stderr}")
+
+    def counts(self):
+        counts = {}
+        for bridge in BRIDGES:
+            counts |= counts_in(bridge, self._call("bridge/dump-flows", bridge).splitlines())
+        return counts
+
+    def exchange(self, groups):
+        """What leaves, {port: [frame]} for each group."""
+        left = []
+        for port, frames in groups:
+            self._call("netdev-dummy/receive", f"p{port}", *(frame.hex() for frame in frames))
+            self._received += len(frames)
+            eventually(lambda: self._received_count() >= self._received, 10, "frames taken by ovs-vswitchd", interval=0)
+            left.append({out: frames for out in PORTS if (frames := self._captured(out))})
+        return left
+
+    def _received_count(self):
+        text = self._call("dpif-netdev/pmd-stats-show")
+        return int(re.search(r"main thread:\s+packets received: (\d+)", text).group(1))
+
+    def _captured(self, port):
+        """The frames that were captured since the last call. The file is emptied: it is written at its end."""
+        file = self._captures[port]
+        octets = os.pread(file, 1 << 24, len(PCAP_HEADER))
+        if not octets:
+            return []
+        os.ftruncate(file, len(PCAP_HEADER))
+        frames, place = [], 0
+        while place < len(octets):
+            length = RECORD.unpack_from(octets, place)[2]
+            place += RECORD.size
+            frames.append(octets[place:place + length])
+            place += length
+        return frames
+
+    def stop(self):
+        self._control.close()
+        for file in self._captures.values():
+            os.close(file)
+        super().stop()
+
+
+def built_exchange(directory):
+    """The program of exchange.c."""
+    program = directory / "exchange"
+    flags = shlex.split(run("pkg-config", "--cflags", "--libs", "libdpdk").stdout)
+    run("gcc", "-O2", "-Wall", "-o", program, Path(__file__).with_name("exchange.c"), *flags)
+    return program
+
+
+class MartletTwin:
+    """A martletd with ring ports, and a secondary process at their other ends."""
+
+    name = "Martlet"
+
+    def __init__(self, room):
+        self.daemon = room.daemon(socket_memory=512)
+        for bridge, ports in BRIDGES.items():
+            self.daemon.add_bridge(bridge)
+            for port in ports:
+                self.daemon.add_port(f"p{port}", "ring", "--number", port, bridge=bridge, size=1024, mtu=1500)
+        for bridge, number in PATCH.items():
+            peer = "br1" if bridge == "br0" else "br0"
+            self.daemon.add_port(f"patch-{peer}", "patch", "--number", number, bridge=bridge, peer=f"patch-{bridge}")
+        self.daemon.add_bridge("sentinels")
+        for name in ("from", "to"):
+            self.daemon.add_port(name, "ring", bridge="sentinels", size=64)
+        self._log = room.directory / "exchange.log"
+        self._exchange = room.keeps(_Exchange(built_exchange(room.directory), self.daemon.prefix, self._log))
+
+    def _call(self, method, **parameters):
+        answer = self.daemon.call(method, **parameters)
+        if "error" in answer:
+            raise Refused(f"{self.name}: {answer['error']['message']}")
+        return answer["result"]
+
+    def set_vlans(self, policies):
+        for port, (mode, tag, trunks) in policies.items():
+            given = {"tag": tag} if tag is not None else {}
+            given |= {"trunks": list(trunks)} if trunks else {}
+            self._call("port.set", name=f"p{port}", vlan_mode=mode, **given)
+
+    def load(self, flows):
+        for bridge in BRIDGES:
+            # An empty table first: flows that stay would keep their counters.
+            self._call("flow.del", bridge=bridge)
+            self._call("flow.add", bridge=bridge, flows="\n".join(flows_of(bridge, flows)))
+            self._call("fdb.flush", bridge=bridge)
+
+    def counts(self):
+        counts = {}
+        for bridge in BRIDGES:
+            counts |= counts_in(bridge, self._call("flow.dump", bridge=bridge, lines=True)["lines"])
+        return counts
+
+    def drops(self, *reasons):
+        """Frames that were dropped for one of the reasons since the daemon began."""
+        return sum(row["packets"] for row in self._call("stats.drops")["drops"] if row["reason"] in reasons)
+
+    def exchange(self, groups):
+        return self._exchange.run(groups)
+
+
+class _Exchange:
+    """The process of exchange.c."""
+
+    _HEADER = struct.Struct("=HHH")
+
+    def __init__(self, program, prefix, log):
+        self._log = log
+        with open(log, "ab") as errors:
+            self._child = subprocess.Popen(
+                [program, "--proc-type=secondary", "--file-prefix", prefix, "--no-pci", "--no-telemetry", "--lcores",
+                 "0@0", "--log-level", "lib.eal:warning", "--", "from", "to", *(f"p{port}" for port in PORTS)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+        eventually(lambda: "attached" in self._output(), 20, "exchange's rings")
+
+    def _output(self):
+        text = self._log.read_text(errors="replace")
+        assert self._child.poll() is None, f"exchange ended with {self._child.returncode}: {text[-2000:]}"
+        return text
+
+    def run(self, groups):
+        packed = [struct.pack("=I", sum(len(frames) for _, frames in groups))]
+        for number, (port, frames) in enumerate(groups):
+            place = PORTS.index(port)
+            for frame in frames:
+                packed += [self._HEADER.pack(number, place, len(frame)), frame]
+        self._child.stdin.write(b"".join(packed))
+        self._child.stdin.flush()
+        return self._answer(len(groups))
+
+    def _answer(self, group_count):
+        left = [{} for _ in range(group_count)]
+        count, = struct.unpack("=I", self._read(4))
+        for _ in range(count):
+            group, place, length = self._HEADER.unpack(self._read(self._HEADER.size))
+            left[group].setdefault(PORTS[place], []).append(self._read(length))
+        return left
+
+    def _read(self, length):
+        octets = self._child.stdout.read(length)
+        assert len(octets) == length, f"exchange ended: {self._log.read_text(errors='replace')[-2000:]}"
+        return octets
+
+    def stop(self):
+        self._child.stdin.close()
+        try:
+            self._child.wait(10)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        self._child.stdout.close()
