@@ -12,7 +12,7 @@ import time
 import machine
 import report
 import traffic
-from contenders import MARTLET_FOLDER, OVS_DAEMON, Case, Guests, Rig, contenders
+from contenders import MARTLET_FOLDER, OVS_DAEMON, RIGS, Case, Guests, Rig, contenders
 
 LOCK = "/run/martlet-benchmark.lock"
 RESULTS = pathlib.Path(__file__).resolve().parent / "results"
@@ -141,7 +141,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(prog="run.sh", description=__doc__)
     parser.add_argument("subject", nargs="?", choices=["rates", "soak"], default="rates")
     listed = lambda kind: lambda text: [kind(item) for item in text.split(",")]
-    parser.add_argument("--rig", type=listed(str), default=["synthetic", "v2v"], metavar="synthetic,v2v")
+    parser.add_argument("--rig", type=listed(str), default=["synthetic", "v2v"], metavar=",".join(RIGS))
     parser.add_argument("--sizes", type=listed(str.lower), default=traffic.SIZES, help="bytes with FCS, or imix")
     parser.add_argument("--macs", type=listed(int), default=MAC_COUNTS, help="destination MACs (V2V: MACs of each guest)")
     parser.add_argument("--flows", type=listed(int), help="five-tuples (default: as many as MACs; V2V with 1 MAC also 1000)")
@@ -161,8 +161,8 @@ def parse_arguments():
 
 
 def _complete(parser, options):
-    known = {name for rig in ("synthetic", "v2v") for name in contenders(rig)}
-    _refuse_strangers(parser, "rig", options.rig, {"synthetic", "v2v"})
+    known = {name for rig in RIGS for name in contenders(rig)}
+    _refuse_strangers(parser, "rig", options.rig, set(RIGS))
     _refuse_strangers(parser, "size", options.sizes, {"imix", *map(str, range(64, 1519))})
     _refuse_strangers(parser, "contender", options.contenders or [], known)
     options.contenders = options.contenders or sorted(known)
@@ -202,7 +202,7 @@ def check_programs(options):
     needed = {"dpdk-testpmd": "the package dpdk-dev"}
     if any(name.startswith("ovs") for name in options.contenders):
         needed |= {OVS_DAEMON: "the package openvswitch-switch-dpdk", "ovsdb-server": "the package openvswitch-common"}
-    if "martlet" in options.contenders:
+    if any(name.startswith("martlet") for name in options.contenders):
         needed[str(MARTLET_FOLDER / "martletd")] = "swift build -c release"
     for program, source in needed.items():
         if not shutil.which(program):

@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import time
 
+import pipelines
 import traffic
 from machine import OTHER_CORE, RPC, SWITCH_CORE, Child, Telemetry, wait_until
 
@@ -23,7 +24,7 @@ GUEST_CORES = ["--lcores", f"0@{OTHER_CORE},1@{OTHER_CORE}", "--main-lcore", "0"
 class Case:
     """One row of the table: the same captures for every contender.
 
-    Synthetic: the port `in` replays captures[0] to `mac_count` destinations behind `out`.
+    Synthetic, and flow-* with the flows of a pipeline: the port `in` replays captures[0] to `mac_count` destinations behind `out`.
     V2V: the guest behind g0 replays captures[0] to the MACs behind g1, and g1's replays captures[1] the other way."""
     rig: str
     size: str
@@ -34,7 +35,7 @@ class Case:
     def prepare(self, folder):
         self.folder = folder
         first, second = traffic.macs(self.mac_count, 1), traffic.macs(self.source_count, 2)
-        self.behind = {"out": first} if self.rig == "synthetic" else {"g0": second, "g1": first}
+        self.behind = {"out": first} if self.rig != "v2v" else {"g0": second, "g1": first}
         self.captures = [folder / "0.pcap", folder / "1.pcap"]
         self.packet_count = traffic.write(self.captures[0], self.size, first, second, self.flow_count)
         if self.rig == "v2v":
@@ -51,7 +52,7 @@ class Rig:
 
     def __init__(self, case, scratch):
         self.case, self.scratch = case, scratch
-        if case.rig == "synthetic":
+        if case.rig != "v2v":
             self.devices = {"out": "net_null0,no-rx=1", "in": f"net_pcap0,rx_pcap={case.captures[0]},infinite_rx=1"}
         else:
             self.sockets = {name: scratch.folder / name for name in ("g0", "g1")}
@@ -59,7 +60,7 @@ class Rig:
     @property
     def mbuf_count(self):
         """infinite_rx keeps the whole capture in the receiving port's pool; the rest is for rings and bursts."""
-        return 32768 + (self.case.packet_count if self.case.rig == "synthetic" else 0)
+        return 32768 + (self.case.packet_count if self.case.rig != "v2v" else 0)
 
     @property
     def memory_megabytes(self):
@@ -71,7 +72,7 @@ class Testpmd:
         self.name, self.mode = name, mode
 
     def start(self, rig, nice):
-        devices = rig.devices.values() if rig.case.rig == "synthetic" else [
+        devices = rig.devices.values() if rig.case.rig != "v2v" else [
             f"net_vhost{i},iface={path},client=1" for i, path in enumerate(rig.sockets.values())]
         prefix = f"{rig.scratch.prefix}-switch"
         self.child = Child(rig.scratch, "testpmd", [
@@ -125,7 +126,7 @@ class OpenVSwitch:
             self._vsctl("--timeout=60", "add-port", self.BRIDGE, name, "--", "set", "Interface", name,
                         f"ofport_request={number}", *self._ports()[name])
             self._add_entries(name)
-        if rig.case.rig == "synthetic":
+        if rig.case.rig != "v2v":
             self.ports = EthdevCounters(self._prefix, self.child)
 
     def _start_database(self):
@@ -147,12 +148,13 @@ class OpenVSwitch:
     def _add_bridge(self):
         self._vsctl("--timeout=60", "add-br", self.BRIDGE, "--", "set", "Bridge", self.BRIDGE, "datapath_type=netdev",
                     "fail-mode=secure", f"other_config:mac-table-size={self.rig.case.fdb_capacity}")
-        for flow in self.flows:
-            self._run("ovs-ofctl", "add-flow", self.BRIDGE, flow)
+        path = self.folder / "flows"
+        path.write_text("\n".join(self.flows(self.rig.case)))
+        self._run("ovs-ofctl", "add-flows", self.BRIDGE, path)
         self.control = RPC(self.folder / "vswitchd.ctl")
 
     def _ports(self):
-        if self.rig.case.rig == "synthetic":
+        if self.rig.case.rig != "v2v":
             # Open vSwitch reads the commas of devargs as separators unless the value is quoted.
             return {name: ["type=dpdk", f'options:dpdk-devargs="{devargs}"'] for name, devargs in self.rig.devices.items()}
         return {name: ["type=dpdkvhostuserclient", f"options:vhost-server-path={path}"]
@@ -206,6 +208,9 @@ class Martlet:
     name = "martlet"
     BRIDGE = "br0"
 
+    def __init__(self, flows=None):
+        self.flows = flows
+
     def start(self, rig, nice):
         self.case, folder = rig.case, rig.scratch.folder
         path = folder / "martlet.sock"
@@ -219,6 +224,13 @@ class Martlet:
         for name, port in self._ports(rig).items():
             self.control.call("port.add", {"bridge": self.BRIDGE, "name": name, **port})
             self._add_entries(name)
+        if self.flows:
+            self._replace_flows("\n".join(self.flows(rig.case)))
+
+    def _replace_flows(self, text, piece=500_000):
+        for start in range(0, len(text), piece):
+            self.control.call("flow.stage", {"text": text[start:start + piece]})
+        self.control.call("flow.replace", {"bridge": self.BRIDGE, "staged": True})
 
     def _connect(self, path):
         try:
@@ -228,7 +240,7 @@ class Martlet:
             return False
 
     def _ports(self, rig):
-        if rig.case.rig == "synthetic":
+        if rig.case.rig != "v2v":
             # martletd sizes a port's pool from its queues; a device that keeps a long capture needs more.
             more = {"buffers": str(rig.mbuf_count)} if rig.mbuf_count >= LARGE_POOL else {}
             return {name: {"type": "dpdk", "options": {"devargs": devargs, **(more if name == "in" else {})}}
@@ -284,10 +296,19 @@ def contenders(rig):
     return {contender.name: contender for contender in _CONTENDERS[rig]}
 
 
-_NORMAL = OpenVSwitch("ovs-normal", ["actions=NORMAL"])
+def _pipeline(name):
+    """The flows of a case."""
+    return lambda case: pipelines.flows(name, case.flow_count)
+
+
+_NORMAL = OpenVSwitch("ovs-normal", lambda _: ["actions=NORMAL"])
+_MACSWAP = Testpmd("testpmd-macswap", "macswap")
 _CONTENDERS = {
-    "synthetic": [Testpmd("testpmd-io", "io"), Testpmd("testpmd-macswap", "macswap"), _NORMAL,
-                  OpenVSwitch("ovs-output", ["in_port=2,actions=output:1"]), Martlet()],
+    "synthetic": [Testpmd("testpmd-io", "io"), _MACSWAP, _NORMAL,
+                  OpenVSwitch("ovs-output", lambda _: ["in_port=2,actions=output:1"]), Martlet()],
     "v2v": [Testpmd("testpmd-vhost", "io"), _NORMAL,
-            OpenVSwitch("ovs-output", ["in_port=1,actions=output:2", "in_port=2,actions=output:1"]), Martlet()],
+            OpenVSwitch("ovs-output", lambda _: ["in_port=1,actions=output:2", "in_port=2,actions=output:1"]), Martlet()],
+    **{f"flow-{name}": [_MACSWAP, OpenVSwitch("ovs-flows", _pipeline(name)), Martlet(_pipeline(name))]
+       for name in pipelines.PIPELINES},
 }
+RIGS = list(_CONTENDERS)

@@ -4,7 +4,7 @@ import json
 import statistics
 
 COLOURS = {"martlet": "#d1495b", "testpmd-io": "#9aa5b1", "testpmd-macswap": "#52606d", "testpmd-vhost": "#52606d",
-           "ovs-normal": "#2e86ab", "ovs-output": "#84c0dc"}
+           "ovs-normal": "#2e86ab", "ovs-output": "#84c0dc", "ovs-flows": "#84c0dc"}
 OWN_CORE = 0.95        # a polling thread that got less of its core than this was not alone
 GUEST_HEADROOM = 1.03  # guests that offered less than this times what came through were the limit
 
@@ -16,13 +16,19 @@ RIGS = {
     "v2v": "Two guests on the other core, each sending its capture to the other as fast as the virtqueue takes it. Rates are both "
            "directions summed; MACs and flows are those of one direction. Offered is what the guests had to send: near "
            "the rate itself, they and not the switch were the limit. Loss is what the switch took and did not deliver.",
+    "flow-output": "The synthetic rig; one flow sends everything on.",
+    "flow-exact": "The synthetic rig; as many flows in one table as five-tuples in the traffic.",
+    "flow-deep": "The synthetic rig; twelve tables and twenty actions on the way of every packet.",
+    "flow-acl": "The synthetic rig; five rules that ask for different fields.",
 }
 CASE = ("rig", "size", "macs", "flows")  # the columns that tell one case from another
 
 # rig, frame size, MACs (None: any count measured), compared with, at least (None: to be told only)
 GOALS = [("synthetic", "64", 1, "testpmd-macswap", 0.75), ("synthetic", "64", 10_000, "testpmd-macswap", 0.65),
          ("synthetic", "64", None, "ovs-normal", 1.3), ("v2v", "64", None, "ovs-normal", 1.5),
-         ("v2v", "64", None, "ovs-output", 1.0), ("v2v", "64", None, "testpmd-vhost", None)]
+         ("v2v", "64", None, "ovs-output", 1.0), ("v2v", "64", None, "testpmd-vhost", None),
+         ("flow-output", "64", 1, "testpmd-macswap", 0.8),
+         *((f"flow-{name}", "64", None, "ovs-flows", 1.5) for name in ("output", "exact", "deep", "acl"))]
 
 
 def case_in_words(columns):
