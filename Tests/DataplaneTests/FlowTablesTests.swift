@@ -160,7 +160,7 @@ extension FlowTables {
         )
     }
 
-    fileprivate func find(_ key: FlowKey, in table: UInt8) -> (number: UInt32?, mask: FlowKey) {
+    func find(_ key: FlowKey, in table: UInt8) -> (number: UInt32?, mask: FlowKey) {
         let found = snapshot.find(key, in: table)
         return (found.number, found.mask)
     }
@@ -173,16 +173,22 @@ extension FlowTables {
         let version: UInt64
 
         func find(_ key: FlowKey, in table: UInt8) -> (number: UInt32?, priority: UInt16?, mask: FlowKey) {
-            var mask = FlowKey()
-            let rule = key.withUnsafeWords { key in
-                FlowKey().withUnsafeWords { none in
-                    mask.withUnsafeMutableWords {
-                        tables[Int(table)].find(
-                            key.baseAddress!,
-                            at: version,
-                            mask: $0.baseAddress!,
-                            written: none.baseAddress!
-                        )
+            var (key, mask, written) = (key, FlowKey(), FlowKey())
+            written.set(.conjID, Field.conjID.fullMask)
+            let rule = key.withUnsafeMutableWords { key in
+                mask.withUnsafeMutableWords { mask in
+                    written.withUnsafeMutableWords { written in
+                        withUnsafeTemporaryAllocation(of: SoftMatch.self, capacity: SoftMatch.capacity) { soft in
+                            tables[Int(table)].find(
+                                FlowSearch(
+                                    key: key.baseAddress!,
+                                    version: version,
+                                    mask: mask.baseAddress!,
+                                    written: written.baseAddress!,
+                                    soft: soft.baseAddress!
+                                )
+                            )
+                        }
                     }
                 }
             }

@@ -4,7 +4,8 @@ import Testing
 
 @testable import Dataplane
 
-/// What flows do to packets, beside Open vSwitch: Golden/walks.txt is what `ofproto/trace` says.
+/// What flows do to packets, beside Open vSwitch: Golden/walks.txt and Golden/features.txt are what
+/// `ofproto/trace` says.
 @Suite struct WalkTests {
     @Test func sendsWhatOpenVSwitchSends() throws {
         let cases = try GoldenCase.all()
@@ -184,9 +185,11 @@ struct GoldenCase {
     var packets: [(packet: String, actions: String)] = []
 
     static func all() throws -> [GoldenCase] {
-        let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/walks.txt")
-        let text = try String(contentsOf: file, encoding: .utf8)
-        return text.components(separatedBy: "\n\n").map { block in
+        let directory = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden")
+        let texts = try ["walks.txt", "features.txt"].map {
+            try String(contentsOf: directory.appending(path: $0), encoding: .utf8)
+        }
+        return texts.joined(separator: "\n\n").components(separatedBy: "\n\n").map { block in
             var golden = GoldenCase()
             var packet = ""
             for line in block.split(separator: "\n") where !line.hasPrefix("#") {

@@ -2,7 +2,8 @@
 
 DataplaneTests holds Martlet's walk through the tables to the same cases. They are made by
     python3 Tests/Interop/test_flow_walks.py
-into Tests/DataplaneTests/Golden/walks.txt: random flow tables from a fixed seed, packets, and the datapath's actions.
+into Tests/DataplaneTests/Golden: random flow tables from a fixed seed, packets, and the datapath's actions. walks.txt has
+what OpenFlow 1.0 has, features.txt what decides otherwise than by a table and its actions in order.
 """
 
 import random
@@ -14,7 +15,8 @@ import pytest
 
 from dummy_switch import DummySwitch
 
-GOLDEN = Path(__file__).resolve().parent.parent / "DataplaneTests" / "Golden" / "walks.txt"
+GOLDEN = Path(__file__).resolve().parent.parent / "DataplaneTests" / "Golden"
+NAMES = ["walks.txt", "features.txt"]
 HEADER = """# Flow tables, packets (>) and what ovs-vswitchd does with them (=). Made by
 # python3 Tests/Interop/test_flow_walks.py
 """
@@ -139,9 +141,60 @@ class Generator:
         return ",".join(parts)
 
 
-def cases(switch, seed, count):
-    generator = Generator(seed)
-    for flows, packets in CHOSEN + [generator.case() for _ in range(count)]:
+# What the random cases of features meet too rarely.
+CHOSEN_FEATURES = [
+    # A rule of lower priority takes the place of one with clauses that has the same match and comes to nothing.
+    (["priority=9,in_port=1,actions=conjunction(1,1/2)", "priority=5,in_port=1,actions=output:3",
+      "priority=9,dl_src=02:00:00:00:00:01,actions=conjunction(1,2/2)", "conj_id=1,priority=1,actions=output:2",
+      "priority=0,actions=output:4"],
+     ["in_port=1,dl_src=02:00:00:00:00:02", "in_port=1,dl_src=02:00:00:00:00:01", "in_port=2"]),
+    # A conjunction without a flow leads to what has no clauses; conj_id is not there for the next table.
+    (["priority=9,in_port=1,actions=conjunction(1,1/2),conjunction(2,1/3)",
+      "priority=9,dl_src=02:00:00:00:00:01,actions=conjunction(1,2/2),conjunction(2,2/3)",
+      "priority=9,dl_dst=02:00:00:00:00:02,actions=conjunction(2,3/3)", "priority=2,actions=output:4",
+      "conj_id=2,priority=3,actions=output:3,resubmit(,1)", "table=1,conj_id=0,actions=output:5"],
+     ["in_port=1,dl_src=02:00:00:00:00:01", "in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02"]),
+]
+
+
+class FeatureGenerator(Generator):
+    """The same with conjunctions."""
+
+    def case(self):
+        flows, packets = super().case()
+        return flows + self._conjunctions(), packets
+
+    # Conjunctions
+
+    def _conjunctions(self):
+        flows = []
+        for number in range(1, self._pick(2, 3)):
+            table, priority = self._pick(0, 0, 1), self._random.randrange(100, 1100)
+            flows += self._conjunction(number * 10, self._pick(2, 2, 3), f"table={table}", priority)
+        return flows
+
+    def _conjunction(self, number, count, table, priority):
+        # Two that may be met together do the same: which one it is, is nobody's promise.
+        numbers = [number] + self._pick([], [number + 1])
+        actions = ",".join(self._actions(""))
+        flows = [f"{table},priority={self._random.randrange(1, 1000)},conj_id={one} actions={actions}" for one in numbers]
+        for clause in range(1, count + 1):
+            said = ",".join(f"conjunction({one},{clause}/{count})" for one in numbers)
+            for match in self._random.sample(self._alternatives(clause), self._pick(1, 2)):
+                flows.append(f"{table},priority={priority},{match} actions={said}")
+        return flows
+
+    def _alternatives(self, clause):
+        """Matches of one dimension, as clauses have them."""
+        if clause == 1:
+            return ["in_port=1", "in_port=2", f"dl_src={MACS[0]}", f"dl_src={MACS[1]}"]
+        if clause == 2:
+            return [f"dl_dst={MACS[0]}", f"dl_dst={MACS[1]}", f"dl_dst={MACS[2]}", "ip", "ip,nw_src=10.0.0.0/16"]
+        return ["ip,nw_tos=0", "ip,nw_tos=32", "dl_vlan=5", "dl_vlan=0xffff", "reg0=0"]
+
+
+def cases(switch, chosen, generator, count):
+    for flows, packets in chosen + [generator.case() for _ in range(count)]:
         taken, actions = switch.datapath_actions(flows, packets)
         yield taken, list(zip(packets, actions))
 
@@ -158,18 +211,26 @@ def switch(tmp_path_factory):
     switch.stop()
 
 
-def test_golden_walks_are_what_open_vswitch_traces(switch):
-    written = GOLDEN.read_text().removeprefix(HEADER)
+def golden(name, switch, count):
+    chosen, generator = {"walks.txt": (CHOSEN, Generator(1)),
+                         "features.txt": (CHOSEN_FEATURES, FeatureGenerator(2))}[name]
+    return "".join(text_of(*case) for case in cases(switch, chosen, generator, count))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden_walks_are_what_open_vswitch_traces(switch, name):
+    written = (GOLDEN / name).read_text().removeprefix(HEADER)
     # The first of them are asked again: a process for each flow and packet takes its time.
-    assert written.startswith("".join(text_of(*case) for case in cases(switch, 1, 10)))
+    assert written.startswith(golden(name, switch, 10))
 
 
 def main():
     with tempfile.TemporaryDirectory() as directory:
         switch = DummySwitch(directory)
         try:
-            GOLDEN.parent.mkdir(exist_ok=True)
-            GOLDEN.write_text(HEADER + "".join(text_of(*case) for case in cases(switch, 1, CASES)))
+            GOLDEN.mkdir(exist_ok=True)
+            for name in NAMES:
+                (GOLDEN / name).write_text(HEADER + golden(name, switch, CASES))
         finally:
             switch.stop()
 

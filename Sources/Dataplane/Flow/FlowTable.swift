@@ -37,26 +37,41 @@ struct FlowTable: ~Copyable {
 
     // MARK: - Readers
 
-    /// The rule of the highest priority that a key meets at a version of the tables.
-    ///
-    /// - Parameters:
-    ///   - mask: gets every bit that the answer depends on: those of all the tuples that were searched.
-    ///   - written: bits that are left out of it.
+    /// The rule of the highest priority that a key meets at a version of the tables, or that its conjunctions lead to.
     @inline(__always)
-    func find(
-        _ key: UnsafePointer<UInt64>,
-        at version: UInt64,
-        mask: UnsafeMutablePointer<UInt64>,
-        written: UnsafePointer<UInt64>
-    ) -> UnsafeMutablePointer<Rule>? {
+    func find(_ search: FlowSearch) -> UnsafeMutablePointer<Rule>? {
+        let list = list.load(ordering: .acquiring).pointee
+        var best: UnsafeMutablePointer<Rule>?
+        var priority = -1
+        var softCount = 0
+        for index in 0..<list.count {
+            let entry = list.entries[index]
+            if entry.highest <= priority { break }
+            entry.tuple.pointee.addMask(to: search.mask, written: search.written)
+            guard let rule = entry.tuple.pointee.find(search.key, at: search.version, above: priority) else { continue }
+            if rule.pointee.clauseCount == 0 {
+                best = rule
+                priority = Int(rule.pointee.priority)
+            } else if softCount < SoftMatch.capacity {
+                search.soft[softCount] = SoftMatch(rule: rule, tuple: entry.tuple)
+                softCount += 1
+            }
+        }
+        return softCount == 0 ? best : settle(search, best, soft: softCount)
+    }
+
+    /// The same where a tuple whose best rule has clauses has none (as in Open vSwitch).
+    func findWithoutClauses(_ search: FlowSearch) -> UnsafeMutablePointer<Rule>? {
         let list = list.load(ordering: .acquiring).pointee
         var best: UnsafeMutablePointer<Rule>?
         var priority = -1
         for index in 0..<list.count {
             let entry = list.entries[index]
             if entry.highest <= priority { break }
-            entry.tuple.pointee.addMask(to: mask, written: written)
-            guard let rule = entry.tuple.pointee.find(key, at: version, above: priority) else { continue }
+            entry.tuple.pointee.addMask(to: search.mask, written: search.written)
+            guard let rule = entry.tuple.pointee.find(search.key, at: search.version, above: priority),
+                rule.pointee.clauseCount == 0
+            else { continue }
             best = rule
             priority = Int(rule.pointee.priority)
         }
@@ -68,6 +83,12 @@ struct FlowTable: ~Copyable {
     /// The rule of a match and priority that the newest version has.
     func rule(_ match: Match, priority: UInt16) -> UnsafeMutablePointer<Rule>? {
         entry(of: match)?.tuple.pointee.rule(match, priority: priority)
+    }
+
+    /// The masks under which there are rules with clauses.
+    var conjunctiveMasks: [FlowKey] {
+        list.load(ordering: .relaxed).pointee.array.filter { $0.tuple.pointee.clauseRuleCount != 0 }
+            .map { $0.tuple.pointee.mask }
     }
 
     /// Adds a rule, which readers of versions before `version` pass over.

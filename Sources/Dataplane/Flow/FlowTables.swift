@@ -76,7 +76,7 @@ final class FlowTables {
         onlyRule.initialize(to: Atomic(0))
         tables = .allocate(capacity: Self.tableCount)
         for table in 0..<Self.tableCount { (tables + table).initialize(to: FlowTable()) }
-        for flow in first { _ = install(flow, try! Instruction.compiled(flow.actions), at: readers.versions.next) }
+        for flow in first { _ = install(flow, try! code(of: flow), at: readers.versions.next) }
         onlyRule.pointee.store(UInt(bitPattern: normalAlone), ordering: .relaxed)
     }
 
@@ -150,8 +150,9 @@ final class FlowTables {
     /// - Throws: `Refusal` when an action cannot be run; nothing has changed then.
     @discardableResult
     func commit(removing: [UInt32] = [], adding: [Flow] = []) throws(Refusal) -> [UInt32] {
-        var codes: [[Instruction]] = []
-        for flow in adding { codes.append(try Instruction.compiled(flow.actions)) }
+        var codes: [RuleCode] = []
+        for flow in adding { codes.append(try code(of: flow)) }
+        try checkConjunctions(adding, codes)
         let next = readers.versions.next
         var gone = removing.map { end($0, at: next) }
         let added = zip(adding, codes).map { flow, code in
@@ -176,14 +177,28 @@ final class FlowTables {
         return flow.table == 0 && flow.match == Match() && flow.actions == [.normal] ? only.rule : nil
     }
 
-    private func install(_ flow: Flow, _ code: [Instruction], at next: UInt64) -> UInt32 {
+    private func code(of flow: Flow) throws(Refusal) -> RuleCode {
+        try RuleCode(flow.actions, laneCount: readers.laneCount)
+    }
+
+    /// Holds the masks that a search may have to keep in mind to what it has room for.
+    private func checkConjunctions(_ adding: [Flow], _ codes: [RuleCode]) throws(Refusal) {
+        let conjunctive = zip(adding, codes).filter { !$1.clauses.isEmpty }.map(\.0)
+        for (table, flows) in Dictionary(grouping: conjunctive, by: \.table) {
+            let masks = Set(flows.map(\.match.mask)).union(tables[Int(table)].conjunctiveMasks)
+            guard masks.count > SoftMatch.capacity else { continue }
+            throw Refusal("table \(table) would have conjunctions under more than \(SoftMatch.capacity) masks")
+        }
+    }
+
+    private func install(_ flow: Flow, _ code: RuleCode, at next: UInt64) -> UInt32 {
         let number = freeNumbers.popLast() ?? UInt32(flows.count)
         if Int(number) == flows.count { flows.append(nil) }
         let rule = tables[Int(flow.table)]
             .insert(
                 number,
                 of: flow.match,
-                RuleCode(instructions: code, laneCount: readers.laneCount),
+                code,
                 priority: flow.priority,
                 version: next
             ) { retired.append($0) }

@@ -101,8 +101,10 @@ extension Instruction {
         case .exit: list.append(Instruction(.exit))
         // Kept and dumped; Martlet has no queues to choose, and a note is for people.
         case .note, .setQueue, .popQueue: break
+        // A rule's clauses are beside its instructions: `RuleCode`.
+        case .conjunction: break
         case .outputTruncated, .group, .meter, .checkPacketLarger, .resubmit, .writeActions, .clearActions, .conntrack,
-            .conntrackClear, .learn, .conjunction, .finTimeout:
+            .conntrackClear, .learn, .finTimeout:
             throw Refusal("action '\(FlowText.print([action]))' cannot be run yet: see the README's known limits")
         }
     }

@@ -34,6 +34,10 @@ struct KeyWords: BitwiseCopyable {
 
     static var portMask: UInt64 { 0xffff_0000_0000 }
 
+    /// Where conj_id lies.
+    static var conjunctionWord: Int { 17 }
+    static var conjunctionMask: UInt64 { 0xffff_ffff }
+
     /// The control information of the two tags, 0 where there is none.
     var tags: (outer: UInt16, inner: UInt16) {
         get { (UInt16(truncatingIfNeeded: words[0]), UInt16(truncatingIfNeeded: words[1])) }

@@ -93,6 +93,7 @@ struct WalkMemory {
     let checks: UnsafeMutablePointer<Program.Check>
     let visits: UnsafeMutablePointer<Program.Visit>
     let stack: UnsafeMutablePointer<UInt128>
+    let soft: UnsafeMutablePointer<SoftMatch>
     let key: KeyWords
     let mask: KeyWords
     let written: KeyWords
@@ -108,6 +109,7 @@ struct WalkMemory {
         checks = .allocate(capacity: Program.checkCapacity)
         visits = .allocate(capacity: WalkLimit.flows + 1)
         stack = .allocate(capacity: Self.stackLimit)
+        soft = .allocate(capacity: SoftMatch.capacity)
         key = .allocated()
         mask = .allocated()
         written = .allocated()
@@ -124,6 +126,7 @@ struct WalkMemory {
         checks.deallocate()
         visits.deallocate()
         stack.deallocate()
+        soft.deallocate()
         for words in [key, mask, written, pending, recorded, editable, own] { words.words.deallocate() }
     }
 }

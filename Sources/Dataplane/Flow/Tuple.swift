@@ -16,6 +16,9 @@ struct Rule: ~Copyable {
     /// What its flow does, `instructionCount` of them.
     let instructions: UnsafeMutablePointer<Instruction>
     let instructionCount: Int
+    /// What it says of conjunctions instead, `clauseCount` of them, ordered.
+    let clauses: UnsafeMutablePointer<Clause>
+    let clauseCount: Int
     /// What it did, a lane.
     let counts: UnsafeMutablePointer<RuleCount>
 
@@ -23,10 +26,12 @@ struct Rule: ~Copyable {
         self.flow = flow
         counts = .allocate(capacity: code.laneCount)
         counts.initialize(repeating: RuleCount(), count: code.laneCount)
-        let code = code.instructions
-        instructionCount = code.count
-        instructions = .allocate(capacity: max(code.count, 1))
-        instructions.initialize(from: code, count: code.count)
+        instructionCount = code.instructions.count
+        instructions = .allocate(capacity: max(instructionCount, 1))
+        instructions.initialize(from: code.instructions, count: instructionCount)
+        clauseCount = code.clauses.count
+        clauses = .allocate(capacity: max(clauseCount, 1))
+        clauses.initialize(from: code.clauses, count: clauseCount)
         self.priority = priority
         self.hash = hash
         self.added = added
@@ -42,6 +47,7 @@ struct Rule: ~Copyable {
     static func discard(_ rule: UnsafeMutablePointer<Rule>) {
         rule.pointee.values.deallocate()
         rule.pointee.instructions.deallocate()
+        rule.pointee.clauses.deallocate()
         rule.pointee.counts.deallocate()
         rule.deinitialize(count: 1)
         rule.deallocate()
@@ -69,7 +75,15 @@ struct Rule: ~Copyable {
 /// What a rule is made of beside its match.
 struct RuleCode {
     let instructions: [Instruction]
+    let clauses: [Clause]
     let laneCount: Int
+
+    /// - Throws: `Refusal` for an action that the switch cannot run.
+    init(_ actions: [Action], laneCount: Int) throws(Refusal) {
+        instructions = try Instruction.compiled(actions)
+        clauses = Clause.all(of: actions)
+        self.laneCount = laneCount
+    }
 }
 
 /// What one lane did by a rule. Written by the lane alone, words at a time.
@@ -101,6 +115,7 @@ struct Tuple: ~Copyable {
     private let places: Atomic<UnsafeMutablePointer<Places>>
     /// Rules and places that had one: the writer's.
     private(set) var ruleCount = 0
+    private(set) var clauseRuleCount = 0
     private var usedCount = 0
 
     /// Open addressing: addresses of rules, `empty`, or `vacated`.
@@ -170,9 +185,14 @@ struct Tuple: ~Copyable {
         }
     }
 
-    /// The rule of the highest priority above `floor` that a key meets.
+    /// The rule of the highest priority above `floor` and below `ceiling` that a key meets.
     @inline(__always)
-    func find(_ key: UnsafePointer<UInt64>, at version: UInt64, above floor: Int) -> UnsafeMutablePointer<Rule>? {
+    func find(
+        _ key: UnsafePointer<UInt64>,
+        at version: UInt64,
+        above floor: Int,
+        below ceiling: Int = .max
+    ) -> UnsafeMutablePointer<Rule>? {
         let hash = hash(key)
         let places = places.load(ordering: .acquiring)
         var best: UnsafeMutablePointer<Rule>?
@@ -185,7 +205,7 @@ struct Tuple: ~Copyable {
             place &+= 1
             guard let rule = Self.rule(at: address) else { continue }
             if rule.pointee.hash == hash && Int(rule.pointee.priority) > priority
-                && rule.pointee.isVisible(at: version) && isMet(rule, by: key)
+                && Int(rule.pointee.priority) < ceiling && rule.pointee.isVisible(at: version) && isMet(rule, by: key)
             {
                 best = rule
                 priority = Int(rule.pointee.priority)
@@ -218,6 +238,13 @@ struct Tuple: ~Copyable {
     }
 
     // MARK: - The writer
+
+    /// The bits that the rules match.
+    var mask: FlowKey {
+        var mask = FlowKey()
+        for index in 0..<wordCount { mask[Int(words[index])] = masks[index] }
+        return mask
+    }
 
     /// Whether the match has the tuple's mask.
     func hasMask(of match: Match) -> Bool {
@@ -272,6 +299,7 @@ struct Tuple: ~Copyable {
         Self.put(rule, into: places.load(ordering: .relaxed))
         usedCount += 1
         ruleCount += 1
+        if !code.clauses.isEmpty { clauseRuleCount += 1 }
         return rule
     }
 
@@ -281,6 +309,7 @@ struct Tuple: ~Copyable {
             .first(from: rule.pointee.hash) { $0 == UInt(bitPattern: rule) }
             .pointee.store(Self.vacated, ordering: .relaxed)
         ruleCount -= 1
+        if rule.pointee.clauseCount != 0 { clauseRuleCount -= 1 }
     }
 
     /// Makes the places anew, twice as many as are needed, and leaves the vacated ones out.

@@ -73,6 +73,8 @@ struct Walk<Observer: WalkObserver> {
         pending.clear()
         recorded.clear()
         memory.mask.clear()
+        // It is the tables' own, and no packet's.
+        written[KeyWords.conjunctionWord] = KeyWords.conjunctionMask
         program = Program(memory)
         tags = TagStack(key.tags, types: types)
         wireTags = tags
@@ -131,7 +133,15 @@ struct Walk<Observer: WalkObserver> {
         if key[2] & 0x3 != 0 { key[4] &= 0xffff_ffff }
         defer { (key[0], key[4]) = (former, transport) }
         return context.state.bridges[Int(bridge)].tables[Int(table)]
-            .find(key.words, at: context.version, mask: program.mask.words, written: written.words)
+            .find(
+                FlowSearch(
+                    key: key.words,
+                    version: context.version,
+                    mask: program.mask.words,
+                    written: written.words,
+                    soft: memory.soft
+                )
+            )
     }
 
     /// Notes that what follows depends on bits of the packet, unless an action wrote them.
