@@ -23,6 +23,7 @@ HEADER = """# Flow tables, packets (>) and what ovs-vswitchd does with them (=).
 CASES, FLOWS, PACKETS = 160, 10, 8
 MACS = ["02:00:00:00:00:01", "02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff"]
 ADDRESSES = ["10.0.0.1", "10.0.1.2", "192.168.0.3"]
+KINDS = ["ip", "tcp", "udp", "arp", "ipv6", "tcp6", "icmp"]
 ADDRESSES6 = ["2001:db8::1", "2001:db8::2", "fe80::3"]
 
 
@@ -154,15 +155,57 @@ CHOSEN_FEATURES = [
       "priority=9,dl_dst=02:00:00:00:00:02,actions=conjunction(2,3/3)", "priority=2,actions=output:4",
       "conj_id=2,priority=3,actions=output:3,resubmit(,1)", "table=1,conj_id=0,actions=output:5"],
      ["in_port=1,dl_src=02:00:00:00:00:01", "in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02"]),
+    # An action set is run at the end, but not after an exit, once, in its own order, and not without an output.
+    (["actions=output:5,resubmit(,1),output:6",
+      "table=1,priority=4,ip,dl_vlan=5,actions=write_actions(output:2,pop_vlan,mod_dl_src:02:00:00:00:00:09,dec_ttl,output:3)",
+      "table=1,dl_vlan=7,actions=write_actions(pop_vlan)", "table=1,priority=1,actions=exit,write_actions(output:4)",
+      "table=1,priority=2,ip,actions=write_actions(mod_dl_dst:02:00:00:00:00:09,resubmit(,2)),goto_table:2",
+      "table=2,actions=output:7,write_actions(mod_dl_dst:02:00:00:00:00:08)"],
+     [_TTL + "1", "in_port=1,dl_vlan=5," + _TTL[10:] + "2", "in_port=1,dl_vlan=5," + _TTL[10:] + "1",
+      "in_port=1,dl_vlan=7", "in_port=1"]),
+    # What a clone writes is its own, and so is its stack.
+    (["in_port=1,actions=push:NXM_OF_ETH_SRC[],clone(pop:NXM_OF_ETH_DST[],output:2),resubmit(,1)",
+      "table=1,actions=pop:NXM_OF_ETH_DST[],clone(resubmit(,2),output:3),write_actions(output:4)",
+      "table=2,actions=clear_actions,write_actions(mod_dl_src:02:00:00:00:00:09,output:5)"],
+     ["in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02"]),
+    (["actions=resubmit(,1),clone(push:NXM_OF_ETH_SRC[],output:3),pop:NXM_OF_ETH_DST[],output:2",
+      "table=1,actions=write_actions(mod_dl_dst:02:00:00:00:00:09,output:4)"],
+     ["in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02"]),
+    (["actions=exit,output:2,write_actions(output:3)"], ["in_port=1"]),
+    (["actions=resubmit(,1),output:4,write_actions(output:3)", "table=1,actions=exit"], ["in_port=1"]),
+    (["actions=write_actions(output:3),goto_table:1", "table=1,actset_output=3,actions=output:2,clear_actions"],
+     ["in_port=1"]),
 ]
 
 
 class FeatureGenerator(Generator):
-    """The same with conjunctions."""
+    """The same with conjunctions or action sets."""
 
     def case(self):
         flows, packets = super().case()
-        return flows + self._conjunctions(), packets
+        if self._pick(0, 1):
+            return flows + self._conjunctions(), packets
+        return [self._with_set(flow) for flow in flows], packets
+
+    # Action sets
+
+    def _with_set(self, flow):
+        match, actions = flow.split(" actions=")
+        kind = next((word for word in match.split(",") if word in KINDS), "")
+        # The versions of OpenFlow that have action sets make others of mod_vlan_vid.
+        if self._pick(0, 1) or "mod_vlan" in actions:
+            return flow
+        rest = ""
+        if "goto_table" in actions:
+            actions, table = actions.rsplit(",", 1)
+            rest = "," + table
+        if self._pick(0, 0, 0, 1):
+            actions += ",clear_actions"
+        members = [member for member in (self._action(kind) for _ in range(self._pick(1, 2, 4, 6)))
+                   if not member.startswith(("push:", "pop:", "clone", "output:N", "mod_vlan"))]
+        if members:
+            actions += f",write_actions({','.join(members)})"
+        return f"{match} actions={actions}{rest}"
 
     # Conjunctions
 

@@ -25,6 +25,10 @@ struct Instruction: BitwiseCopyable {
         case goto
         /// The next `count` instructions, and then the packet as it was before them.
         case clone
+        /// To the action set: the next `count` instructions, which are its members: each `member`, of kind `table`, with
+        /// the `count` instructions it consists of behind it.
+        case writeActions, member
+        case clearActions
         case exit
     }
 
@@ -98,13 +102,15 @@ extension Instruction {
             instruction.table = table
             list.append(instruction)
         case .clone(let actions): try appendClone(actions, to: &list)
+        case .writeActions(let actions): list += try actionSetWrites(actions)
+        case .clearActions: list.append(Instruction(.clearActions))
         case .exit: list.append(Instruction(.exit))
         // Kept and dumped; Martlet has no queues to choose, and a note is for people.
         case .note, .setQueue, .popQueue: break
         // A rule's clauses are beside its instructions: `RuleCode`.
         case .conjunction: break
-        case .outputTruncated, .group, .meter, .checkPacketLarger, .resubmit, .writeActions, .clearActions, .conntrack,
-            .conntrackClear, .learn, .finTimeout:
+        case .outputTruncated, .group, .meter, .checkPacketLarger, .resubmit, .conntrack, .conntrackClear, .learn,
+            .finTimeout:
             throw Refusal("action '\(FlowText.print([action]))' cannot be run yet: see the README's known limits")
         }
     }

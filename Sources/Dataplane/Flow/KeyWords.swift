@@ -38,6 +38,9 @@ struct KeyWords: BitwiseCopyable {
     static var conjunctionWord: Int { 17 }
     static var conjunctionMask: UInt64 { 0xffff_ffff }
 
+    /// Where actset_output lies, in the upper half.
+    static var actionSetWord: UInt8 { 18 }
+
     /// The control information of the two tags, 0 where there is none.
     var tags: (outer: UInt16, inner: UInt16) {
         get { (UInt16(truncatingIfNeeded: words[0]), UInt16(truncatingIfNeeded: words[1])) }

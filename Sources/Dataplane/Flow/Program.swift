@@ -94,6 +94,7 @@ struct WalkMemory {
     let visits: UnsafeMutablePointer<Program.Visit>
     let stack: UnsafeMutablePointer<UInt128>
     let soft: UnsafeMutablePointer<SoftMatch>
+    let actionSet: UnsafeMutablePointer<ActionSetMember>
     let key: KeyWords
     let mask: KeyWords
     let written: KeyWords
@@ -110,6 +111,7 @@ struct WalkMemory {
         visits = .allocate(capacity: WalkLimit.flows + 1)
         stack = .allocate(capacity: Self.stackLimit)
         soft = .allocate(capacity: SoftMatch.capacity)
+        actionSet = .allocate(capacity: ActionSetMember.capacity)
         key = .allocated()
         mask = .allocated()
         written = .allocated()
@@ -127,6 +129,7 @@ struct WalkMemory {
         visits.deallocate()
         stack.deallocate()
         soft.deallocate()
+        actionSet.deallocate()
         for words in [key, mask, written, pending, recorded, editable, own] { words.words.deallocate() }
     }
 }

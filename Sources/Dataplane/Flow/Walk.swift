@@ -49,9 +49,11 @@ struct Walk<Observer: WalkObserver> {
     private var table: UInt8 = 0
     private var depth = 0
     private var stackCount = 0
-    /// What a bridge pushed is not the next one's.
+    /// What a bridge pushed is not the next one's, nor is its action set.
     private var stackFloor = 0
-    private var hasExited = false
+    var actionSetCount = 0
+    var actionSetFloor = 0
+    private(set) var hasExited = false
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
 
@@ -93,7 +95,9 @@ struct Walk<Observer: WalkObserver> {
         observer: inout Observer
     ) -> Program {
         var walk = Walk(packet, types: types, on: bridge, context, memory, observer)
+        walk.writeActionSetOutput(Instruction.unsetPort)
         walk.enter(0, port: walk.key.port)
+        walk.runActionSet()
         if let failure = walk.failure {
             walk.program.count = 0
             walk.program.drop = failure
@@ -154,7 +158,7 @@ struct Walk<Observer: WalkObserver> {
 
     // MARK: - Actions
 
-    private mutating func run(_ instructions: UnsafePointer<Instruction>, count: Int) {
+    mutating func run(_ instructions: UnsafePointer<Instruction>, count: Int) {
         var next = 0
         while next < count && !hasExited {
             let instruction = instructions[next]
@@ -179,21 +183,15 @@ struct Walk<Observer: WalkObserver> {
             case .clone:
                 clone(instructions + next, count: Int(instruction.count))
                 next += Int(instruction.count)
+            case .writeActions:
+                writeActions(instructions + next, count: Int(instruction.count))
+                next += Int(instruction.count)
+            case .clearActions: clearActions()
+            // Within `writeActions` only.
+            case .member: break
             case .exit: hasExited = true
             }
         }
-    }
-
-    /// With a stack of its own, which begins as this one is.
-    private mutating func clone(_ instructions: UnsafePointer<Instruction>, count: Int) {
-        let (formerCount, formerFloor) = (stackCount, stackFloor)
-        let height = stackCount - stackFloor
-        guard stackCount + height <= WalkMemory.stackLimit else { return fail(.flowTooLong) }
-        for index in 0..<height { memory.stack[stackCount + index] = memory.stack[stackFloor + index] }
-        stackFloor = stackCount
-        stackCount += height
-        scoped { $0.run(instructions, count: count) }
-        (stackCount, stackFloor) = (formerCount, formerFloor)
     }
 
     private mutating func resubmit(_ instruction: Instruction) {
@@ -207,17 +205,46 @@ struct Walk<Observer: WalkObserver> {
     mutating func cross(to peer: UInt16) {
         let port = context.state.ports + Int(peer)
         guard port.pointee.bridge != PortEntry.noBridge else { return }
-        let (formerBridge, formerFloor, formerDrop) = (bridge, stackFloor, program.drop)
-        scoped { walk in
+        let (formerBridge, formerDrop) = (bridge, program.drop)
+        separate { walk in
             walk.bridge = port.pointee.bridge
-            walk.stackFloor = walk.stackCount
             walk.forgetOwn(port: port.pointee.number)
             if Observer.isActive { walk.observer.crossed(to: peer) }
             walk.enter(0, port: port.pointee.number)
-            walk.stackCount = walk.stackFloor
         }
         if failure != nil { program.drop = formerDrop }
-        (bridge, stackFloor, hasExited, failure) = (formerBridge, formerFloor, false, nil)
+        (bridge, hasExited, failure) = (formerBridge, false, nil)
+    }
+
+    /// A clone's stack and action set begin as copies.
+    private mutating func clone(_ instructions: UnsafePointer<Instruction>, count: Int) {
+        let (stack, set) = (stackFloor..<stackCount, actionSetFloor..<actionSetCount)
+        guard stackCount + stack.count <= WalkMemory.stackLimit,
+            actionSetCount + set.count <= ActionSetMember.capacity
+        else { return fail(.flowTooLong) }
+        separate { walk in
+            for place in stack {
+                walk.memory.stack[walk.stackCount] = walk.memory.stack[place]
+                walk.stackCount += 1
+            }
+            for place in set {
+                walk.memory.actionSet[walk.actionSetCount] = walk.memory.actionSet[place]
+                walk.actionSetCount += 1
+            }
+            walk.run(instructions, count: count)
+        }
+    }
+
+    /// Scoped, with a stack and an action set of its own.
+    private mutating func separate(_ body: (inout Walk) -> Void) {
+        let (formerStack, formerSet) = (stackFloor, actionSetFloor)
+        scoped { walk in
+            (walk.stackFloor, walk.actionSetFloor) = (walk.stackCount, walk.actionSetCount)
+            body(&walk)
+            walk.runActionSet()
+            (walk.stackCount, walk.actionSetCount) = (walk.stackFloor, walk.actionSetFloor)
+        }
+        (stackFloor, actionSetFloor) = (formerStack, formerSet)
     }
 
     /// What packets do not carry begins anew on another bridge.
@@ -228,6 +255,7 @@ struct Walk<Observer: WalkObserver> {
             key[word] &= ~memory.own[word]
             written[word] |= memory.own[word]
         }
+        writeActionSetOutput(Instruction.unsetPort)
     }
 
     /// What is done inside is seen by its outputs only: edits that those recorded are undone by the next output. An exit
