@@ -14,6 +14,7 @@ public final class Dataplane: @unchecked Sendable {
     public let lanes: [Lane]
 
     let readers: FlowReaders
+    let liveness = PortLiveness()
     private let cell: UnsafeMutablePointer<Lane.StateCell>
     private let quiesce: Quiesce
     private var configuration = SwitchConfiguration()
@@ -34,7 +35,7 @@ public final class Dataplane: @unchecked Sendable {
         self.quiesce = quiesce
         let versions = Versions()
         let cell = UnsafeMutablePointer<Lane.StateCell>.allocate(capacity: 1)
-        let empty = Self.published(ForwardingState(.init(), parts: [:]))
+        let empty = Self.published(ForwardingState(.init(), parts: [:], liveness))
         cell.initialize(to: Lane.StateCell(current: Atomic(empty), versions: versions))
         self.cell = cell
         let share = max(cacheCapacity / max(workerCount, 1), 64)
@@ -57,6 +58,7 @@ public final class Dataplane: @unchecked Sendable {
         Self.free(cell.pointee.current.load(ordering: .relaxed))
         cell.deinitialize(count: 1)
         cell.deallocate()
+        liveness.free()
         // The tables go after it, and use it no more.
         readers.versions.free()
     }
@@ -68,7 +70,7 @@ public final class Dataplane: @unchecked Sendable {
     public func commit(_ next: SwitchConfiguration) {
         let former = bridges
         bridges = parts(for: next, former)
-        let state = Self.published(ForwardingState(next, parts: bridges))
+        let state = Self.published(ForwardingState(next, parts: bridges, liveness))
         let replaced = cell.pointee.current.exchange(state, ordering: .acquiringAndReleasing)
         noteChanges(from: configuration, to: next, former)
         quiesce()

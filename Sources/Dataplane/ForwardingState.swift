@@ -164,12 +164,14 @@ struct ForwardingState {
     let ports: UnsafeMutablePointer<PortEntry>
     /// By slot. A slot without a bridge is of no port.
     let bridges: UnsafeMutablePointer<BridgeEntry>
+    let liveness: PortLiveness
     private let slots: UnsafeMutablePointer<UInt16>
     private let slotCount: Int
     private let bitmaps: UnsafeMutablePointer<UInt64>
 
     /// - Parameter parts: by bridge name, one for every bridge of the configuration.
-    init(_ configuration: SwitchConfiguration, parts: [String: BridgeParts]) {
+    init(_ configuration: SwitchConfiguration, parts: [String: BridgeParts], _ liveness: PortLiveness) {
+        self.liveness = liveness
         let used = configuration.bridges.map { parts[$0.name]!.slot }
         slotCount = used.count
         slots = .allocate(capacity: max(slotCount, 1))

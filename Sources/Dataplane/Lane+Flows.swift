@@ -379,15 +379,16 @@ extension Lane {
         var observer = Unobserved()
         let key = flows.packetKey(run)
         let layout = flows.layouts[run]
+        let packet = burst.pointee.packets[index].unsafelyUnwrapped
         let program = Walk.run(
             key.all,
             types: layout.tagTypes,
+            length: packet.pointee.packet_length,
             on: burst.pointee.bridge,
             burst.pointee.context,
             flows.walk,
             observer: &observer
         )
-        let packet = burst.pointee.packets[index].unsafelyUnwrapped
         let length = UInt64(packet.pointee.packet_length)
         if let kept = keep(program, run, burst, replacing: known) {
             cache.programs.count(kept, packets: 1, bytes: length, lane: number, now: burst.pointee.context.now)
@@ -410,6 +411,7 @@ extension Lane {
         -> UInt32?
     {
         let cache = flows.cache
+        guard !program.dependsOnLength else { return nil }
         let interestVersion = cache.masks.interestVersion
         let mask = cache.masks.number(of: program.mask)
         guard let block = cache.programs.intern(program, mask: mask) else { return nil }
@@ -556,15 +558,36 @@ extension Lane {
                     return discard(packet, .noHeadroom, on: program.output(from: index) ?? burst.pointee.port)
                 }
             case .popTag: editor.popTag()
-            case .output(let output):
-                if index == last { return send(packet, to: output, burst.pointee.context) }
-                guard let copy = martlet_copied(copy, packet) else {
+            case .output(let output), .outputTruncated(let output, _):
+                guard let sent = index == last ? packet : martlet_copied(copy, packet) else {
                     counters.drop(.noBuffer, on: output)
                     continue
                 }
-                send(copy, to: output, burst.pointee.context)
+                if case .outputTruncated(_, let maxLength) = program.steps[index] { truncate(sent, to: maxLength) }
+                send(sent, to: output, burst.pointee.context)
             }
         }
+    }
+
+    /// Cuts a packet; segments that are cut off are freed with the dropped packets, and not counted.
+    private func truncate(_ packet: Packet, to maxLength: UInt32) {
+        guard packet.pointee.packet_length > maxLength else { return }
+        var (segment, left, count): (Packet, UInt32, UInt16) = (packet, maxLength, 1)
+        while UInt32(segment.pointee.data_length) < left, let next = segment.pointee.next {
+            left -= UInt32(segment.pointee.data_length)
+            segment = next
+            count += 1
+        }
+        segment.pointee.data_length = UInt16(left)
+        if let rest = segment.pointee.next {
+            rest.pointee.segment_count = packet.pointee.segment_count - count
+            rest.pointee.packet_length = packet.pointee.packet_length - maxLength
+            segment.pointee.next = nil
+            drops[dropCount.pointee] = rest
+            dropCount.pointee += 1
+        }
+        packet.pointee.segment_count = count
+        packet.pointee.packet_length = maxLength
     }
 
     /// Puts a packet into a port's queue as it is.

@@ -95,6 +95,27 @@ import Wire
         #expect(bench.counts()[0] == Count(packets: 2, bytes: 120))
     }
 
+    @Test func cutsOneOutputAndNoOther() throws {
+        let bench = Bench(ports: 4)
+        try bench.replaceFlows(["in_port=1,actions=output(port=2,max_len=20),output:3,output(port=4,max_len=1500)"])
+        let frame = Self.plain
+        #expect(bench.receive(frame, from: 0).sent == [1: [Array(frame.prefix(20))], 2: [frame], 3: [frame]])
+        try bench.replaceFlows(["in_port=1,actions=output(port=2,max_len=20)"])
+        #expect(bench.receive(frame, from: 0).sent == [1: [Array(frame.prefix(20))]])
+    }
+
+    @Test func decidesByTheLengthThatThePacketHasByThen() throws {
+        let bench = Bench(ports: 3)
+        try bench.replaceFlows([
+            "table=0,dl_vlan=5,actions=strip_vlan,resubmit(,1)", "table=0,priority=1,actions=resubmit(,1)",
+            "table=1,actions=check_pkt_larger(60)->NXM_NX_REG0[3],resubmit(,2)", "table=2,reg0=8,actions=output:2",
+            "table=2,reg0=0,actions=output:3",
+        ])
+        #expect(bench.receive(Self.plain, from: 0).sent.keys.sorted() == [2], "60 bytes are not more than 60")
+        #expect(bench.receive(Self.tagged(7), from: 0).sent.keys.sorted() == [1])
+        #expect(bench.receive(Self.tagged(5), from: 0).sent.keys.sorted() == [2], "60 without the tag")
+    }
+
     // MARK: - Patches
 
     /// Ports 0 and 1 on "br", 3 on "other"; 2 and 4 are the ends of a patch between them.

@@ -173,18 +173,37 @@ CHOSEN_FEATURES = [
      ["in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02"]),
     (["actions=exit,output:2,write_actions(output:3)"], ["in_port=1"]),
     (["actions=resubmit(,1),output:4,write_actions(output:3)", "table=1,actions=exit"], ["in_port=1"]),
+    # A bucket is an action set on a copy of the packet; an end in it is none of what is behind the group.
+    (["group_id=1,type=all,bucket=actions=output:2,mod_dl_src:02:00:00:00:00:09,output:3,bucket=actions=resubmit(,1)",
+      "group_id=2,type=indirect,bucket=actions=mod_dl_dst:02:00:00:00:00:08,group:1",
+      "group_id=3,type=ff,bucket=watch_group:2,actions=output:5,bucket=watch_port:1,actions=output:6",
+      "group_id=4,type=select,selection_method=hash,fields(eth_src),bucket=weight:0,actions=output:5,bucket=weight:1,actions=output:6",
+      "group_id=5,type=all,bucket=actions=mod_dl_dst:02:00:00:00:00:08",
+      "actions=output:7,group:2,output:4,group:3,group:4,group:5,output:8,resubmit(,2)",
+      "table=1,actions=mod_dl_dst:02:00:00:00:00:07,output:5,exit",
+      "table=2,actions=write_actions(mod_dl_src:02:00:00:00:00:01,group:1,output:2)"],
+     ["in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02"]),
+    # What is behind a check of the length, and the action set too, is done to a copy.
+    (["actions=resubmit(,1),output:6", "table=2,reg0=1,actions=output:3", "table=2,reg0=0,actions=output:4",
+      "table=1,actions=check_pkt_larger(1500)->NXM_NX_REG0[0],mod_dl_src:02:00:00:00:00:09,output:2,resubmit(,2)"],
+     ["in_port=1,dl_src=02:00:00:00:00:01"]),
+    (["actions=output(port=1,max_len=100),output(port=2,max_len=100),mod_dl_src:02:00:00:00:00:09,output:3"],
+     ["in_port=1,dl_src=02:00:00:00:00:01"]),
     (["actions=write_actions(output:3),goto_table:1", "table=1,actset_output=3,actions=output:2,clear_actions"],
      ["in_port=1"]),
 ]
 
 
 class FeatureGenerator(Generator):
-    """The same with conjunctions or action sets."""
+    """The same with conjunctions, action sets or groups."""
 
     def case(self):
         flows, packets = super().case()
-        if self._pick(0, 1):
+        kind = self._pick("conjunction", "set", "group")
+        if kind == "conjunction":
             return flows + self._conjunctions(), packets
+        if kind == "group":
+            return self._groups() + [self._with_group(flow) for flow in flows], packets
         return [self._with_set(flow) for flow in flows], packets
 
     # Action sets
@@ -192,7 +211,7 @@ class FeatureGenerator(Generator):
     def _with_set(self, flow):
         match, actions = flow.split(" actions=")
         kind = next((word for word in match.split(",") if word in KINDS), "")
-        # The versions of OpenFlow that have action sets make others of mod_vlan_vid.
+        # The versions of OpenFlow that have action sets and groups make others of mod_vlan_vid.
         if self._pick(0, 1) or "mod_vlan" in actions:
             return flow
         rest = ""
@@ -206,6 +225,33 @@ class FeatureGenerator(Generator):
         if members:
             actions += f",write_actions({','.join(members)})"
         return f"{match} actions={actions}{rest}"
+
+    # Groups
+
+    def _groups(self):
+        """Each uses those before it."""
+        groups = []
+        for number in range(1, 5):
+            kind = self._pick("all", "all", "indirect", "ff")
+            watch = "watch_port:3," if kind == "ff" else ""
+            buckets = [f"bucket={watch}actions={','.join(self._bucket(number))}"
+                       for _ in range(1 if kind == "indirect" else self._pick(1, 2, 3))]
+            groups.append(f"group_id={number},type={kind}," + ",".join(buckets))
+        return groups
+
+    def _bucket(self, number):
+        members = [self._action("") for _ in range(self._pick(0, 1, 3))]
+        members = [member for member in members
+                   if not member.startswith(("push:", "pop:", "clone", "output:N", "mod_vlan", "resubmit(2"))]
+        used = [f"group:{one}" for one in range(1, number)]
+        return members + [self._pick("output:2", "output:3", "output:4", "IN_PORT", "resubmit(,2)", *used)]
+
+    def _with_group(self, flow):
+        if self._pick(0, 1) or "mod_vlan" in flow:
+            return flow
+        match, actions = flow.split(" actions=")
+        actions = actions.split(",")
+        return f"{match} actions={','.join([f'group:{self._pick(1, 2, 3, 4)}'] + actions)}"
 
     # Conjunctions
 

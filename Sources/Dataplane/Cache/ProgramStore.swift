@@ -181,7 +181,7 @@ struct ProgramStore {
             case .rewrite(let word, let value, _): hash = mixed(hash ^ value ^ UInt64(word))
             case .pushTag(_, let control): hash = mixed(hash ^ UInt64(control) ^ 1 &<< 17)
             case .popTag: hash = mixed(hash ^ 1 &<< 18)
-            case .output(let port): hash = mixed(hash ^ UInt64(port) ^ 1 &<< 19)
+            case .output(let port), .outputTruncated(let port, _): hash = mixed(hash ^ UInt64(port) ^ 1 &<< 19)
             }
         }
         for index in 0..<program.checkCount {

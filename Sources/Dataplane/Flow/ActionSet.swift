@@ -33,13 +33,13 @@ extension Instruction {
     static let unsetPort: UInt64 = 0xfff7
 
     /// `write_actions`: an instruction for each member, before what that consists of.
-    static func actionSetWrites(_ actions: [Action]) throws(Refusal) -> [Instruction] {
+    static func actionSetWrites(_ actions: [Action], _ context: ActionContext) throws(Refusal) -> [Instruction] {
         var members: [Instruction] = []
         for action in actions {
             guard let kind = ActionSetKind(action) else {
                 throw Refusal("'\(FlowText.print([action]))' cannot be in an action set")
             }
-            let inner = try compiled([action])
+            let inner = try compiled([action], context)
             var member = Instruction(.member)
             member.table = kind.rawValue
             member.count = UInt16(inner.count)

@@ -151,7 +151,7 @@ extension FlowTable {
     private func fallBack(_ search: FlowSearch, _ index: Int, _ best: inout UnsafeMutablePointer<Rule>?) {
         let match = search.soft[index]
         let floor = best.map { Int($0.pointee.priority) } ?? -1
-        let next = match.tuple.pointee.find(search.key, at: search.version, above: floor, below: match.priority)
+        let next = match.tuple.pointee.find(search, above: floor, below: match.priority)
         search.soft[index].rule = next
         guard let next, next.pointee.clauseCount == 0 else { return }
         best = next

@@ -48,7 +48,7 @@ struct FlowTable: ~Copyable {
             let entry = list.entries[index]
             if entry.highest <= priority { break }
             entry.tuple.pointee.addMask(to: search.mask, written: search.written)
-            guard let rule = entry.tuple.pointee.find(search.key, at: search.version, above: priority) else { continue }
+            guard let rule = entry.tuple.pointee.find(search, above: priority) else { continue }
             if rule.pointee.clauseCount == 0 {
                 best = rule
                 priority = Int(rule.pointee.priority)
@@ -69,7 +69,7 @@ struct FlowTable: ~Copyable {
             let entry = list.entries[index]
             if entry.highest <= priority { break }
             entry.tuple.pointee.addMask(to: search.mask, written: search.written)
-            guard let rule = entry.tuple.pointee.find(search.key, at: search.version, above: priority),
+            guard let rule = entry.tuple.pointee.find(search, above: priority),
                 rule.pointee.clauseCount == 0
             else { continue }
             best = rule
@@ -81,8 +81,12 @@ struct FlowTable: ~Copyable {
     // MARK: - The writer
 
     /// The rule of a match and priority that the newest version has.
-    func rule(_ match: Match, priority: UInt16) -> UnsafeMutablePointer<Rule>? {
-        entry(of: match)?.tuple.pointee.rule(match, priority: priority)
+    func rule(
+        _ match: Match,
+        _ sets: [UnsafeMutablePointer<FlowTable>],
+        priority: UInt16
+    ) -> UnsafeMutablePointer<Rule>? {
+        entry(of: match)?.tuple.pointee.rule(match, sets, priority: priority)
     }
 
     /// The masks under which there are rules with clauses.

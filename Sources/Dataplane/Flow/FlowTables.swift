@@ -8,6 +8,7 @@ struct FlowReaders {
     /// Returns when every worker has ended the burst it was in.
     let quiesce: () -> Void
     let formerRules: FormerRules
+    var addressSets = AddressSets()
 }
 
 /// Rules that are no longer found, and for which workers may still count packets: their caches have them.
@@ -57,6 +58,7 @@ final class FlowTables {
     /// Flows with a timeout.
     private var mortal: Set<UInt32> = []
     private var retired: [Retired] = []
+    private(set) var groups = GroupTable()
 
     private struct Installed {
         let flow: Flow
@@ -82,8 +84,13 @@ final class FlowTables {
 
     /// - Precondition: no worker uses the tables any more.
     deinit {
-        for installed in flows.compactMap({ $0 }) { takeOut(installed) }
+        for installed in flows.compactMap({ $0 }) {
+            let place = TablePlace(bridge: bridge, table: installed.flow.table)
+            readers.addressSets.use(installed.flow.match, at: place, -1)
+            takeOut(installed)
+        }
         for item in retired { item.free() }
+        groups.free()
         for table in 0..<Self.tableCount { tables[table].free() }
         tables.deinitialize(count: Self.tableCount)
         tables.deallocate()
@@ -95,7 +102,11 @@ final class FlowTables {
     /// The number of a flow with the same table, priority and match: adding such a flow replaces it (OpenFlow 1.0
     /// section 4.6).
     func number(of flow: Flow) -> UInt32? {
-        tables[Int(flow.table)].rule(flow.match, priority: flow.priority)?.pointee.flow
+        // A set that does not exist is no flow's.
+        guard let sets = try? readers.addressSets.tables(of: flow.match, version: readers.versions.next) else {
+            return nil
+        }
+        return tables[Int(flow.table)].rule(flow.match, sets, priority: flow.priority)?.pointee.flow
     }
 
     /// Every flow with its number, in no order.
@@ -159,6 +170,25 @@ final class FlowTables {
             if let former = number(of: flow) { gone.append(end(former, at: next)) }
             return install(flow, code, at: next)
         }
+        publish(without: gone)
+        return added
+    }
+
+    /// The same for groups. Flows that use a group that goes are removed.
+    /// - Returns: what those flows were.
+    func commitGroups(removing: [UInt32], adding: [Group]) throws(Refusal) -> [InstalledFlow] {
+        let next = readers.versions.next
+        let change = try groups.change(removing: removing, adding: adding, version: next)
+        let orphans = installed.filter { !$0.flow.actions.groups.isDisjoint(with: change.removed) }
+        let gone = orphans.map { end($0.number, at: next) }
+        groups.apply(change) { retired.append($0) }
+        readers.versions.willChange(.groups(of: bridge))
+        publish(without: gone)
+        return orphans
+    }
+
+    /// Makes the next version the current one, and frees what only former ones had.
+    private func publish(without gone: [Installed]) {
         onlyRule.pointee.store(UInt(bitPattern: normalAlone), ordering: .releasing)
         readers.versions.advance()
         readers.quiesce()
@@ -167,7 +197,6 @@ final class FlowTables {
         if !retired.isEmpty { readers.quiesce() }
         for item in retired { item.free() }
         retired.removeAll(keepingCapacity: retired.count < 1024)
-        return added
     }
 
     /// The rule of the only flow, when that is in the first table, matches every packet and says NORMAL.
@@ -178,7 +207,12 @@ final class FlowTables {
     }
 
     private func code(of flow: Flow) throws(Refusal) -> RuleCode {
-        try RuleCode(flow.actions, laneCount: readers.laneCount)
+        try RuleCode(
+            flow.actions,
+            sets: readers.addressSets.tables(of: flow.match, version: readers.versions.next),
+            laneCount: readers.laneCount,
+            ActionContext(groups: groups.cells)
+        )
     }
 
     /// Holds the masks that a search may have to keep in mind to what it has room for.
@@ -202,7 +236,9 @@ final class FlowTables {
                 priority: flow.priority,
                 version: next
             ) { retired.append($0) }
-        readers.versions.willChange(TablePlace(bridge: bridge, table: flow.table))
+        let place = TablePlace(bridge: bridge, table: flow.table)
+        readers.versions.willChange(place)
+        readers.addressSets.use(flow.match, at: place, 1)
         flowCount += 1
         if flow.idleTimeout != 0 || flow.hardTimeout != 0 { mortal.insert(number) }
         flows[Int(number)] = Installed(flow: flow, rule: rule, since: Dataplane.milliseconds)
@@ -213,7 +249,9 @@ final class FlowTables {
     private func end(_ number: UInt32, at next: UInt64) -> Installed {
         let installed = flows[Int(number)]!
         installed.rule.pointee.removed.store(next, ordering: .relaxed)
-        readers.versions.willChange(TablePlace(bridge: bridge, table: installed.flow.table))
+        let place = TablePlace(bridge: bridge, table: installed.flow.table)
+        readers.versions.willChange(place)
+        readers.addressSets.use(installed.flow.match, at: place, -1)
         flows[Int(number)] = nil
         flowCount -= 1
         mortal.remove(number)

@@ -7,6 +7,8 @@ struct Instruction: BitwiseCopyable {
     enum Kind: UInt8 {
         /// To port `value`; to the port whose number is in `from`; where the packet came from.
         case output, outputField, inPort
+        /// To port `value`, cut to `mask` bytes.
+        case outputTruncated
         case normal, flood, all
         /// The bits `mask` of `word` become those of `value`.
         case set
@@ -29,6 +31,10 @@ struct Instruction: BitwiseCopyable {
         /// the `count` instructions it consists of behind it.
         case writeActions, member
         case clearActions
+        /// The group whose cell is at the address `value`.
+        case group
+        /// The bit `to` says whether the packet is longer than `value` bytes, for the rest of this flow.
+        case checkLength
         case exit
     }
 
@@ -57,19 +63,35 @@ struct Instruction: BitwiseCopyable {
 extension Instruction {
     /// The instructions of a flow's actions.
     /// - Throws: `Refusal` for an action that the switch cannot run.
-    static func compiled(_ actions: [Action]) throws(Refusal) -> [Instruction] {
+    static func compiled(_ actions: [Action], _ context: ActionContext) throws(Refusal) -> [Instruction] {
         var instructions: [Instruction] = []
-        for action in actions { try append(action, to: &instructions) }
+        for action in actions { try append(action, to: &instructions, context) }
         return instructions
     }
 
-    private static func append(_ action: Action, to list: inout [Instruction]) throws(Refusal) {
+    private static func append(
+        _ action: Action,
+        to list: inout [Instruction],
+        _ context: ActionContext
+    ) throws(Refusal) {
         switch action {
         case .output(let port), .enqueue(let port, _): list.append(output(port))
         case .outputSubfield(let field):
             var instruction = Instruction(.outputField)
             instruction.from = place(field)
             instruction.width = width(field)
+            list.append(instruction)
+        case .outputTruncated(let port, let maxLength):
+            // Open vSwitch sends nothing to IN_PORT here, and LOCAL is no port of ours.
+            guard port.isOrdinary else { throw Refusal("'\(FlowText.print([action]))': only to a port of the bridge") }
+            var instruction = Instruction(.outputTruncated)
+            instruction.value = UInt64(port.rawValue)
+            instruction.mask = UInt64(maxLength)
+            list.append(instruction)
+        case .checkPacketLarger(let length, let bit):
+            var instruction = Instruction(.checkLength)
+            instruction.value = UInt64(length)
+            instruction.to = place(bit)
             list.append(instruction)
         case .inPort: list.append(Instruction(.inPort))
         case .normal: list.append(Instruction(.normal))
@@ -101,16 +123,19 @@ extension Instruction {
             var instruction = Instruction(.goto)
             instruction.table = table
             list.append(instruction)
-        case .clone(let actions): try appendClone(actions, to: &list)
-        case .writeActions(let actions): list += try actionSetWrites(actions)
+        case .clone(let actions): try appendClone(actions, to: &list, context)
+        case .writeActions(let actions): list += try actionSetWrites(actions, context)
         case .clearActions: list.append(Instruction(.clearActions))
+        case .group(let identifier):
+            var instruction = Instruction(.group)
+            instruction.value = UInt64(UInt(bitPattern: try context.cell(identifier)))
+            list.append(instruction)
         case .exit: list.append(Instruction(.exit))
         // Kept and dumped; Martlet has no queues to choose, and a note is for people.
         case .note, .setQueue, .popQueue: break
         // A rule's clauses are beside its instructions: `RuleCode`.
         case .conjunction: break
-        case .outputTruncated, .group, .meter, .checkPacketLarger, .resubmit, .conntrack, .conntrackClear, .learn,
-            .finTimeout:
+        case .meter, .resubmit, .conntrack, .conntrackClear, .learn, .finTimeout:
             throw Refusal("action '\(FlowText.print([action]))' cannot be run yet: see the README's known limits")
         }
     }
@@ -131,8 +156,12 @@ extension Instruction {
         }
     }
 
-    private static func appendClone(_ actions: [Action], to list: inout [Instruction]) throws(Refusal) {
-        let inner = try compiled(actions)
+    private static func appendClone(
+        _ actions: [Action],
+        to list: inout [Instruction],
+        _ context: ActionContext
+    ) throws(Refusal) {
+        let inner = try compiled(actions, context)
         guard let count = UInt16(exactly: inner.count) else { throw Refusal("clone has more than 65535 actions") }
         var instruction = Instruction(.clone)
         instruction.count = count

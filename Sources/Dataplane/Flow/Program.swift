@@ -11,6 +11,16 @@ struct Program {
         case popTag
         /// To a port of the switch.
         case output(UInt16)
+        /// The same with what is behind `maxLength` bytes cut off.
+        case outputTruncated(UInt16, maxLength: UInt32)
+
+        /// The port that the step sends to.
+        var port: UInt16? {
+            switch self {
+            case .output(let port), .outputTruncated(let port, _): port
+            default: nil
+            }
+        }
     }
 
     /// What NORMAL found out on the way: done, or held to be still so, before the steps.
@@ -45,6 +55,8 @@ struct Program {
     var count = 0
     var checkCount = 0
     var visitCount = 0
+    /// Packets of another length may have another one, whatever their key.
+    var dependsOnLength = false
     /// Why the packet goes nowhere, if it does.
     var drop = DropReason.flowDrop
     /// The bits of the packet's key that the program depends on.
@@ -60,7 +72,7 @@ struct Program {
         var lastOutput: Int? {
             var index = count - 1
             while index >= 0 {
-                if case .output = steps[index] { return index }
+                if steps[index].port != nil { return index }
                 index -= 1
             }
             return nil
@@ -69,7 +81,7 @@ struct Program {
         /// The port of the first output from a step on; nil when there is none.
         func output(from first: Int) -> UInt16? {
             for index in first..<count {
-                if case .output(let port) = steps[index] { return port }
+                if let port = steps[index].port { return port }
             }
             return nil
         }

@@ -19,6 +19,9 @@ struct Rule: ~Copyable {
     /// What it says of conjunctions instead, `clauseCount` of them, ordered.
     let clauses: UnsafeMutablePointer<Clause>
     let clauseCount: Int
+    /// The address sets that the packet must be in, `setCount` of them, each a table of its members.
+    let sets: UnsafeMutablePointer<UnsafeMutablePointer<FlowTable>>
+    let setCount: Int
     /// What it did, a lane.
     let counts: UnsafeMutablePointer<RuleCount>
 
@@ -32,6 +35,9 @@ struct Rule: ~Copyable {
         clauseCount = code.clauses.count
         clauses = .allocate(capacity: max(clauseCount, 1))
         clauses.initialize(from: code.clauses, count: clauseCount)
+        setCount = code.sets.count
+        sets = .allocate(capacity: max(setCount, 1))
+        sets.initialize(from: code.sets, count: setCount)
         self.priority = priority
         self.hash = hash
         self.added = added
@@ -48,6 +54,7 @@ struct Rule: ~Copyable {
         rule.pointee.values.deallocate()
         rule.pointee.instructions.deallocate()
         rule.pointee.clauses.deallocate()
+        rule.pointee.sets.deallocate()
         rule.pointee.counts.deallocate()
         rule.deinitialize(count: 1)
         rule.deallocate()
@@ -60,9 +67,10 @@ struct Rule: ~Copyable {
     /// Whether no version is without it yet.
     var isPresent: Bool { removed.load(ordering: .relaxed) == .max }
 
-    /// Whether the rule's values are those of a match with the same mask.
-    func has(_ match: Match) -> Bool {
-        var isSame = true
+    /// Whether the rule's values and sets are those of a match with the same mask.
+    func has(_ match: Match, _ sets: [UnsafeMutablePointer<FlowTable>]) -> Bool {
+        var isSame = setCount == sets.count
+        for index in 0..<setCount where isSame { isSame = self.sets[index] == sets[index] }
         var next = 0
         match.forEachWord { _, value, _ in
             if values[next] != value { isSame = false }
@@ -76,14 +84,27 @@ struct Rule: ~Copyable {
 struct RuleCode {
     let instructions: [Instruction]
     let clauses: [Clause]
+    let sets: [UnsafeMutablePointer<FlowTable>]
     let laneCount: Int
 
+    /// - Parameter sets: those of the flow's match.
     /// - Throws: `Refusal` for an action that the switch cannot run.
-    init(_ actions: [Action], laneCount: Int) throws(Refusal) {
-        instructions = try Instruction.compiled(actions)
+    init(
+        _ actions: [Action],
+        sets: [UnsafeMutablePointer<FlowTable>],
+        laneCount: Int,
+        _ context: ActionContext
+    ) throws(Refusal) {
+        instructions = try Instruction.compiled(actions, context)
         clauses = Clause.all(of: actions)
+        self.sets = sets
         self.laneCount = laneCount
     }
+
+    /// Of a rule that is a member of a set.
+    static var none: RuleCode { RuleCode() }
+
+    private init() { (instructions, clauses, sets, laneCount) = ([], [], [], 0) }
 }
 
 /// What one lane did by a rule. Written by the lane alone, words at a time.
@@ -188,12 +209,11 @@ struct Tuple: ~Copyable {
     /// The rule of the highest priority above `floor` and below `ceiling` that a key meets.
     @inline(__always)
     func find(
-        _ key: UnsafePointer<UInt64>,
-        at version: UInt64,
+        _ search: FlowSearch,
         above floor: Int,
         below ceiling: Int = .max
     ) -> UnsafeMutablePointer<Rule>? {
-        let hash = hash(key)
+        let hash = hash(search.key)
         let places = places.load(ordering: .acquiring)
         var best: UnsafeMutablePointer<Rule>?
         var priority = floor
@@ -205,7 +225,9 @@ struct Tuple: ~Copyable {
             place &+= 1
             guard let rule = Self.rule(at: address) else { continue }
             if rule.pointee.hash == hash && Int(rule.pointee.priority) > priority
-                && Int(rule.pointee.priority) < ceiling && rule.pointee.isVisible(at: version) && isMet(rule, by: key)
+                && Int(rule.pointee.priority) < ceiling && rule.pointee.isVisible(at: search.version)
+                && isMet(rule, by: search.key)
+                && (rule.pointee.setCount == 0 || Self.isMember(rule, search))
             {
                 best = rule
                 priority = Int(rule.pointee.priority)
@@ -228,11 +250,21 @@ struct Tuple: ~Copyable {
         return difference == 0
     }
 
-    private static var seed: UInt64 { 0x6a09_e667_f3bc_c908 }
+    /// Whether the packet is in all sets of a rule. Apart, as it searches tables in the midst of a search.
+    @inline(never)
+    private static func isMember(_ rule: UnsafeMutablePointer<Rule>, _ search: FlowSearch) -> Bool {
+        for index in 0..<rule.pointee.setCount where rule.pointee.sets[index].pointee.findWithoutClauses(search) == nil
+        {
+            return false
+        }
+        return true
+    }
+
+    static var seed: UInt64 { 0x6a09_e667_f3bc_c908 }
 
     /// The folded product: every bit of both reaches every bit of the result.
     @inline(__always)
-    private static func mixed(_ hash: UInt64, _ word: UInt64) -> UInt64 {
+    static func mixed(_ hash: UInt64, _ word: UInt64) -> UInt64 {
         let product = (hash ^ word).multipliedFullWidth(by: 0x9e37_79b9_7f4a_7c15)
         return product.high ^ product.low
     }
@@ -259,11 +291,15 @@ struct Tuple: ~Copyable {
     }
 
     /// The rule of a match, which has this mask, and a priority that the newest version has.
-    func rule(_ match: Match, priority: UInt16) -> UnsafeMutablePointer<Rule>? {
+    func rule(
+        _ match: Match,
+        _ sets: [UnsafeMutablePointer<FlowTable>],
+        priority: UInt16
+    ) -> UnsafeMutablePointer<Rule>? {
         let place = places.load(ordering: .relaxed).pointee.first(from: Self.hash(match)) { address in
             address == Self.empty
                 || Self.rule(at: address).map {
-                    $0.pointee.priority == priority && $0.pointee.isPresent && $0.pointee.has(match)
+                    $0.pointee.priority == priority && $0.pointee.isPresent && $0.pointee.has(match, sets)
                 } ?? false
         }
         return Self.rule(at: place.pointee.load(ordering: .relaxed))

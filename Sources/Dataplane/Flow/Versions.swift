@@ -6,19 +6,19 @@ import Synchronization
 /// worker that reads the current version first and then the tables finds what belongs to it, or what is newer.
 struct Versions {
     /// Bridges that a switch can have.
-    static let bridgeCapacity = 1024
+    static var bridgeCapacity: Int { 1024 }
     /// In place of a table's number: the ports and settings of a bridge.
     static let ports: UInt8 = 255
 
     private let number: UnsafeMutablePointer<Atomic<UInt64>>
-    /// 256 for each bridge, by its slot.
+    /// By `TablePlace.value`.
     private let changes: UnsafeMutablePointer<Atomic<UInt64>>
 
     init() {
         number = .allocate(capacity: 1)
         number.initialize(to: Atomic(0))
-        changes = .allocate(capacity: Self.bridgeCapacity << 8)
-        for place in 0..<Self.bridgeCapacity << 8 { (changes + place).initialize(to: Atomic(0)) }
+        changes = .allocate(capacity: TablePlace.count)
+        for place in 0..<TablePlace.count { (changes + place).initialize(to: Atomic(0)) }
     }
 
     func free() {
@@ -42,12 +42,25 @@ struct Versions {
     func advance() { number.pointee.store(next, ordering: .releasing) }
 }
 
-/// A table of a bridge in one word: the bridge's slot and the table's number.
+/// A table of a bridge in one word: the bridge's slot and the table's number. Behind those of all bridges are the places of
+/// what walks depend on beside tables.
 struct TablePlace: Equatable, BitwiseCopyable {
     let value: UInt32
 
     @inline(__always)
     init(bridge: UInt16, table: UInt8) { value = UInt32(bridge) << 8 | UInt32(table) }
+
+    init(value: UInt32) { self.value = value }
+
+    private init(_ value: Int) { self.value = UInt32(value) }
+
+    static var count: Int { (Versions.bridgeCapacity << 8) + Versions.bridgeCapacity + 16 }
+
+    /// All groups of a bridge.
+    static func groups(of bridge: UInt16) -> TablePlace { TablePlace((Versions.bridgeCapacity << 8) + Int(bridge)) }
+
+    /// Which ports have a link.
+    static var liveness: TablePlace { TablePlace((Versions.bridgeCapacity << 8) + Versions.bridgeCapacity) }
 
     var bridge: UInt16 { UInt16(value >> 8) }
     var table: UInt8 { UInt8(truncatingIfNeeded: value) }

@@ -32,6 +32,18 @@ extension Walk {
         }
     }
 
+    /// The same with what is behind `maxLength` bytes cut off; not through a patch (as in Open vSwitch).
+    mutating func output(_ number: UInt16, maxLength: UInt32) {
+        depend(on: KeyWords.portMask, word: 0)
+        let port = context.state.bridges[Int(bridge)].port(numbered: number)
+        guard number != key.port, port != PortEntry.noPort, context.state.ports[Int(port)].peer == PortEntry.noPort
+        else {
+            return
+        }
+        recordEdits()
+        record(.outputTruncated(port, maxLength: maxLength))
+    }
+
     mutating func outputToOrigin() {
         depend(on: KeyWords.portMask, word: 0)
         send(to: context.state.bridges[Int(bridge)].port(numbered: key.port))

@@ -42,12 +42,15 @@ struct Walk<Observer: WalkObserver> {
     var wireTags: TagStack
     var hasOtherTags = false
     var tagChanges = 0
+    /// What the packet came with: bytes, and tags within the first two.
+    private let length: UInt32
+    private let tagCount: Int
     /// The bridge that the packet is on.
     var bridge: UInt16
     var program: Program
     var observer: Observer
     private var table: UInt8 = 0
-    private var depth = 0
+    var depth = 0
     private var stackCount = 0
     /// What a bridge pushed is not the next one's, nor is its action set.
     private var stackFloor = 0
@@ -56,10 +59,12 @@ struct Walk<Observer: WalkObserver> {
     private(set) var hasExited = false
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
+    var hasFailed: Bool { failure != nil }
 
     private init(
         _ packet: FlowKey,
         types: (outer: UInt16, inner: UInt16),
+        length: UInt32,
         on bridge: UInt16,
         _ context: WalkContext,
         _ memory: WalkMemory,
@@ -80,21 +85,25 @@ struct Walk<Observer: WalkObserver> {
         program = Program(memory)
         tags = TagStack(key.tags, types: types)
         wireTags = tags
+        tagCount = tags.count
+        self.length = length
     }
 
     /// Runs from a table to the end.
     /// - Parameters:
     ///   - types: of the packet's VLAN tags.
+    ///   - length: of the packet, in bytes.
     ///   - bridge: the slot of the bridge that the packet came in on; the port is the key's.
     static func run(
         _ packet: FlowKey,
         types: (outer: UInt16, inner: UInt16) = (TPID.customer.rawValue, TPID.customer.rawValue),
+        length: UInt32 = 0,
         on bridge: UInt16,
         _ context: WalkContext,
         _ memory: WalkMemory,
         observer: inout Observer
     ) -> Program {
-        var walk = Walk(packet, types: types, on: bridge, context, memory, observer)
+        var walk = Walk(packet, types: types, length: length, on: bridge, context, memory, observer)
         walk.writeActionSetOutput(Instruction.unsetPort)
         walk.enter(0, port: walk.key.port)
         walk.runActionSet()
@@ -151,6 +160,16 @@ struct Walk<Observer: WalkObserver> {
     /// Notes that what follows depends on bits of the packet, unless an action wrote them.
     func depend(on mask: UInt64, word: Int) { program.mask[word] |= mask & ~written[word] }
 
+    /// Notes that what follows depends on something beside the tables.
+    mutating func note(_ place: TablePlace) {
+        guard program.visitCount <= WalkLimit.flows else { return fail(.flowLoop) }
+        program.visits[program.visitCount] = Program.Visit(place: place, rule: nil)
+        program.visitCount += 1
+    }
+
+    /// An end within a bucket is no end of what is behind the group.
+    mutating func forgetExit() { hasExited = hasFailed }
+
     mutating func fail(_ reason: DropReason) {
         if failure == nil { failure = reason }
         hasExited = true
@@ -187,6 +206,10 @@ struct Walk<Observer: WalkObserver> {
                 writeActions(instructions + next, count: Int(instruction.count))
                 next += Int(instruction.count)
             case .clearActions: clearActions()
+            case .group: runGroup(instruction)
+            case .outputTruncated:
+                output(UInt16(truncatingIfNeeded: instruction.value), maxLength: UInt32(instruction.mask))
+            case .checkLength: return checkLength(instruction, instructions + next, count: count - next)
             // Within `writeActions` only.
             case .member: break
             case .exit: hasExited = true
@@ -198,6 +221,22 @@ struct Walk<Observer: WalkObserver> {
         let port = instruction.value == Instruction.samePort ? key.port : UInt16(instruction.value & 0xffff)
         let next = instruction.table == Instruction.thisTable ? table : instruction.table
         enter(next, port: port)
+    }
+
+    /// Runs the rest of a flow with a bit that says whether the packet is longer than so much, as it is by now. Outside of
+    /// the flow nothing is seen of the bit, nor of what the rest did (as in Open vSwitch).
+    private mutating func checkLength(
+        _ instruction: Instruction,
+        _ rest: UnsafePointer<Instruction>,
+        count: Int
+    ) {
+        program.dependsOnLength = true
+        let tagBytes = (tags.count - tagCount) * tagLength
+        let isLarger = Int(length) + tagBytes > Int(instruction.value)
+        var bit = instruction
+        bit.value = isLarger ? 1 : 0
+        clone(rest, count: count, writing: bit)
+        forgetExit()
     }
 
     /// Goes on at the other end of a patch: with nothing but the packet, and its end there is no end here. What fails
@@ -217,7 +256,11 @@ struct Walk<Observer: WalkObserver> {
     }
 
     /// A clone's stack and action set begin as copies.
-    private mutating func clone(_ instructions: UnsafePointer<Instruction>, count: Int) {
+    private mutating func clone(
+        _ instructions: UnsafePointer<Instruction>,
+        count: Int,
+        writing bit: Instruction? = nil
+    ) {
         let (stack, set) = (stackFloor..<stackCount, actionSetFloor..<actionSetCount)
         guard stackCount + stack.count <= WalkMemory.stackLimit,
             actionSetCount + set.count <= ActionSetMember.capacity
@@ -231,6 +274,7 @@ struct Walk<Observer: WalkObserver> {
                 walk.memory.actionSet[walk.actionSetCount] = walk.memory.actionSet[place]
                 walk.actionSetCount += 1
             }
+            if let bit { walk.write(bit.to, 1, UInt128(bit.value)) }
             walk.run(instructions, count: count)
         }
     }
