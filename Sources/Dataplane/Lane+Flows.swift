@@ -558,6 +558,11 @@ extension Lane {
                     return discard(packet, .noHeadroom, on: program.output(from: index) ?? burst.pointee.port)
                 }
             case .popTag: editor.popTag()
+            case .meter(let meter):
+                let length = packet.pointee.packet_length
+                guard meter.pointee.entry.pointee.admits(length: length, now: martlet_nanoseconds()) else {
+                    return discard(packet, .meter, on: port)
+                }
             case .output(let output), .outputTruncated(let output, _):
                 guard let sent = index == last ? packet : martlet_copied(copy, packet) else {
                     counters.drop(.noBuffer, on: output)
@@ -583,11 +588,18 @@ extension Lane {
             rest.pointee.segment_count = packet.pointee.segment_count - count
             rest.pointee.packet_length = packet.pointee.packet_length - maxLength
             segment.pointee.next = nil
+            keepRoomForDrops()
             drops[dropCount.pointee] = rest
             dropCount.pointee += 1
         }
         packet.pointee.segment_count = count
         packet.pointee.packet_length = maxLength
+    }
+
+    /// A program may drop more than one packet a port: the worker frees what there is before the list is full.
+    private func keepRoomForDrops() {
+        guard dropCount.pointee >= PortIndex.capacity * Self.burstLength - Self.burstLength else { return }
+        martlet_drained(drain, drainContext.pointee)
     }
 
     /// Puts a packet into a port's queue as it is.
@@ -596,6 +608,7 @@ extension Lane {
         let longest = context.state.ports[Int(output)].frameLength
         let length = packet.pointee.packet_length
         guard length <= longest || (length <= longest &+ UInt32(tagLength) && packet.isTagged) else {
+            keepRoomForDrops()
             return discard(packet, .transmitTooLong, on: output)
         }
         if queues[Int(output)].count == Self.burstLength { martlet_drained(drain, drainContext.pointee) }

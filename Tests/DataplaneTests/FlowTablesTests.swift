@@ -61,6 +61,28 @@ import Testing
         }
     }
 
+    /// Every flow of a real agent is taken but those that wait for connection tracking and for learn.
+    @Test(arguments: ["br-int", "br-tun", "br-phys", "noop/br-int", "noop/br-tun", "noop/br-phys"])
+    func takesTheFlowsOfANeutronAgent(bridge: String) throws {
+        let directory = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        let file = directory.appending(path: "FlowsTests/Golden/neutron/\(bridge).flows")
+        let lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n").filter {
+            $0.contains("actions=")
+        }
+        try #require(lines.count > 3)
+        let tables = FlowTables.alone()
+        for line in lines {
+            let flow = try FlowText.flow(String(line), ports: { _ in 7 })
+            do {
+                try tables.commit(adding: [flow])
+            } catch {
+                let waits = ["ct(", "ct_clear", "learn("].contains { line.contains($0) }
+                #expect(waits, "\(error.reason): \(line)")
+            }
+        }
+        #expect(tables.all.count > lines.count / 2)
+    }
+
     @Test func stopsAtTheMaskThatHoldsTheHighestPriority() throws {
         let tables = FlowTables.alone()
         let texts = ["priority=9,in_port=1,actions=drop", "priority=5,dl_vlan=7,actions=drop"]

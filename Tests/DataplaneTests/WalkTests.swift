@@ -1,5 +1,6 @@
 import Flows
 import Foundation
+import Seeds
 import Testing
 
 @testable import Dataplane
@@ -46,6 +47,49 @@ import Testing
                 }
             }
         }
+    }
+
+    @Test(arguments: [
+        "", "selection_method=hash,fields(ip_dst,tcp_src),", "selection_method=hash,fields(ip_src=255.0.0.255),",
+    ])
+    func dependsOnTheBitsThatASelectGroupHashes(method: String) throws {
+        let bridge = WalkBridge()
+        let buckets = (2...8).map { "bucket=weight:\($0),actions=output:\($0)" }.joined(separator: ",")
+        try bridge.replace(with: ["group_id=1,type=select,\(method)\(buckets)", "actions=group:1"])
+        var random = SeededGenerator(seed: seeds[0])
+        func key() throws -> FlowKey {
+            let number = UInt8.random(in: 0...2, using: &random)
+            let kind = [
+                "tcp,tcp_src=\(number),tcp_dst=5", "udp,udp_src=\(number)", "ip,nw_proto=89", "ip,nw_frag=later",
+            ]
+            .randomElement(using: &random)!
+            let v6 = "tcp6,ipv6_src=fe80::\(number),tcp_dst=\(number)"
+            let plain = "dl_type=0x88b5,dl_src=02:00:00:00:00:0\(number)"
+            return try FlowText.packet(
+                "in_port=1,\(["\(kind),nw_src=10.0.\(number).1", v6, plain].randomElement(using: &random)!)"
+            )
+        }
+        var ports: Set<UInt16> = []
+        for _ in 0..<500 {
+            let (key, other) = (try key(), try key())
+            let walked = bridge.walk(key)
+            var mixed = FlowKey()
+            for word in 0..<FlowKey.wordCount {
+                mixed[word] = key[word] & walked.mask[word] | other[word] & ~walked.mask[word]
+            }
+            #expect(bridge.walk(mixed).steps == walked.steps, "\(FlowText.print(Match(value: key, mask: key)))")
+            ports.formUnion(walked.steps.compactMap(\.port))
+        }
+        #expect(ports.count > 1, "packets are spread")
+    }
+
+    @Test func saysWhereTheLengthDecides() throws {
+        let bridge = WalkBridge()
+        let key = try FlowText.packet("in_port=1,tcp")
+        try bridge.replace(with: ["udp,actions=check_pkt_larger(9)->NXM_NX_REG0[0],output:2", "tcp,actions=output:2"])
+        #expect(!bridge.walk(key).dependsOnLength)
+        try bridge.replace(with: ["tcp,actions=check_pkt_larger(9)->NXM_NX_REG0[0],output:2"])
+        #expect(bridge.walk(key).dependsOnLength)
     }
 
     @Test(arguments: [
@@ -118,11 +162,13 @@ private struct Walked {
     let steps: [Program.Step]
     let mask: FlowKey
     let drop: DropReason
+    let dependsOnLength: Bool
 
     init(_ program: Program) {
         steps = Array(UnsafeBufferPointer(start: program.steps, count: program.count))
         mask = program.mask.all
         drop = program.drop
+        dependsOnLength = program.dependsOnLength
     }
 }
 
@@ -177,6 +223,7 @@ extension Walked {
             case .rewrite(let word, let value, let mask): packet.key[Int(word)] = packet.key[Int(word)] & ~mask | value
             case .pushTag(let type, let control): packet.push(type, control)
             case .popTag: packet.pop()
+            case .meter: break
             case .output(let port), .outputTruncated(let port, _): all.append(packet.sent(port))
             }
         }

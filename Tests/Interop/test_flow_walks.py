@@ -7,6 +7,7 @@ what OpenFlow 1.0 has, features.txt what decides otherwise than by a table and i
 """
 
 import random
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -306,11 +307,16 @@ def golden(name, switch, count):
     return "".join(text_of(*case) for case in cases(switch, chosen, generator, count))
 
 
+def steady(text):
+    """Without the numbers that ovs-vswitchd gives away one after the other."""
+    return re.sub(r"recirc_id=\d+", "recirc_id=", text)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_walks_are_what_open_vswitch_traces(switch, name):
     written = (GOLDEN / name).read_text().removeprefix(HEADER)
     # The first of them are asked again: a process for each flow and packet takes its time.
-    assert written.startswith(golden(name, switch, 10))
+    assert steady(written).startswith(steady(golden(name, switch, 10)))
 
 
 def main():

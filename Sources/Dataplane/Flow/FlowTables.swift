@@ -11,23 +11,35 @@ struct FlowReaders {
     var addressSets = AddressSets()
 }
 
-/// Rules that are no longer found, and for which workers may still count packets: their caches have them.
+/// Rules and meters that are no longer found, and for which workers may still count packets: their caches have them.
 final class FormerRules {
     /// The version that no worker's cache is older than.
     private let swept: () -> UInt64
     private var rules: [(rule: UnsafeMutablePointer<Rule>, version: UInt64)] = []
+    private var meters: [(cell: UnsafeMutablePointer<MeterCell>, version: UInt64)] = []
 
     init(swept: @escaping () -> UInt64) { self.swept = swept }
 
-    deinit { for (rule, _) in rules { Rule.discard(rule) } }
+    deinit {
+        for (rule, _) in rules { Rule.discard(rule) }
+        for (cell, _) in meters { MeterCell.discard(cell) }
+    }
 
     /// - Parameter version: the first one that has the rule no more.
     func add(_ rule: UnsafeMutablePointer<Rule>, version: UInt64) { rules.append((rule, version)) }
 
+    /// The same for a meter, which programs point to.
+    func add(_ meter: UnsafeMutablePointer<MeterCell>, version: UInt64) { meters.append((meter, version)) }
+
     /// Frees the rules that no cache has any more. What is left is for the next call.
     func release() {
-        guard !rules.isEmpty else { return }
+        guard !rules.isEmpty || !meters.isEmpty else { return }
         let swept = swept()
+        meters.removeAll { cell, version in
+            guard version <= swept else { return false }
+            MeterCell.discard(cell)
+            return true
+        }
         rules.removeAll { rule, version in
             guard version <= swept else { return false }
             Rule.discard(rule)
@@ -59,6 +71,7 @@ final class FlowTables {
     private var mortal: Set<UInt32> = []
     private var retired: [Retired] = []
     private(set) var groups = GroupTable()
+    private(set) var meters: [UInt32: PlacedMeter] = [:]
 
     private struct Installed {
         let flow: Flow
@@ -91,6 +104,7 @@ final class FlowTables {
         }
         for item in retired { item.free() }
         groups.free()
+        for meter in meters.values { readers.formerRules.add(meter.cell, version: 0) }
         for table in 0..<Self.tableCount { tables[table].free() }
         tables.deinitialize(count: Self.tableCount)
         tables.deallocate()
@@ -187,6 +201,26 @@ final class FlowTables {
         return orphans
     }
 
+    /// The same for meters that are there, and for bands that can be.
+    func commitMeters(removing: Set<UInt32>, adding: [Meter]) -> [InstalledFlow] {
+        let next = readers.versions.next
+        let orphans = installed.filter { !$0.flow.actions.meters.isDisjoint(with: removing) }
+        let gone = orphans.map { end($0.number, at: next) }
+        for meter in adding {
+            let cell = meters[meter.identifier]?.cell ?? MeterCell.made(meter)
+            if meters[meter.identifier] != nil {
+                let former = cell.pointee.replace(with: MeterEntry.made(meter))
+                retired.append(Retired { MeterEntry.discard(former) })
+            }
+            meters[meter.identifier] = PlacedMeter(meter: meter, cell: cell)
+        }
+        for identifier in removing {
+            readers.formerRules.add(meters.removeValue(forKey: identifier)!.cell, version: next)
+        }
+        publish(without: gone)
+        return orphans
+    }
+
     /// Makes the next version the current one, and frees what only former ones had.
     private func publish(without gone: [Installed]) {
         onlyRule.pointee.store(UInt(bitPattern: normalAlone), ordering: .releasing)
@@ -211,7 +245,7 @@ final class FlowTables {
             flow.actions,
             sets: readers.addressSets.tables(of: flow.match, version: readers.versions.next),
             laneCount: readers.laneCount,
-            ActionContext(groups: groups.cells)
+            ActionContext(groups: groups.cells, meters: meters)
         )
     }
 

@@ -4,6 +4,12 @@ import Flows
 struct ActionContext {
     /// Where the groups are that flows may name.
     let groups: [UInt32: UnsafeMutablePointer<GroupCell>]
+    var meters: [UInt32: PlacedMeter] = [:]
+
+    func meter(_ identifier: UInt32) throws(Refusal) -> UnsafeMutablePointer<MeterCell> {
+        guard let meter = meters[identifier] else { throw Refusal("meter \(identifier) does not exist") }
+        return meter.cell
+    }
 
     func cell(_ identifier: UInt32) throws(Refusal) -> UnsafeMutablePointer<GroupCell> {
         guard let cell = groups[identifier] else { throw Refusal("group \(identifier) does not exist") }
@@ -157,6 +163,13 @@ extension Group {
 }
 
 extension [Action] {
+    /// The meters that they name.
+    var meters: Set<UInt32> {
+        reduce(into: []) { meters, action in
+            if case .meter(let identifier) = action { meters.insert(identifier) }
+        }
+    }
+
     /// The groups that they name, also within each other.
     var groups: Set<UInt32> {
         reduce(into: []) { groups, action in

@@ -33,6 +33,8 @@ struct Instruction: BitwiseCopyable {
         case clearActions
         /// The group whose cell is at the address `value`.
         case group
+        /// The same of a meter.
+        case meter
         /// The bit `to` says whether the packet is longer than `value` bytes, for the rest of this flow.
         case checkLength
         case exit
@@ -130,12 +132,16 @@ extension Instruction {
             var instruction = Instruction(.group)
             instruction.value = UInt64(UInt(bitPattern: try context.cell(identifier)))
             list.append(instruction)
+        case .meter(let identifier):
+            var instruction = Instruction(.meter)
+            instruction.value = UInt64(UInt(bitPattern: try context.meter(identifier)))
+            list.append(instruction)
         case .exit: list.append(Instruction(.exit))
         // Kept and dumped; Martlet has no queues to choose, and a note is for people.
         case .note, .setQueue, .popQueue: break
         // A rule's clauses are beside its instructions: `RuleCode`.
         case .conjunction: break
-        case .meter, .resubmit, .conntrack, .conntrackClear, .learn, .finTimeout:
+        case .resubmit, .conntrack, .conntrackClear, .learn, .finTimeout:
             throw Refusal("action '\(FlowText.print([action]))' cannot be run yet: see the README's known limits")
         }
     }

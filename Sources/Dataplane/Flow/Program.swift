@@ -13,6 +13,8 @@ struct Program {
         case output(UInt16)
         /// The same with what is behind `maxLength` bytes cut off.
         case outputTruncated(UInt16, maxLength: UInt32)
+        /// Nothing of what follows for a packet beyond the meter's rates. The cell stays as long as a rule would.
+        case meter(UnsafePointer<MeterCell>)
 
         /// The port that the step sends to.
         var port: UInt16? {

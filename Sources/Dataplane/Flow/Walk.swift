@@ -162,6 +162,8 @@ struct Walk<Observer: WalkObserver> {
 
     /// Notes that what follows depends on something beside the tables.
     mutating func note(_ place: TablePlace) {
+        // A group may ask for the liveness of many ports in a row.
+        if program.visitCount != 0 && program.visits[program.visitCount - 1].place == place { return }
         guard program.visitCount <= WalkLimit.flows else { return fail(.flowLoop) }
         program.visits[program.visitCount] = Program.Visit(place: place, rule: nil)
         program.visitCount += 1
@@ -207,6 +209,8 @@ struct Walk<Observer: WalkObserver> {
                 next += Int(instruction.count)
             case .clearActions: clearActions()
             case .group: runGroup(instruction)
+            // The address of a cell, never nil.
+            case .meter: record(.meter(UnsafePointer(bitPattern: UInt(instruction.value)).unsafelyUnwrapped))
             case .outputTruncated:
                 output(UInt16(truncatingIfNeeded: instruction.value), maxLength: UInt32(instruction.mask))
             case .checkLength: return checkLength(instruction, instructions + next, count: count - next)

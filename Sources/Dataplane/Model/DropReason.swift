@@ -31,6 +31,8 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case flowTooLong
     /// Its time to live ran out.
     case timeToLive
+    /// Beyond the rate of a meter.
+    case meter
     /// New connections beyond what a burst may bring.
     case missBudget
     /// No mbuf was left for a copy.
@@ -63,6 +65,7 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .flowLoop: "flow_loop"
         case .flowTooLong: "flow_too_long"
         case .timeToLive: "time_to_live"
+        case .meter: "meter"
         case .missBudget: "miss_budget"
         case .noBuffer: "no_buffer"
         case .noHeadroom: "no_headroom"
