@@ -120,6 +120,37 @@ import Testing
         #expect(dataplane.memberCount(of: "a") == 1)
     }
 
+    /// Rules that differ by their sets only are clauses of several conjunctions at once.
+    @Test func completesEveryConjunctionOfSetsThatShareMembers() throws {
+        let bench = Bench(ports: 2)
+        for name in ["a", "b", "c"] { try bench.dataplane.setMembers(of: name, adding: ["10.0.0.1"]) }
+        try bench.replaceFlows(
+            ["a", "b", "c"].enumerated().flatMap { number, name in
+                [
+                    "priority=9,ip,nw_src=$\(name),actions=conjunction(\(number + 1),1/2)",
+                    "priority=9,in_port=\(number + 1),actions=conjunction(\(number + 1),2/2)",
+                    "priority=\(number + 1),conj_id=\(number + 1),actions=drop",
+                ]
+            } + ["priority=7,ip,nw_src=$a,actions=drop"]
+        )
+        let tables = try #require(bench.dataplane.bridges["br"]?.tables)
+        var key = FlowKey()
+        key.set(.ethType, 0x800)
+        key.set(.ipSource, 0x0a00_0001)
+        func priority(port: UInt128) -> UInt16? {
+            key.set(.inPort, port)
+            let number = tables.find(key, in: 0).number
+            return bench.dataplane.flows(of: "br").first { $0.number == number }?.flow.priority
+        }
+        try bench.dataplane.setMembers(of: "a", removing: ["10.0.0.1"])
+        #expect([1, 2, 3, 4].map { priority(port: $0) } == [nil, 2, 3, nil])
+        try bench.dataplane.setMembers(of: "a", adding: ["10.0.0.1"])
+        // A conjunction leads to the best rule without clauses.
+        #expect([1, 2, 3, 4].map { priority(port: $0) } == [7, 7, 7, 7])
+        try bench.dataplane.setMembers(of: "b", removing: ["10.0.0.1"])
+        #expect([1, 2, 3, 4].map { priority(port: $0) } == [7, 7, 7, 7])
+    }
+
     @Test func tellsOnlyTheTablesThatUseASet() throws {
         let bench = Bench(ports: 2)
         try bench.dataplane.setMembers(of: "a", adding: (0..<10_000).map { "10.1.\($0 / 256).\($0 % 256)" })

@@ -34,12 +34,16 @@ struct FlowSearch: BitwiseCopyable {
 
 /// A rule with clauses that a packet meets: whether it meets a conjunction shows once all such rules are known.
 struct SoftMatch {
-    /// The masks of a table under which there may be clauses: what a search has room for.
-    static let capacity = 256
+    /// The masks of a table under which there may be clauses.
+    static var maskLimit: Int { 256 }
+    /// What a search has room for: also several rules of a mask, where address sets that share members tell them apart.
+    static var capacity: Int { 1024 }
 
     /// nil once it is settled.
     var rule: UnsafeMutablePointer<Rule>?
     let tuple: UnsafeMutablePointer<Tuple>
+    /// Another of the tuple stands for what is below.
+    var isFurther = false
     /// The next of its clauses.
     var next = 0
 
@@ -76,7 +80,7 @@ extension FlowTable {
             guard count != 0 else { return best }
             let topCount = Self.gather(search.soft, count, priority: highest)
             if let rule = conjoined(search, topCount) { return rule }
-            for index in 0..<topCount { fallBack(search, index, &best) }
+            for index in 0..<topCount { fallBack(search, index, &best, &count) }
         }
     }
 
@@ -148,13 +152,35 @@ extension FlowTable {
     }
 
     /// Puts what is below a match in its tuple in its place.
-    private func fallBack(_ search: FlowSearch, _ index: Int, _ best: inout UnsafeMutablePointer<Rule>?) {
+    private func fallBack(
+        _ search: FlowSearch,
+        _ index: Int,
+        _ best: inout UnsafeMutablePointer<Rule>?,
+        _ count: inout Int
+    ) {
         let match = search.soft[index]
+        search.soft[index].rule = nil
+        guard !match.isFurther else { return }
         let floor = best.map { Int($0.pointee.priority) } ?? -1
         let next = match.tuple.pointee.find(search, above: floor, below: match.priority)
-        search.soft[index].rule = next
-        guard let next, next.pointee.clauseCount == 0 else { return }
-        best = next
-        search.soft[index].rule = nil
+        guard let next else { return }
+        if next.pointee.clauseCount == 0 {
+            best = next
+        } else {
+            Self.add(next, of: match.tuple, search, &count)
+        }
+    }
+
+    /// Sets a rule with clauses aside, and those that differ from it by their address sets only.
+    static func add(
+        _ rule: UnsafeMutablePointer<Rule>,
+        of tuple: UnsafeMutablePointer<Tuple>,
+        _ search: FlowSearch,
+        _ count: inout Int
+    ) {
+        guard count < SoftMatch.capacity else { return }
+        search.soft[count] = SoftMatch(rule: rule, tuple: tuple)
+        count += 1
+        tuple.pointee.findFurther(search, like: rule, of: tuple, &count)
     }
 }

@@ -52,15 +52,14 @@ struct FlowTable: ~Copyable {
             if rule.pointee.clauseCount == 0 {
                 best = rule
                 priority = Int(rule.pointee.priority)
-            } else if softCount < SoftMatch.capacity {
-                search.soft[softCount] = SoftMatch(rule: rule, tuple: entry.tuple)
-                softCount += 1
+            } else {
+                Self.add(rule, of: entry.tuple, search, &softCount)
             }
         }
         return softCount == 0 ? best : settle(search, best, soft: softCount)
     }
 
-    /// The same where a tuple whose best rule has clauses has none (as in Open vSwitch).
+    /// The same where a rule with clauses hides those of the same match that are below it (as in Open vSwitch).
     func findWithoutClauses(_ search: FlowSearch) -> UnsafeMutablePointer<Rule>? {
         let list = list.load(ordering: .acquiring).pointee
         var best: UnsafeMutablePointer<Rule>?
@@ -69,13 +68,26 @@ struct FlowTable: ~Copyable {
             let entry = list.entries[index]
             if entry.highest <= priority { break }
             entry.tuple.pointee.addMask(to: search.mask, written: search.written)
-            guard let rule = entry.tuple.pointee.find(search, above: priority),
-                rule.pointee.clauseCount == 0
-            else { continue }
+            guard let rule = Self.findWithoutClauses(search, in: entry.tuple, above: priority) else { continue }
             best = rule
             priority = Int(rule.pointee.priority)
         }
         return best
+    }
+
+    /// Rules that agree in the tuple's words are of the same match if they have no sets.
+    private static func findWithoutClauses(
+        _ search: FlowSearch,
+        in tuple: UnsafeMutablePointer<Tuple>,
+        above floor: Int
+    ) -> UnsafeMutablePointer<Rule>? {
+        var found = tuple.pointee.find(search, above: floor)
+        var hides = false
+        while let rule = found, rule.pointee.clauseCount != 0 || hides && rule.pointee.setCount == 0 {
+            if rule.pointee.setCount == 0 { hides = true }
+            found = tuple.pointee.find(search, above: floor, below: Int(rule.pointee.priority))
+        }
+        return found
     }
 
     // MARK: - The writer

@@ -254,8 +254,8 @@ final class FlowTables {
         let conjunctive = zip(adding, codes).filter { !$1.clauses.isEmpty }.map(\.0)
         for (table, flows) in Dictionary(grouping: conjunctive, by: \.table) {
             let masks = Set(flows.map(\.match.mask)).union(tables[Int(table)].conjunctiveMasks)
-            guard masks.count > SoftMatch.capacity else { continue }
-            throw Refusal("table \(table) would have conjunctions under more than \(SoftMatch.capacity) masks")
+            guard masks.count > SoftMatch.maskLimit else { continue }
+            throw Refusal("table \(table) would have conjunctions under more than \(SoftMatch.maskLimit) masks")
         }
     }
 

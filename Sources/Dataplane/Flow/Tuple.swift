@@ -235,6 +235,32 @@ struct Tuple: ~Copyable {
         }
     }
 
+    /// Sets the rules aside that have clauses and the priority of one that is aside already.
+    @inline(never)
+    func findFurther(
+        _ search: FlowSearch,
+        like first: UnsafeMutablePointer<Rule>,
+        of tuple: UnsafeMutablePointer<Tuple>,
+        _ count: inout Int
+    ) {
+        let places = places.load(ordering: .acquiring)
+        var place = Int(truncatingIfNeeded: first.pointee.hash)
+        while count < SoftMatch.capacity {
+            place &= places.pointee.mask
+            let address = places.pointee.addresses[place].load(ordering: .acquiring)
+            if address == Self.empty { return }
+            place &+= 1
+            guard let rule = Self.rule(at: address), rule != first, rule.pointee.clauseCount != 0 else { continue }
+            if rule.pointee.hash == first.pointee.hash && rule.pointee.priority == first.pointee.priority
+                && rule.pointee.isVisible(at: search.version) && isMet(rule, by: search.key)
+                && Self.isMember(rule, search)
+            {
+                search.soft[count] = SoftMatch(rule: rule, tuple: tuple, isFurther: true)
+                count += 1
+            }
+        }
+    }
+
     @inline(__always)
     private func hash(_ key: UnsafePointer<UInt64>) -> UInt64 {
         var hash = Self.seed

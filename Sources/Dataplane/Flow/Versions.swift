@@ -54,7 +54,8 @@ struct TablePlace: Equatable, BitwiseCopyable {
 
     private init(_ value: Int) { self.value = UInt32(value) }
 
-    static var count: Int { (Versions.bridgeCapacity << 8) + Versions.bridgeCapacity + 16 }
+    /// A multiple of a bridge's: what is done for a table and for its bridge's ports can be done for every place.
+    static var count: Int { (Versions.bridgeCapacity + 5) << 8 }
 
     /// All groups of a bridge.
     static func groups(of bridge: UInt16) -> TablePlace { TablePlace((Versions.bridgeCapacity << 8) + Int(bridge)) }
