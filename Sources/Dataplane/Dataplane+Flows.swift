@@ -16,10 +16,10 @@ extension Dataplane {
     /// with the number of flows.
     public func flowNumber(of flow: Flow, on bridge: String) -> UInt32? { bridges[bridge]?.tables.number(of: flow) }
 
-    /// Why `changeFlows` would not add a flow; nil when it will.
-    public func refusal(of flow: Flow) -> Refusal? {
+    /// Why `changeFlows` would not add flows; nil when it will.
+    public func refusal(of flows: [Flow], on bridge: String) -> Refusal? {
         do throws(Refusal) {
-            _ = try Instruction.compiled(flow.actions)
+            _ = try bridges[bridge]?.tables.codes(of: flows)
             return nil
         } catch {
             return error

@@ -215,9 +215,10 @@ public final class Dataplane: @unchecked Sendable {
         } ?? 0
     }
 
-    /// Forgets the stations that were silent too long. Call it once a second.
+    /// Forgets the stations that were silent too long, and frees what the workers' caches have let go. Call it once a second.
     public func age() {
         for parts in bridges.values { parts.fdb.removeAged(now: Self.now) }
+        readers.formerRules.release()
     }
 
     /// Seconds of the monotonic clock that stations age by: what workers give to `Lane.receive`.

@@ -561,7 +561,7 @@ extension Lane {
             case .meter(let meter):
                 let length = packet.pointee.packet_length
                 guard meter.pointee.entry.pointee.admits(length: length, now: martlet_nanoseconds()) else {
-                    return discard(packet, .meter, on: port)
+                    return discard(packet, .meter, on: burst.pointee.port)
                 }
             case .output(let output), .outputTruncated(let output, _):
                 guard let sent = index == last ? packet : martlet_copied(copy, packet) else {

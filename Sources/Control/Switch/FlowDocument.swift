@@ -52,8 +52,11 @@ struct FlowDocument {
             if let port = flow.actions.portMissing(from: ports) {
                 throw refusal(of: index, port.absence(from: bridge))
             }
-            if let refusal = dataplane.refusal(of: flow) { throw self.refusal(of: index, refusal.reason) }
         }
+        guard let refusal = dataplane.refusal(of: flows, on: bridge) else { return }
+        // Which flow it is about; the last one where it takes several.
+        let index = flows.firstIndex { dataplane.refusal(of: [$0], on: bridge) != nil } ?? flows.count - 1
+        throw self.refusal(of: index, refusal.reason)
     }
 
     /// Checks that no flow with `check_overlap` shares packets with another one of its table and priority, as Open

@@ -182,6 +182,7 @@ struct ProgramStore {
             case .pushTag(_, let control): hash = mixed(hash ^ UInt64(control) ^ 1 &<< 17)
             case .popTag: hash = mixed(hash ^ 1 &<< 18)
             case .output(let port), .outputTruncated(let port, _): hash = mixed(hash ^ UInt64(port) ^ 1 &<< 19)
+            case .meter(let cell): hash = mixed(hash ^ UInt64(UInt(bitPattern: cell)))
             }
         }
         for index in 0..<program.checkCount {

@@ -175,9 +175,7 @@ final class FlowTables {
     /// - Throws: `Refusal` when an action cannot be run; nothing has changed then.
     @discardableResult
     func commit(removing: [UInt32] = [], adding: [Flow] = []) throws(Refusal) -> [UInt32] {
-        var codes: [RuleCode] = []
-        for flow in adding { codes.append(try code(of: flow)) }
-        try checkConjunctions(adding, codes)
+        let codes = try codes(of: adding)
         let next = readers.versions.next
         var gone = removing.map { end($0, at: next) }
         let added = zip(adding, codes).map { flow, code in
@@ -238,6 +236,14 @@ final class FlowTables {
         guard flowCount == 1, let only = flows.first(where: { $0 != nil }) ?? nil else { return nil }
         let flow = only.flow
         return flow.table == 0 && flow.match == Match() && flow.actions == [.normal] ? only.rule : nil
+    }
+
+    /// - Throws: `Refusal` for flows that cannot be run, or not beside those that are there.
+    func codes(of flows: [Flow]) throws(Refusal) -> [RuleCode] {
+        var codes: [RuleCode] = []
+        for flow in flows { codes.append(try code(of: flow)) }
+        try checkConjunctions(flows, codes)
+        return codes
     }
 
     private func code(of flow: Flow) throws(Refusal) -> RuleCode {
