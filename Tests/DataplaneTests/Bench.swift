@@ -56,10 +56,16 @@ final class Bench {
         self.init(.init(repeating: .allTagged, count: count), settings: settings, frameLength: frameLength)
     }
 
-    /// Replaces the flows of a bridge.
-    func replaceFlows(_ flows: [String], of bridge: String = "br") throws {
-        let former = dataplane.flows(of: bridge).map(\.number)
-        try dataplane.changeFlows(of: bridge, removing: former, adding: flows.map { try FlowText.flow($0) })
+    /// Replaces the flows and groups of a bridge.
+    func replaceFlows(_ texts: [String], of bridge: String = "br") throws {
+        let flows = try texts.filter { !$0.hasPrefix("group_id=") }.map { try FlowText.flow($0) }
+        let groups = try texts.filter { $0.hasPrefix("group_id=") }.map { try FlowText.group($0) }
+        if !groups.isEmpty || !dataplane.groups(of: bridge).isEmpty {
+            try dataplane.changeFlows(of: bridge, removing: dataplane.flows(of: bridge).map(\.number))
+            try dataplane.changeGroups(of: bridge, removing: dataplane.groups(of: bridge).map(\.identifier))
+            try dataplane.changeGroups(of: bridge, adding: groups)
+        }
+        try dataplane.changeFlows(of: bridge, removing: dataplane.flows(of: bridge).map(\.number), adding: flows)
     }
 
     /// Switches by the tables, and not by the shortcut for bridges whose only flow is NORMAL.

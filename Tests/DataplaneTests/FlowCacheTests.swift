@@ -16,7 +16,9 @@ import Wire
             var pool = (0..<30).map { _ in RandomFrame.make(&random) }
             for turn in 0..<40 {
                 // Most of the time all flows are there, then some, in another order, now and then NORMAL beside them.
-                var flows = golden.flows.filter { _ in turn % 4 == 0 || Int.random(in: 0..<4, using: &random) != 0 }
+                var flows = golden.flows.filter {
+                    turn % 4 == 0 || $0.hasPrefix("group_id=") || Int.random(in: 0..<4, using: &random) != 0
+                }
                 if turn % 3 == 0 { flows.append("priority=0,actions=NORMAL") }
                 if turn % 2 == 0 {
                     try cached.replaceFlows(flows)
