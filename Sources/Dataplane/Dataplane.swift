@@ -65,6 +65,9 @@ public final class Dataplane: @unchecked Sendable {
 
     // MARK: - Configuration
 
+    /// The ports that the workers forward by.
+    public var ports: [PortConfiguration] { configuration.ports }
+
     /// Replaces what the workers forward by. Returns when no worker uses the former configuration any more.
     /// Learned stations stay while their bridge, port and VLAN settings stay.
     public func commit(_ next: SwitchConfiguration) {

@@ -113,6 +113,8 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
                 buffers: 0,
                 mtu: mtu
             )
+        case .patch:
+            throw Refusal("port '\(name)' is a patch: it has no device")
         }
     }
 

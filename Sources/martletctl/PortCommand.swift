@@ -34,6 +34,7 @@ struct PortCommand: ParsableCommand {
                   vhost-user  path=SOCKET; mode=client (QEMU listens) or server; queues
                   ring        name, size
                   tap         ifname
+                  patch       peer=PORT, a patch port of another bridge that has this one for its peer
                 """
         )
 
@@ -41,8 +42,8 @@ struct PortCommand: ParsableCommand {
         @Argument var name: String
 
         @Option(
-            help: "dpdk, vhost-user, ring or tap.",
-            completion: .list(["dpdk", "vhost-user", "ring", "tap"])
+            help: "dpdk, vhost-user, ring, tap or patch.",
+            completion: .list(["dpdk", "vhost-user", "ring", "tap", "patch"])
         )
         var type: String
 

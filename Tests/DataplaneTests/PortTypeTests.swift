@@ -49,6 +49,7 @@ import Testing
         .init("ring", ["name": "nf-1", "size": "16384"], .ring(name: "nf-1", size: 16384)),
         .init("tap", [:], .tap(interface: "p0")),
         .init("tap", ["ifname": "abcdefghijklmno"], .tap(interface: "abcdefghijklmno")),
+        .init("patch", ["peer": "patch-int"], .patch(peer: "patch-int")),
     ]
 
     @Test(arguments: accepted)
@@ -76,7 +77,7 @@ import Testing
     private static let longPath = "/" + String(repeating: "a", count: 107)
 
     static let refused: [Refused] = [
-        .init("hub", [:], "port type 'hub' is unknown: use one of dpdk, vhost-user, ring, tap"),
+        .init("hub", [:], "port type 'hub' is unknown: use one of dpdk, vhost-user, ring, tap, patch"),
         .init("dpdk", [:], "port type dpdk needs its device: --option pci=ADDRESS or --option devargs=NAME,KEY=VALUE"),
         .init(
             "dpdk",
@@ -147,6 +148,17 @@ import Testing
             ["ifname": "abcdefghijklmnop"],
             "option ifname=abcdefghijklmnop is not a name: use 1 to 15 letters, digits, '_', '.', '-'"
         ),
+        .init(
+            "patch",
+            [:],
+            "port type patch needs its other end: --option peer=PORT, a patch port of another bridge"
+        ),
+        .init(
+            "patch",
+            ["peer": "p0"],
+            "port 'p0' cannot be its own peer: name the patch port at the other end"
+        ),
+        .init("patch", ["peer": "p1", "queues": "1"], "port type patch has no option 'queues'"),
         .init("tap", ["ifname": "a/b"], "option ifname=a/b is not a name: use 1 to 15 letters, digits, '_', '.', '-'"),
     ]
 

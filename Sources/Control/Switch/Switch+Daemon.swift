@@ -22,6 +22,9 @@ extension Switch {
     /// - Throws: `Refusal` for a direction, filter or length that cannot be, or a port that is captured already.
     func startCapture(_ request: CaptureStart) throws(Refusal) -> PortCapture {
         let port = try port(request.port)
+        guard port.record.type.hasDevice else {
+            throw Refusal("port '\(request.port)' is a patch, whose packets pass no queue: capture where they leave")
+        }
         if let failure = port.failure {
             throw Refusal("port '\(request.port)' has no device to capture from (\(failure)): mend that first")
         }

@@ -22,7 +22,8 @@ extension Switch {
 
     private func lengthFinding(of bridge: String) -> Finding {
         let check = "bridge \(bridge)"
-        let byLength = portsInOrder(of: bridge).sorted { $0.record.mtu < $1.record.mtu }
+        let byLength = portsInOrder(of: bridge).filter(\.record.type.hasDevice)
+            .sorted { $0.record.mtu < $1.record.mtu }
         guard let least = byLength.first?.record, let most = byLength.last?.record, least.mtu < most.mtu else {
             return Finding(check, ok: true, "one MTU on all ports")
         }
@@ -37,19 +38,21 @@ extension Switch {
     private func portFinding(_ port: Port) -> Finding {
         let check = "port \(port.record.name)"
         if let failure = port.failure { return Finding(check, ok: false, failure) }
-        let status = io.status(of: port.index)
+        let status = status(of: port)
         let lcores = Set(io.workers().map(\.lcore))
         if let idle = status.queues.first(where: { $0.enabled && !lcores.contains($0.lcore) }) {
             let mend = "martletctl worker assign \(port.record.name) \(idle.number) LCORE"
             return Finding(check, ok: false, "no worker polls queue \(idle.number): \(mend)")
         }
         guard !status.linkUp else { return Finding(check, ok: true, "link up") }
-        return Finding(check, ok: false, "link down: \(port.record.type.reasonForNoLink)")
+        let reason = port.record.type.reasonForNoLink ?? reasonForNoPeer(of: port)
+        return Finding(check, ok: false, "link down: \(reason)")
     }
 }
 
 extension PortType {
-    fileprivate var reasonForNoLink: String {
+    /// That of a patch is not its own.
+    fileprivate var reasonForNoLink: String? {
         switch self {
         case .vhostUser(let path, .client, _):
             switch fileKind(path) {
@@ -65,6 +68,7 @@ extension PortType {
             "no process has attached to the rings '\(name).rx' and '\(name).tx': start the network function"
         case .tap(let interface):
             "interface '\(interface)' is down: ip link set \(interface) up"
+        case .patch: nil
         }
     }
 }

@@ -7,11 +7,13 @@ extension Switch {
     public func addPort(_ request: PortAdd) throws(Refusal) -> PortDescription {
         let record = try record(for: request)
         let index = try freeIndex()
-        try io.open(index, name: record.name, type: record.type, mtu: record.mtu)
+        if record.type.hasDevice {
+            try io.open(index, name: record.name, type: record.type, mtu: record.mtu)
+        }
         do {
             try store.put(record)
         } catch {
-            io.close(index)
+            if record.type.hasDevice { io.close(index) }
             throw error
         }
         let port = Port(record: record, index: index)
@@ -73,13 +75,13 @@ extension Switch {
             captures.removeValue(forKey: name)?.end()
         }
         commit()
-        for port in gone where port.failure == nil { io.close(port.index) }
+        for port in gone where port.failure == nil && port.record.type.hasDevice { io.close(port.index) }
         logger.info("ports removed", metadata: ["ports": "\(gone.map(\.record.name).sorted())"])
     }
 
     func describe(_ port: Port, details: Bool) -> PortDescription {
         let record = port.record
-        let status = port.failure == nil ? io.status(of: port.index) : PortStatus(linkUp: false)
+        let status = status(of: port)
         return PortDescription(
             name: record.name,
             bridge: record.bridge,
@@ -97,6 +99,17 @@ extension Switch {
             details: details ? status.details : nil,
             queues: details ? status.queues : nil
         )
+    }
+
+    /// What the port's device says of itself, or the patch's other end.
+    func status(of port: Port) -> PortStatus {
+        guard port.failure == nil else { return PortStatus(linkUp: false) }
+        guard case .patch = port.record.type else { return io.status(of: port.index) }
+        guard let peer = peer(of: port) else {
+            return PortStatus(linkUp: false, details: [.init("joined", "no: \(reasonForNoPeer(of: port))")])
+        }
+        let place = "port \(peer.record.number.value) of bridge \(peer.record.bridge)"
+        return PortStatus(linkUp: true, details: [.init("joined", "to \(peer.record.name), \(place)")])
     }
 
     // MARK: Checks of `port add`
@@ -156,7 +169,8 @@ extension Switch {
     }
 
     private func checkDevice(of record: PortRecord) throws(Refusal) {
-        let device = record.type.device
+        if case .patch(let peer) = record.type { return try checkPeer(peer, of: record) }
+        guard let device = record.type.device else { return }
         if let holder = ports.values.first(where: { $0.record.type.device == device }) {
             throw Refusal("\(device.words) belongs to port '\(holder.record.name)' already: give another one")
         }
@@ -177,12 +191,14 @@ extension PortType {
         let words: String
     }
 
-    fileprivate var device: Device {
+    /// A patch has nothing.
+    fileprivate var device: Device? {
         switch self {
         case .dpdk(let device, _, _, _): Device(words: "device '\(device.prefix { $0 != "," })'")
         case .vhostUser(let path, _, _): Device(words: "socket path '\(path)'")
         case .ring(let name, _): Device(words: "ring '\(name)'")
         case .tap(let interface): Device(words: "interface '\(interface)'")
+        case .patch: nil
         }
     }
 
@@ -190,7 +206,7 @@ extension PortType {
     fileprivate var usualMTU: Int {
         switch self {
         case .dpdk, .tap: 1500
-        case .vhostUser, .ring: 9000
+        case .vhostUser, .ring, .patch: 9000
         }
     }
 }

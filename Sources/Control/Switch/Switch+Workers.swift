@@ -18,6 +18,9 @@ extension Switch {
     /// Moves a receive queue to the worker of an lcore, and keeps it there over restarts.
     public func assignQueue(_ request: WorkerAssign) throws(Refusal) -> Done {
         let port = try port(request.port)
+        guard port.record.type.hasDevice else {
+            throw Refusal("port '\(request.port)' is a patch: it has no queues to assign")
+        }
         if let failure = port.failure {
             throw Refusal("port '\(request.port)' has no device to poll (\(failure)): mend that first")
         }

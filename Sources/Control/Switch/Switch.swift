@@ -92,7 +92,8 @@ public actor Switch {
                 bridge: port.record.bridge,
                 number: port.record.number,
                 vlan: port.record.vlan,
-                frameLength: port.record.frameLength
+                frameLength: port.record.frameLength,
+                peer: peer(of: port)?.index
             )
         }
         configuration.bridges.sort { $0.name < $1.name }
@@ -105,6 +106,7 @@ public actor Switch {
     /// Opens a port's device and gives its queues to their workers; a failure is noted in the port.
     private func open(_ port: inout Port) {
         let record = port.record
+        guard record.type.hasDevice else { return }
         do {
             try io.open(port.index, name: record.name, type: record.type, mtu: record.mtu)
             port.failure = nil

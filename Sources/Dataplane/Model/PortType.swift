@@ -12,10 +12,12 @@ public enum PortType: Hashable, Sendable {
     case ring(name: String, size: Int)
     /// A network device of the host's kernel.
     case tap(interface: String)
+    /// One end of a wire between two bridges, whose other end is the patch port `peer`. It has no device.
+    case patch(peer: String)
 
     public enum VhostMode: String, Sendable, CaseIterable { case client, server }
 
-    public static let names = ["dpdk", "vhost-user", "ring", "tap"]
+    public static let names = ["dpdk", "vhost-user", "ring", "tap", "patch"]
 
     public var name: String {
         switch self {
@@ -23,6 +25,7 @@ public enum PortType: Hashable, Sendable {
         case .vhostUser: "vhost-user"
         case .ring: "ring"
         case .tap: "tap"
+        case .patch: "patch"
         }
     }
 
@@ -39,6 +42,16 @@ public enum PortType: Hashable, Sendable {
             return ["name": name, "size": "\(size)"]
         case .tap(let interface):
             return ["ifname": interface]
+        case .patch(let peer):
+            return ["peer": peer]
+        }
+    }
+
+    /// Whether there is anything for workers to poll and send to.
+    public var hasDevice: Bool {
+        switch self {
+        case .dpdk, .vhostUser, .ring, .tap: true
+        case .patch: false
         }
     }
 
@@ -70,6 +83,8 @@ public enum PortType: Hashable, Sendable {
             )
         case "tap":
             self = .tap(interface: try options.name("ifname", default: portName, maximum: 15))
+        case "patch":
+            self = .patch(peer: try options.peer(of: portName))
         default:
             throw Refusal("port type '\(name)' is unknown: use one of \(Self.names.joined(separator: ", "))")
         }
@@ -150,6 +165,17 @@ private struct PortOptions {
             throw Refusal("option \(key)=\(name) is not a name: use 1 to \(maximum) letters, digits, '_', '.', '-'")
         }
         return name
+    }
+
+    mutating func peer(of port: String) throws(Refusal) -> String {
+        guard remaining["peer"] != nil else {
+            throw Refusal("port type patch needs its other end: --option peer=PORT, a patch port of another bridge")
+        }
+        let peer = try name("peer", default: "", maximum: 64)
+        guard peer != port else {
+            throw Refusal("port '\(port)' cannot be its own peer: name the patch port at the other end")
+        }
+        return peer
     }
 
     func refuseRest() throws(Refusal) {
