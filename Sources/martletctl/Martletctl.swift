@@ -14,7 +14,7 @@ struct Martletctl: ParsableCommand {
         version: "martletctl \(Martlet.version)",
         subcommands: [
             ShowCommand.self, BridgeCommand.self, PortCommand.self, FlowCommand.self, WorkerCommand.self,
-            FDBCommand.self,
+            FDBCommand.self, TraceCommand.self,
             StatsCommand.self, TopCommand.self, CaptureCommand.self, LogCommand.self, DoctorCommand.self,
             VersionCommand.self,
         ]

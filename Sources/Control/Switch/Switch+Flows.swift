@@ -103,7 +103,7 @@ extension Switch {
         }
     }
 
-    private func portResolver(of bridge: String) -> PortResolver {
+    func portResolver(of bridge: String) -> PortResolver {
         let ports = ports
         return { name in
             ports[name].flatMap { $0.record.bridge == bridge ? UInt32($0.record.number.value) : nil }

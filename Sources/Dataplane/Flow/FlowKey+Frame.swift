@@ -258,7 +258,7 @@ struct FrameLayout {
 }
 
 /// Numbers of IEEE 802 and IANA that the key's fields depend on.
-private enum EtherType {
+enum EtherType {
     static let ipv4: UInt16 = 0x0800
     static let arp: UInt16 = 0x0806
     static let rarp: UInt16 = 0x8035

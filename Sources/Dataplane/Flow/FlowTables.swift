@@ -123,6 +123,11 @@ final class FlowTables {
         return tables[Int(flow.table)].rule(flow.match, sets, priority: flow.priority)?.pointee.flow
     }
 
+    /// The flow of a rule that a walk just found.
+    func flow(_ number: UInt32) -> InstalledFlow? {
+        flows[Int(number)].map { described($0, number, Dataplane.milliseconds) }
+    }
+
     /// Every flow with its number, in no order.
     var all: [(number: UInt32, flow: Flow)] {
         flows.enumerated().compactMap { number, installed in installed.map { (UInt32(number), $0.flow) } }

@@ -74,6 +74,7 @@ extension Walk {
         let ttl = key[4] & 0xff
         guard ttl > 1 else {
             program.drop = .timeToLive
+            if Observer.isActive { observer.noted(.expired) }
             return false
         }
         write(4, ttl - 1, 0xff)

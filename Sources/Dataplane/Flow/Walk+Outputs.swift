@@ -2,12 +2,27 @@ import Flows
 import Wire
 
 /// What NORMAL made of a packet.
-enum NormalDecision: Equatable {
+public enum NormalDecision: Hashable, Sendable {
     /// To the port behind which the station is.
     case station(port: UInt16, vlan: UInt16)
     /// To every other port of the VLAN.
     case flooded(vlan: UInt16)
     case dropped(DropReason)
+}
+
+/// What an action came to, beside changes of the packet. Ports are `PortIndex` values unless they are called numbers.
+public enum WalkNote: Hashable, Sendable {
+    case sent(to: UInt16)
+    case decided(NormalDecision)
+    /// The packet came from there: that takes IN_PORT.
+    case keptFromOrigin(number: UInt16)
+    case hasNoPort(number: UInt16)
+    /// The port carries the packet's VLAN, but not its customer's.
+    case keptFromCustomer(port: UInt16)
+    /// The time to live ran out: the rest of the flow's actions is left out.
+    case expired
+    /// All of the walk ends, or all of it behind the last patch.
+    case failed(DropReason)
 }
 
 extension Walk {
@@ -16,8 +31,11 @@ extension Walk {
     /// Not to where it came from: that takes IN_PORT (ovs-actions(7), 'output').
     mutating func output(_ number: UInt16) {
         depend(on: KeyWords.portMask, word: 0)
-        guard number != key.port else { return }
-        send(to: context.state.bridges[Int(bridge)].port(numbered: number))
+        guard number != key.port else {
+            if Observer.isActive { observer.noted(.keptFromOrigin(number: number)) }
+            return
+        }
+        send(to: context.state.bridges[Int(bridge)].port(numbered: number), number: number)
     }
 
     /// To the port that a field names, reserved ones too (ovs-actions(7), 'output'). Beyond 16 bits there is none.
@@ -46,7 +64,7 @@ extension Walk {
 
     mutating func outputToOrigin() {
         depend(on: KeyWords.portMask, word: 0)
-        send(to: context.state.bridges[Int(bridge)].port(numbered: key.port))
+        send(to: context.state.bridges[Int(bridge)].port(numbered: key.port), number: key.port)
     }
 
     /// To every port but the one it came from, whatever VLANs they carry.
@@ -59,10 +77,15 @@ extension Walk {
         }
     }
 
+    private mutating func send(to port: UInt16, number: UInt16) {
+        guard port == PortEntry.noPort else { return send(to: port) }
+        if Observer.isActive { observer.noted(.hasNoPort(number: number)) }
+    }
+
     private mutating func send(to port: UInt16) {
-        guard port != PortEntry.noPort else { return }
         let peer = context.state.ports[Int(port)].peer
         guard peer == PortEntry.noPort else { return cross(to: peer) }
+        if Observer.isActive { observer.noted(.sent(to: port)) }
         recordEdits()
         record(.output(port))
     }
@@ -137,6 +160,10 @@ extension Walk {
         let station = ForwardingDatabase.Key(vlan: tag.vlan, mac: key.destination)
         let value = entry.fdb.lookup(station, bucket: entry.fdb.bucket(of: station))
         record(.found(name, value.place))
+        // A walk with effects has just learned it.
+        if !context.hasEffects && key.destination == key.source && !(value.isPresent && value.isStatic) {
+            return decide(.dropped(.samePort))
+        }
         // A station behind a port that no longer carries its VLAN is an unknown one.
         guard value.isPresent, context.state.ports[Int(value.port)].bridge == bridge,
             context.state.ports[Int(value.port)].carried.contains(tag.vlan)
@@ -148,7 +175,7 @@ extension Walk {
 
     private mutating func decide(_ decision: NormalDecision) {
         if case .dropped(let reason) = decision { program.drop = reason }
-        if Observer.isActive { observer.decided(decision) }
+        if Observer.isActive { observer.noted(.decided(decision)) }
     }
 
     /// The VLAN that the port takes the frame into; nil when it does not.
@@ -157,12 +184,12 @@ extension Walk {
         // Flows may write a tag's bits without the one that says that there is a tag.
         let control = isTagged ? key.tags.outer : 0
         fault = .vlanNotCarried
-        if !MACAddress(value: key.source).isStation {
+        if control == 0 && isTagType(key[0] >> 16) {
+            fault = .truncatedTag
+        } else if !MACAddress(value: key.source).isStation {
             fault = .invalidSource
         } else if MACAddress(value: key.destination).isLinkLocalReserved && !entry.forwardsReserved {
             fault = .reservedAddress
-        } else if control == 0 && isTagType(key[0] >> 16) {
-            fault = .truncatedTag
         } else if control == 0 {
             return ingress.pointee.takesUntagged ? ingress.pointee.untagged : nil
         } else if control & 0x0fff == 0x0fff {
@@ -211,6 +238,7 @@ extension Walk {
         let egress = context.state.ports + Int(output)
         if egress.pointee.limitsCustomers && !egress.pointee.customers.contains(customer(tag)) {
             program.drop = .transmitNotCarried
+            if Observer.isActive { observer.noted(.keptFromCustomer(port: output)) }
             return
         }
         switch Lane.TagEdit(tag, egress).action {

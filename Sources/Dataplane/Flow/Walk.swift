@@ -173,6 +173,7 @@ struct Walk<Observer: WalkObserver> {
     mutating func forgetExit() { hasExited = hasFailed }
 
     mutating func fail(_ reason: DropReason) {
+        if Observer.isActive { observer.noted(.failed(reason)) }
         if failure == nil { failure = reason }
         hasExited = true
     }
@@ -181,10 +182,12 @@ struct Walk<Observer: WalkObserver> {
 
     mutating func run(_ instructions: UnsafePointer<Instruction>, count: Int) {
         var next = 0
+        if Observer.isActive { observer.begins(key.all) }
+        defer { if Observer.isActive { observer.ends(key.all) } }
         while next < count && !hasExited {
             let instruction = instructions[next]
             next += 1
-            if Observer.isActive { observer.runs(instruction, key.all) }
+            if Observer.isActive { observer.runs(instructions + next - 1, key.all) }
             switch instruction.kind {
             case .output: output(UInt16(truncatingIfNeeded: instruction.value))
             case .outputField: output(toField: read(instruction.from, instruction.width))
@@ -252,8 +255,9 @@ struct Walk<Observer: WalkObserver> {
         separate { walk in
             walk.bridge = port.pointee.bridge
             walk.forgetOwn(port: port.pointee.number)
-            if Observer.isActive { walk.observer.crossed(to: peer) }
+            if Observer.isActive { walk.observer.crosses(to: peer) }
             walk.enter(0, port: port.pointee.number)
+            if Observer.isActive { walk.observer.returns() }
         }
         if failure != nil { program.drop = formerDrop }
         (bridge, hasExited, failure) = (formerBridge, false, nil)
@@ -344,16 +348,25 @@ struct Walk<Observer: WalkObserver> {
 protocol WalkObserver {
     static var isActive: Bool { get }
     mutating func looked(in table: UInt8, of bridge: UInt16, _ rule: UnsafeMutablePointer<Rule>?, _ key: FlowKey)
-    mutating func runs(_ instruction: Instruction, _ key: FlowKey)
-    mutating func crossed(to peer: UInt16)
-    mutating func decided(_ decision: NormalDecision)
+    /// Around the instructions of a rule, and of a clone within them.
+    mutating func begins(_ key: FlowKey)
+    mutating func ends(_ key: FlowKey)
+    /// Before each instruction; those of a rule lie in its `instructions`.
+    mutating func runs(_ instruction: UnsafePointer<Instruction>, _ key: FlowKey)
+    /// Around what happens at the other end of a patch.
+    mutating func crosses(to peer: UInt16)
+    mutating func returns()
+    mutating func noted(_ note: WalkNote)
 }
 
 /// Nobody looks.
 struct Unobserved: WalkObserver {
     static var isActive: Bool { false }
     mutating func looked(in table: UInt8, of bridge: UInt16, _ rule: UnsafeMutablePointer<Rule>?, _ key: FlowKey) {}
-    mutating func runs(_ instruction: Instruction, _ key: FlowKey) {}
-    mutating func crossed(to peer: UInt16) {}
-    mutating func decided(_ decision: NormalDecision) {}
+    mutating func begins(_ key: FlowKey) {}
+    mutating func ends(_ key: FlowKey) {}
+    mutating func runs(_ instruction: UnsafePointer<Instruction>, _ key: FlowKey) {}
+    mutating func crosses(to peer: UInt16) {}
+    mutating func returns() {}
+    mutating func noted(_ note: WalkNote) {}
 }

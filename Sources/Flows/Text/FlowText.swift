@@ -108,6 +108,16 @@ public enum FlowText {
         text(names) { $0.actions(actions) }
     }
 
+    /// A field's value as actions print it: `set_field:VALUE->` without its ends.
+    public static func print(
+        _ value: UInt128,
+        of field: Field,
+        mask: UInt128? = nil,
+        names: @escaping PortNamer = { _ in nil }
+    ) -> String {
+        text(names) { $0.value(of: field, value, mask: mask ?? field.fullMask) }
+    }
+
     public static func print(_ group: Group, names: @escaping PortNamer = { _ in nil }) -> String {
         text(names) { $0.group(group) }
     }

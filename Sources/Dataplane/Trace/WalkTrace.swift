@@ -1,0 +1,70 @@
+public import Flows
+
+/// What a worker would do with a packet now, and why: see `Dataplane.trace`.
+public struct WalkTrace: Sendable {
+    /// Steps beyond it are left out, though the walk goes on.
+    public static let stepLimit = 10_000
+
+    /// What happened, in order. A table that is entered by the last action of a flow lies as deep as that flow's; by
+    /// any other action, one deeper.
+    public var steps: [Step] = []
+    /// Some steps are left out.
+    public var isCut = false
+    /// As it came in.
+    public var packet = FlowKey()
+    public var program: [ProgramWord] = []
+    /// The packets that the program is good for.
+    public var match = Match()
+    /// Why the packet goes nowhere, where `outputs` is empty.
+    public var drop = DropReason.flowDrop
+
+    /// The ports that it leaves through, in order.
+    public var outputs: [PortIndex] {
+        program.compactMap { if case .output(let port) = $0 { port } else { nil } }
+    }
+
+    public struct Step: Sendable {
+        public let depth: Int
+        public internal(set) var event: Event
+    }
+
+    public enum Event: Sendable {
+        /// The packet is on a bridge, from a port of it; through the patch port `from` of the last bridge.
+        case bridge(String, number: UInt16, from: PortIndex?)
+        /// A look-up, and what it found.
+        case table(UInt8, InstalledFlow?)
+        /// An action that ran, nil for the absence of any, and what it changed of the packet.
+        case action(Action?, [FieldChange])
+        /// What the action before came to.
+        case note(WalkNote)
+    }
+}
+
+/// A field before and after an action, as text.
+public struct FieldChange: Hashable, Sendable, Codable {
+    public let field: String
+    public let before: String
+    public let after: String
+}
+
+/// A step of a program, for people.
+public enum ProgramWord: Hashable, Sendable {
+    /// Such as "push_vlan(vid=1,pcp=0)".
+    case edit(String)
+    case output(PortIndex)
+
+    /// - Parameter type: a key that has the packet's Ethernet type and IP protocol: fields have their names by it.
+    static func words(of step: Program.Step, type: FlowKey) -> [ProgramWord] {
+        switch step {
+        case .output(let port): return [.output(PortIndex(port))]
+        case .popTag: return [.edit("pop_vlan")]
+        case .pushTag(let type, let control):
+            let kind = type == 0x8100 ? "" : "tpid=0x\(String(type, radix: 16)),"
+            return [.edit("push_vlan(\(kind)vid=\(control & 0xfff),pcp=\(control >> 13))")]
+        case .rewrite(let word, let value, let mask):
+            var (values, masks) = (FlowKey(), FlowKey())
+            (values[Int(word)], masks[Int(word)]) = (value, mask)
+            return values.writes(under: masks, type: type).map { .edit($0) }
+        }
+    }
+}
