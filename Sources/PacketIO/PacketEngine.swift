@@ -9,6 +9,9 @@ public struct PacketEngineOptions: Sendable {
     public var eal = EALOptions()
     /// Microseconds that a worker sleeps at a time when nothing came for some milliseconds; 0 never sleeps.
     public var idleSleep = 0
+    /// Connections that the workers' flow caches hold, all together.
+    public var cacheEntries = 1 << 20
+    public static let cacheEntriesRange = 1024...16_777_216
     /// Where the positions of guests' rings are kept over a restart; an existing directory, or nil.
     public var ringRecords: String?
 
@@ -44,6 +47,7 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
             workerCount: lcores.count,
             copy: martlet_copy_packet,
             drain: Worker.drain,
+            cacheCapacity: options.cacheEntries,
             quiesce: quiescence.wait
         )
         workerPool = WorkerPool(

@@ -31,6 +31,9 @@ struct Arguments: ParsableArguments {
     @Option(help: "Microseconds that an idle worker sleeps at a time; 0 polls without a pause (default 0).")
     var idleSleep: Int?
 
+    @Option(help: "Connections that the flow caches of all workers hold (default 1048576).")
+    var cacheEntries: Int?
+
     @Option(help: "trace, debug, info, notice, warning, error or critical (default info).")
     var logLevel: String?
 
@@ -49,6 +52,7 @@ struct Arguments: ParsableArguments {
         if let socketMemory { try settings.setSocketMemory(socketMemory) }
         if let filePrefix { settings.engine.eal.filePrefix = filePrefix }
         if let idleSleep { try settings.setIdleSleep(idleSleep) }
+        if let cacheEntries { try settings.setCacheEntries(cacheEntries) }
         if let logLevel { try settings.setLogLevel(logLevel) }
         if !ealOptions.isEmpty { settings.engine.eal.extra = ealOptions }
         return settings

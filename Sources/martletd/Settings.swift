@@ -45,6 +45,7 @@ struct Settings {
         case "socket-memory": try setSocketMemory(try value.text)
         case "file-prefix": engine.eal.filePrefix = try value.text
         case "idle-sleep": try setIdleSleep(try value.number)
+        case "cache-entries": try setCacheEntries(try value.number)
         case "log-level": try setLogLevel(try value.text)
         case "eal-option": engine.eal.extra = try value.texts
         default: throw Refusal("key '\(key)' is unknown: 'martletd --help' lists them")
@@ -77,6 +78,13 @@ struct Settings {
             throw Refusal("idle-sleep \(microseconds) is outside 0 to 1000 microseconds")
         }
         engine.idleSleep = microseconds
+    }
+
+    mutating func setCacheEntries(_ count: Int) throws(Refusal) {
+        guard PacketEngineOptions.cacheEntriesRange.contains(count) else {
+            throw Refusal("cache-entries \(count) is outside \(PacketEngineOptions.cacheEntriesRange.text)")
+        }
+        engine.cacheEntries = count
     }
 
     mutating func setLogLevel(_ text: String) throws(Refusal) {
