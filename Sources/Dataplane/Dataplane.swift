@@ -178,9 +178,10 @@ public final class Dataplane: @unchecked Sendable {
     }
 
     /// What the caches of all workers did.
-    public var cacheStatistics: CacheStatistics {
-        lanes.reduce(CacheStatistics()) { $0 + $1.flows.cache.currentStatistics }
-    }
+    public var cacheStatistics: CacheStatistics { laneCacheStatistics.reduce(CacheStatistics(), +) }
+
+    /// What the cache of each worker did, in the order of `lanes`.
+    public var laneCacheStatistics: [CacheStatistics] { lanes.map(\.flows.cache.currentStatistics) }
 
     // MARK: - Stations
 

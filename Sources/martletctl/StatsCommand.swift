@@ -5,7 +5,7 @@ struct StatsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stats",
         abstract: "Shows counters.",
-        subcommands: [Ports.self, Workers.self, Drops.self]
+        subcommands: [Ports.self, Workers.self, Cache.self, Drops.self]
     )
 
     struct Ports: ParsableCommand {
@@ -37,6 +37,25 @@ struct StatsCommand: ParsableCommand {
         }
     }
 
+    struct Cache: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Hits, misses and entries of the flow caches, summed over the workers.",
+            discussion: "Bridges whose only flow is NORMAL switch without the cache, and count nothing here."
+        )
+
+        @Flag(help: "Show the cache of each worker too.") var lcore = false
+        @OptionGroup var reading: Reading
+
+        func run() throws {
+            try reading.show(StatsCache()) { response in
+                let workers = lcore ? response.lcores : []
+                let columns = [response.total] + workers.map(\.figures)
+                let rows = StatsCache.Figures.rows.map { name, value in [name] + columns.map { "\(value($0))" } }
+                return table(["CACHE", "TOTAL"] + workers.map { "LCORE-\($0.lcore)" }, rows)
+            }
+        }
+    }
+
     struct Drops: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Packets that were not sent, by port and reason.")
 
@@ -64,5 +83,16 @@ extension Reading {
                 }
             )
         }
+    }
+}
+
+extension StatsCache.Figures {
+    fileprivate static var rows: [(String, (Self) -> UInt64)] {
+        [
+            ("capacity", \.capacity), ("entries", \.entries), ("exact hits", \.exactHits),
+            ("wildcard hits", \.wildcardHits), ("misses", \.misses), ("uncacheable", \.uncacheable),
+            ("invalidated", \.invalidated), ("evicted", \.evicted), ("aged", \.aged), ("masks", \.masks),
+            ("programs", \.programs),
+        ]
     }
 }

@@ -44,10 +44,12 @@ private struct Look {
     let time = ContinuousClock.now
     let ports: [StatsPorts.Port]
     let workers: [StatsWorkers.Worker]
+    let cache: StatsCache.Figures
 
     init(_ client: ControlClient) throws {
         ports = try client.call(StatsPorts()).ports
         workers = try client.call(StatsWorkers()).workers
+        cache = try client.call(StatsCache()).total
     }
 }
 
@@ -77,8 +79,16 @@ private struct Rates: Encodable {
         let packets: Double
     }
 
+    struct Cache: Encodable {
+        let hits: Double
+        let misses: Double
+        /// Entries now.
+        let entries: UInt64
+    }
+
     let ports: [Port]
     let workers: [Worker]
+    let cache: Cache
 
     init(from before: Look, to now: Look) {
         let seconds = (now.time - before.time) / .seconds(1)
@@ -98,6 +108,12 @@ private struct Rates: Encodable {
                 drops: rate(port.drops, old?.drops)
             )
         }
+        let (hits, oldHits) = (now.cache.hits, before.cache.hits)
+        cache = Cache(
+            hits: rate(hits, oldHits),
+            misses: rate(now.cache.misses, before.cache.misses),
+            entries: now.cache.entries
+        )
         let oldWorkers = Dictionary(before.workers.map { ($0.lcore, $0) }) { $1 }
         workers = now.workers.map { worker in
             let old = oldWorkers[worker.lcore]
@@ -124,9 +140,22 @@ private struct Rates: Encodable {
             + table(
                 ["LCORE", "BUSY", "PPS"],
                 workers.map { ["\($0.lcore)", percent($0.busy), whole($0.packets)] }
-            )
+            ) + cacheLines
+    }
+
+    /// Nothing while no bridge uses the cache.
+    private var cacheLines: [String] {
+        let all = cache.hits + cache.misses
+        guard all > 0 else { return [] }
+        let row = [percent(cache.hits / all), whole(cache.misses), "\(cache.entries)"]
+        return [""] + table(["CACHE-HITS", "MISSES/S", "ENTRIES"], [row])
     }
 
     private func whole(_ rate: Double) -> String { String(format: "%.0f", rate) }
     private func megabits(_ rate: Double) -> String { String(format: "%.1f", rate / 1e6) }
+}
+
+extension StatsCache.Figures {
+    /// Packets that any entry answered for.
+    fileprivate var hits: UInt64 { exactHits &+ wildcardHits }
 }

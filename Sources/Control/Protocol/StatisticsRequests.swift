@@ -100,6 +100,48 @@ public struct StatsWorkers: Request {
     public init() {}
 }
 
+/// What the flow caches did since the daemon started: of all workers, and of each.
+public struct StatsCache: Request {
+    public static let method = "stats.cache"
+
+    public struct Response: Codable, Hashable, Sendable {
+        public let total: Figures
+        public let lcores: [Worker]
+    }
+
+    public struct Worker: Codable, Hashable, Sendable {
+        public let lcore: Int
+        public let figures: Figures
+    }
+
+    public struct Figures: Codable, Hashable, Sendable {
+        /// Entries that there may be, and are.
+        public let capacity: UInt64
+        public let entries: UInt64
+        /// Packets that an entry of their connection answered for, one of others like it, and none.
+        public let exactHits: UInt64
+        public let wildcardHits: UInt64
+        public let misses: UInt64
+        /// Misses whose program could not be kept.
+        public let uncacheable: UInt64
+        /// Entries that went: the flows changed, to make room, and silent ones.
+        public let invalidated: UInt64
+        public let evicted: UInt64
+        public let aged: UInt64
+        /// Different masks and programs that entries have now.
+        public let masks: UInt64
+        public let programs: UInt64
+
+        enum CodingKeys: String, CodingKey {
+            case capacity, entries, misses, uncacheable, invalidated, evicted, aged, masks, programs
+            case exactHits = "exact_hits"
+            case wildcardHits = "wildcard_hits"
+        }
+    }
+
+    public init() {}
+}
+
 public struct StatsDrops: Request {
     public static let method = "stats.drops"
 

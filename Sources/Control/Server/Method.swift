@@ -32,6 +32,7 @@ struct Method: Sendable {
             Method(Trace.self, { try $0.trace($1) }, { $0.response }),
             Method(StatsPorts.self) { try $0.portStatistics($1) },
             Method(StatsWorkers.self) { control, _ in control.workerStatistics() },
+            Method(StatsCache.self) { control, _ in control.cacheStatistics() },
             Method(StatsDrops.self) { try $0.dropStatistics($1) },
             Method(LogLevelSet.self) { try $0.setLogLevel($1) },
             Method(Doctor.self) { control, _ in control.doctor() },

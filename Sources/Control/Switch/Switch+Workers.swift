@@ -62,6 +62,13 @@ extension Switch {
         return StatsDrops.Response(drops: list)
     }
 
+    public func cacheStatistics() -> StatsCache.Response {
+        let workers = zip(io.workers(), dataplane.laneCacheStatistics).map { worker, statistics in
+            StatsCache.Worker(lcore: worker.lcore, figures: StatsCache.Figures(statistics))
+        }
+        return StatsCache.Response(total: StatsCache.Figures(dataplane.cacheStatistics), lcores: workers)
+    }
+
     public func workerStatistics() -> StatsWorkers.Response {
         let list = io.workers().map { worker in
             StatsWorkers.Worker(
@@ -81,5 +88,21 @@ extension Switch {
     private func ports(named name: String?) throws(Refusal) -> [Port] {
         if let name { return [try port(name)] }
         return ports.values.sorted { $0.record.name < $1.record.name }
+    }
+}
+
+extension StatsCache.Figures {
+    fileprivate init(_ statistics: CacheStatistics) {
+        capacity = statistics.capacity
+        entries = statistics.entries
+        exactHits = statistics.exactHits
+        wildcardHits = statistics.wildcardHits
+        misses = statistics.misses
+        uncacheable = statistics.uncacheable
+        invalidated = statistics.invalidated
+        evicted = statistics.evicted
+        aged = statistics.aged
+        masks = statistics.masks
+        programs = statistics.programs
     }
 }
