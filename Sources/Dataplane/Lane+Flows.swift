@@ -6,6 +6,7 @@ import Wire
 @usableFromInline struct FlowMemory {
     let walk: WalkMemory
     let cache: FlowCache
+    let mailbox: CacheMailbox
     let runs: UnsafeMutablePointer<Lane.FlowRun>
     /// A key for each run, and one more for look-ups under other masks.
     private let keys: UnsafeMutablePointer<UInt64>
@@ -19,6 +20,7 @@ import Wire
     init(cacheCapacity: Int, lane: Int) {
         walk = WalkMemory()
         cache = FlowCache(capacity: cacheCapacity, lane: lane)
+        mailbox = CacheMailbox()
         runs = .allocate(capacity: Lane.burstLength + 1)
         keys = .allocate(capacity: (Lane.burstLength + 1) * CacheKey.length)
         keys.initialize(repeating: 0, count: (Lane.burstLength + 1) * CacheKey.length)
@@ -33,6 +35,7 @@ import Wire
     func free() {
         walk.free()
         cache.free()
+        mailbox.free()
         runs.deallocate()
         keys.deallocate()
         packetKeys.deallocate()
@@ -622,6 +625,7 @@ extension Lane {
     public func maintain(now: UInt32) {
         flows.cache.flushCounts(limit: 256, now: now)
         flows.cache.sweep(256, version: state.pointee.versions.current, state.pointee.versions, now: now)
+        flows.mailbox.serve(flows.cache)
         flows.recentHits.pointee = 0
     }
 }

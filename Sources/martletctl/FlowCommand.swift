@@ -12,7 +12,7 @@ struct FlowCommand: ParsableCommand {
                 martletctl flow del br0 'table=20,cookie=0x1/-1'
                 martletctl flow dump br0 --no-stats > flows; martletctl flow replace br0 --file flows
             """,
-        subcommands: [Add.self, Delete.self, Dump.self, Replace.self, Watch.self]
+        subcommands: [Add.self, Delete.self, Dump.self, Cached.self, Replace.self, Watch.self]
     )
 
     struct Add: ParsableCommand {

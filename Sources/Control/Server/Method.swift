@@ -29,6 +29,7 @@ struct Method: Sendable {
             Method(FDBFlush.self) { try $0.flushFDB($1) },
             Method(FlowDelete.self) { try $0.deleteFlows($1) },
             Method(FlowDump.self, { try $0.listing($1) }, { $0.response }),
+            Method(FlowCached.self, { try $0.cachedFlows($1) }, { $0.response }),
             Method(Trace.self, { try $0.trace($1) }, { $0.response }),
             Method(StatsPorts.self) { try $0.portStatistics($1) },
             Method(StatsWorkers.self) { control, _ in control.workerStatistics() },

@@ -354,6 +354,17 @@ struct FlowCache {
 
     // MARK: - Upkeep
 
+    /// Entries have numbers from 1 to below it.
+    var numberLimit: UInt32 { state.pointee.usedLimit }
+
+    /// A word of an entry's key.
+    func word(at place: Int, of number: UInt32) -> UInt64 {
+        let entry = entry(number)
+        guard place >= CacheKey.shortLength else { return entry.pointee.words[place] }
+        guard entry.pointee.further != 0 else { return 0 }
+        return further[Int(entry.pointee.further) * Self.furtherLength + place - CacheKey.shortLength]
+    }
+
     /// The version that no entry is older than.
     var sweptVersion: UInt64 { state.pointee.sweptVersion }
 
