@@ -256,9 +256,12 @@ final class FlowTables {
             flow.actions,
             sets: readers.addressSets.tables(of: flow.match, version: readers.versions.next),
             laneCount: readers.laneCount,
-            ActionContext(groups: groups.cells, meters: meters)
+            actionContext
         )
     }
+
+    /// What the actions of flows may name.
+    var actionContext: ActionContext { ActionContext(groups: groups.cells, meters: meters) }
 
     /// Holds the masks that a search may have to keep in mind to what it has room for.
     private func checkConjunctions(_ adding: [Flow], _ codes: [RuleCode]) throws(Refusal) {

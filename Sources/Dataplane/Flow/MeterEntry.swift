@@ -5,7 +5,12 @@ import Synchronization
 struct MeterCell: ~Copyable {
     private let current: Atomic<UnsafeMutablePointer<MeterEntry>>
 
-    init(_ entry: UnsafeMutablePointer<MeterEntry>) { current = Atomic(entry) }
+    let identifier: UInt32
+
+    init(_ identifier: UInt32, _ entry: UnsafeMutablePointer<MeterEntry>) {
+        self.identifier = identifier
+        current = Atomic(entry)
+    }
 
     @inline(__always)
     var entry: UnsafeMutablePointer<MeterEntry> { current.load(ordering: .acquiring) }
@@ -17,7 +22,7 @@ struct MeterCell: ~Copyable {
 
     static func made(_ meter: Meter) -> UnsafeMutablePointer<MeterCell> {
         let cell = UnsafeMutablePointer<MeterCell>.allocate(capacity: 1)
-        cell.initialize(to: MeterCell(MeterEntry.made(meter)))
+        cell.initialize(to: MeterCell(meter.identifier, MeterEntry.made(meter)))
         return cell
     }
 

@@ -7,7 +7,7 @@ extension Dataplane {
     ///   - packet: with the number of the port that it comes from.
     ///   - bridge: one that exists.
     public func trace(_ packet: FlowKey, on bridge: String) -> WalkTrace {
-        trace(packet, types: FrameLayout().tagTypes, on: bridge)
+        trace(packet, types: FrameLayout().tagTypes, length: Self.usualLength, on: bridge)
     }
 
     /// The same of a frame as it is on the wire, from the port of the bridge that has a number.
@@ -21,10 +21,18 @@ extension Dataplane {
             return trace
         }
         key.set(.inPort, UInt128(number))
-        return trace(key, types: layout.tagTypes, on: bridge)
+        return trace(key, types: layout.tagTypes, length: UInt32(length), on: bridge)
     }
 
-    private func trace(_ packet: FlowKey, types: (outer: UInt16, inner: UInt16), on name: String) -> WalkTrace {
+    /// Bytes of a packet that is described without them.
+    private static let usualLength: UInt32 = 60
+
+    private func trace(
+        _ packet: FlowKey,
+        types: (outer: UInt16, inner: UInt16),
+        length: UInt32,
+        on name: String
+    ) -> WalkTrace {
         guard let slot = slot(of: name) else { return WalkTrace() }
         let context = context(now: Self.now, hasEffects: false)
         let memory = WalkMemory()
@@ -32,7 +40,15 @@ extension Dataplane {
         let tables = bridges.map { ($0.value.slot, (name: $0.key, tables: $0.value.tables)) }
         var recorder = WalkRecorder(bridges: Dictionary(uniqueKeysWithValues: tables), state: context.state)
         recorder.begin(on: name, number: UInt16(packet.get(.inPort)), packet)
-        let program = Walk.run(packet, types: types, on: slot, context, memory, observer: &recorder)
+        let program = Walk.run(
+            packet,
+            types: types,
+            length: length,
+            on: slot,
+            context,
+            memory,
+            observer: &recorder
+        )
         recorder.finish(program)
         return recorder.trace
     }

@@ -55,7 +55,7 @@ struct WalkRecorder: WalkObserver {
             if frames.last?.isAtEnd == true { depth += 1 }
             return
         }
-        let actions = Self.actions(flow.flow.actions)
+        let actions = tables.map { Self.actions(flow.flow.actions, $0.actionContext) } ?? []
         found = Code(first: rule.pointee.instructions, actions: actions, isEmpty: flow.flow.actions.isEmpty)
     }
 
@@ -132,7 +132,7 @@ struct WalkRecorder: WalkObserver {
     }
 
     /// The action of each instruction that a flow's actions compile to, numbered in the order of the text.
-    private static func actions(_ actions: [Action]) -> [(number: Int, action: Action)] {
+    private static func actions(_ actions: [Action], _ context: ActionContext) -> [(number: Int, action: Action)] {
         var list: [(number: Int, action: Action)] = []
         var number = 0
         func append(_ actions: [Action]) {
@@ -143,7 +143,7 @@ struct WalkRecorder: WalkObserver {
                     append(inner)
                 } else {
                     // It compiled when its flow was added.
-                    let count = (try? Instruction.compiled([action]))?.count ?? 0
+                    let count = (try? Instruction.compiled([action], context))?.count ?? 0
                     list += Array(repeating: (number, action), count: count)
                 }
             }

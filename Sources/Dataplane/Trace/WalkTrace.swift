@@ -57,6 +57,9 @@ public enum ProgramWord: Hashable, Sendable {
     static func words(of step: Program.Step, type: FlowKey) -> [ProgramWord] {
         switch step {
         case .output(let port): return [.output(PortIndex(port))]
+        case .outputTruncated(let port, let maxLength):
+            return [.edit("trunc(\(maxLength))"), .output(PortIndex(port))]
+        case .meter(let cell): return [.edit("meter(\(cell.pointee.identifier))")]
         case .popTag: return [.edit("pop_vlan")]
         case .pushTag(let type, let control):
             let kind = type == 0x8100 ? "" : "tpid=0x\(String(type, radix: 16)),"
