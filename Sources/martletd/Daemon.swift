@@ -47,7 +47,13 @@ struct Daemon {
             logLevel: level,
             dpdk: PacketEngine.version
         )
-        server = try ControlServer(path: settings.socket, control: control, logger: logger)
+        do {
+            server = try ControlServer(path: settings.socket, control: control, logger: logger)
+        } catch {
+            // The workers use the dataplane until they are stopped, and it goes with this.
+            engine.shutdown()
+            throw error
+        }
     }
 
     /// Serves until a signal.
