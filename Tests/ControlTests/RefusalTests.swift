@@ -76,7 +76,7 @@ struct Refused: Sendable, CustomTestStringConvertible {
         .port("bridge 'br9' does not exist", bridge: "br9"),
         .port("port name 'a/b'", name: "a/b"),
         .port("port 'p1' exists", "br0", name: "p1"),
-        .port("port type 'patch' is unknown", type: "patch"),
+        .port("port type 'hub' is unknown", type: "hub"),
         .port("port number 0 is outside 1 to 65279", number: 0),
         .port("port number 65280", number: 65280),
         .port("port number 1 belongs to port 'p1'", number: 1),
