@@ -1,5 +1,6 @@
 import Dataplane
 import Foundation
+import Synchronization
 import Testing
 
 @testable import Control
@@ -20,16 +21,14 @@ import Testing
     @Test func theWorkersAnswer() async throws {
         let bench = try await Bench.furnished()
         let lane = bench.dataplane.lanes[0]
-        let worker = Task.detached {
-            while !Task.isCancelled {
-                lane.maintain(now: Dataplane.now)
-                await Task.yield()
-            }
-        }
+        let isOver = Atomic(false)
+        // A thread of its own, as a worker has: tasks may have to wait for others.
+        let worker = Thread { while !isOver.load(ordering: .relaxed) { lane.maintain(now: Dataplane.now) } }
+        worker.start()
         let response = try await bench.control.cachedFlows(FlowCached(bridge: "br0")).response
         #expect(response.entries.isEmpty)
-        worker.cancel()
-        await worker.value
+        isOver.store(true, ordering: .relaxed)
+        while !worker.isFinished { await Task.yield() }
     }
 
     @Test func refusesLimitsAndBridgesThatCannotBe() async throws {
