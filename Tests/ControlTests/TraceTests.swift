@@ -70,7 +70,7 @@ import Wire
                 "             -> sent to up",
                 "",
                 "Megaflow: ip,in_port=2,vlan_tci=0x0000,dl_src=fa:16:3e:00:00:01,dl_dst=fa:16:3e:00:00:02,"
-                    + "nw_src=10.0.0.1",
+                    + "nw_src=10.0.0.1,nw_frag=no",
                 "Datapath actions: up",
                 "Verdict: sent to up",
             ],

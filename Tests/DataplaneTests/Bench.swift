@@ -56,11 +56,11 @@ final class Bench {
         self.init(.init(repeating: .allTagged, count: count), settings: settings, frameLength: frameLength)
     }
 
-    /// Replaces the flows and groups of a bridge.
+    /// Replaces the flows of a bridge, and its groups if there are some among the texts.
     func replaceFlows(_ texts: [String], of bridge: String = "br") throws {
         let flows = try texts.filter { !$0.hasPrefix("group_id=") }.map { try FlowText.flow($0) }
         let groups = try texts.filter { $0.hasPrefix("group_id=") }.map { try FlowText.group($0) }
-        if !groups.isEmpty || !dataplane.groups(of: bridge).isEmpty {
+        if !groups.isEmpty {
             try dataplane.changeFlows(of: bridge, removing: dataplane.flows(of: bridge).map(\.number))
             try dataplane.changeGroups(of: bridge, removing: dataplane.groups(of: bridge).map(\.identifier))
             try dataplane.changeGroups(of: bridge, adding: groups)
