@@ -142,8 +142,11 @@ struct Walk<Observer: WalkObserver> {
         let (former, transport) = (key[0], key[4])
         key.port = port
         // Flows match no ports of fragments, not even of the first, which has them (ovs-ofctl(8), 'set-frags', normal).
-        depend(on: 0x3, word: 2)
-        if key[2] & 0x3 != 0 { key[4] &= 0xffff_ffff }
+        depend(on: 0xffff_0000, word: 0)
+        if key.isIP {
+            depend(on: 0x3, word: 2)
+            if key[2] & 0x3 != 0 { key[4] &= 0xffff_ffff }
+        }
         defer { (key[0], key[4]) = (former, transport) }
         return context.state.bridges[Int(bridge)].tables[Int(table)]
             .find(
