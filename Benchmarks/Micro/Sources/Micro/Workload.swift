@@ -11,6 +11,8 @@ struct Workload {
     /// Made when they are needed: some workloads have millions.
     let frames: @Sendable () -> [[UInt8]]
     var stations: [MACAddress] = []
+    /// Connections that the cache remembers.
+    var cacheCapacity = 1 << 20
     /// In place of NORMAL alone.
     var flows: [String] = []
 
@@ -24,9 +26,22 @@ struct Workload {
         ),
         connections(1), connections(1_000), connections(10_000), connections(100_000), connections(1_000_000),
         Workload(name: "one connection, 12 tables with 20 actions", frames: { [packet(0)] }, flows: deep),
-        Workload(name: "one connection, NORMAL by the tables", frames: { [packet(0)] }, flows: ["table=9,actions=drop"] + ["priority=0,actions=NORMAL"]),
-        Workload(name: "one connection, addresses edited", frames: { [packet(0)] }, flows: ["ip,actions=mod_dl_src:02:00:00:00:00:07,mod_dl_dst:02:00:00:00:00:08,output:2"]),
-        Workload(name: "every packet a new connection, 8 tables of 10,000 flows", frames: { (0..<4_000_000).map(packet) }, flows: wide),
+        Workload(
+            name: "one connection, NORMAL by the tables",
+            frames: { [packet(0)] },
+            flows: ["table=9,actions=drop"] + ["priority=0,actions=NORMAL"]
+        ),
+        Workload(
+            name: "one connection, addresses edited",
+            frames: { [packet(0)] },
+            flows: ["ip,actions=mod_dl_src:02:00:00:00:00:07,mod_dl_dst:02:00:00:00:00:08,output:2"]
+        ),
+        Workload(
+            name: "every packet a new connection, 8 tables of 10,000 flows",
+            frames: { (0..<262_144).map(packet) },
+            cacheCapacity: 16_384,
+            flows: wide
+        ),
     ]
 
     /// Connections that one flow sends on, told apart by another.
@@ -34,19 +49,27 @@ struct Workload {
         Workload(
             name: "flows, \(count) connections",
             frames: { (0..<count).map(packet) },
-            flows: ["priority=1,udp,in_port=1,tp_src=1,tp_dst=1,nw_src=1.1.1.1,nw_dst=1.1.1.1,actions=drop", "priority=0,actions=output:2"]
+            flows: [
+                "priority=1,udp,in_port=1,tp_src=1,tp_dst=1,nw_src=1.1.1.1,nw_dst=1.1.1.1,actions=drop",
+                "priority=0,actions=output:2",
+            ]
         )
     }
 
     private static let deep: [String] =
-        (0..<11).map { "table=\($0),priority=5,udp,in_port=1,actions=load:\($0)->NXM_NX_REG\($0)[],load:1->NXM_NX_REG12[],goto_table:\($0 + 1)" }
+        (0..<11).map {
+            "table=\($0),priority=5,udp,in_port=1,actions=load:\($0)->NXM_NX_REG\($0)[],load:1->NXM_NX_REG12[],goto_table:\($0 + 1)"
+        }
         + ["table=11,udp,actions=output:2"]
 
+    /// By addresses and by ports in turn, so that no mask makes connections alike.
     private static let wide: [String] = (0..<8).flatMap { table in
-        (0..<10_000).map { number in
-            let last = table == 7 ? "output:2" : "goto_table:\(table + 1)"
-            return "table=\(table),priority=1,udp,nw_src=10.\(number >> 8 & 255).\(number & 255).0/24,actions=\(last)"
+        let next = table == 7 ? "output:2" : "goto_table:\(table + 1)"
+        let flows = (0..<10_000).map { number in
+            let match = table % 2 == 0 ? "nw_src=10.\(number >> 8 & 255).\(number & 255).0/24" : "tp_dst=\(number)"
+            return "table=\(table),priority=1,udp,\(match),actions=\(next)"
         }
+        return flows + ["table=\(table),priority=0,actions=\(next)"]
     }
 
     /// A UDP packet of a connection, as different as numbers are.
@@ -86,7 +109,7 @@ struct Workload {
 
     func rig() throws -> Rig {
         let frames = frames()
-        let dataplane = Dataplane(workerCount: 1)
+        let dataplane = Dataplane(workerCount: 1, cacheCapacity: cacheCapacity)
         var settings = BridgeSettings()
         settings.fdbCapacity = max(8192, stations.count * 2)
         let isTagged = frames[0][12] == 0x81
