@@ -78,6 +78,12 @@ import Wire
         #expect(reason(packet) == .timeToLive)
     }
 
+    @Test(arguments: [0, 1, 13]) func dropsWhatIsNoFrame(length: Int) throws {
+        let bench = Bench(ports: 2)
+        try bench.replaceFlows(["actions=output:2"])
+        #expect(bench.receive([UInt8](repeating: 0, count: length), from: 0).reasons == [.init(.runt, on: 0): 1])
+    }
+
     @Test func countsPacketsForEveryFlowOnTheWay() throws {
         let bench = Bench(ports: 2)
         try bench.replaceFlows(["table=0,actions=resubmit(,1)", "table=1,actions=output:2", "table=2,actions=drop"])

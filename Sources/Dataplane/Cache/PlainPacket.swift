@@ -69,8 +69,8 @@ struct PlainLikeness {
     private let flags: UInt16
     private var flagMask: UInt16 = 0
     private var flagOctets: UInt16 = 0
-    /// The contiguous length; 0 is like no packet.
-    private var length: UInt16 = 0
+    /// The contiguous length; beyond 16 bits it is no packet's.
+    private var length = UInt32.max
 
     init(_ interest: CacheKey) {
         let (w1, w2, w3, w4) = (interest[1], interest[2], interest[3], interest[4])
@@ -85,7 +85,7 @@ struct PlainLikeness {
 
     @inline(__always)
     func isLike(_ packet: Packet) -> Bool {
-        guard packet.pointee.data_length == length else { return false }
+        guard UInt32(packet.pointee.data_length) == length else { return false }
         let frame = UnsafeRawPointer(packet.frame)
         var difference = (Self.load(frame, 0) ^ octets.0) & masks.0
         difference |= (Self.load(frame, 6) ^ octets.1) & masks.1
@@ -98,7 +98,7 @@ struct PlainLikeness {
 
     /// From now on no packet is like the last.
     @inline(__always)
-    mutating func forget() { length = 0 }
+    mutating func forget() { length = .max }
 
     /// From now on packets are held against this one.
     /// - Parameter packet: a plain one.
@@ -107,7 +107,7 @@ struct PlainLikeness {
         // Where octets 46 and 47 may not be there no packet is like it.
         guard packet.pointee.data_length >= 48 else { return forget() }
         let frame = UnsafeRawPointer(packet.frame)
-        length = packet.pointee.data_length
+        length = UInt32(packet.pointee.data_length)
         octets = (
             Self.load(frame, 0), Self.load(frame, 6), Self.load(frame, 14), Self.load(frame, 22), Self.load(frame, 30)
         )

@@ -1,0 +1,51 @@
+import Flows
+
+/// What a lane needs to switch by flows: allocated once.
+@usableFromInline struct FlowMemory {
+    let walk: WalkMemory
+    let cache: FlowCache
+    let mailbox: CacheMailbox
+    let runs: UnsafeMutablePointer<Lane.FlowRun>
+    /// A key for each run, and one more for look-ups under other masks.
+    private let keys: UnsafeMutablePointer<UInt64>
+    /// The flow key and layout of each run's packet, where they were read.
+    private let packetKeys: UnsafeMutablePointer<UInt64>
+    let layouts: UnsafeMutablePointer<FrameLayout>
+    /// How many packets of late were of known connections; see `Lane.missLimit`.
+    let recentHits: UnsafeMutablePointer<Int>
+    let burst: UnsafeMutablePointer<Lane.Burst>
+
+    init(cacheCapacity: Int, lane: Int) {
+        walk = WalkMemory()
+        cache = FlowCache(capacity: cacheCapacity, lane: lane)
+        mailbox = CacheMailbox()
+        runs = .allocate(capacity: Lane.burstLength + 1)
+        keys = .allocate(capacity: (Lane.burstLength + 1) * CacheKey.length)
+        keys.initialize(repeating: 0, count: (Lane.burstLength + 1) * CacheKey.length)
+        packetKeys = .allocate(capacity: Lane.burstLength * FlowKey.wordCount)
+        layouts = .allocate(capacity: Lane.burstLength)
+        layouts.initialize(repeating: FrameLayout(), count: Lane.burstLength)
+        recentHits = .allocate(capacity: 1)
+        recentHits.initialize(to: 0)
+        burst = .allocate(capacity: 1)
+    }
+
+    func free() {
+        walk.free()
+        cache.free()
+        mailbox.free()
+        runs.deallocate()
+        keys.deallocate()
+        packetKeys.deallocate()
+        layouts.deallocate()
+        recentHits.deallocate()
+        burst.deallocate()
+    }
+
+    @inline(__always)
+    func key(_ run: Int) -> CacheKey { CacheKey(words: keys + run &* CacheKey.length) }
+
+    var otherKey: CacheKey { key(Lane.burstLength) }
+
+    func packetKey(_ run: Int) -> KeyWords { KeyWords(words: packetKeys + run * FlowKey.wordCount) }
+}

@@ -1,0 +1,163 @@
+import CPacket
+import Flows
+
+/// What programs do to packets.
+extension Lane {
+    /// Runs a program of the cache for packets of a run.
+    @inline(__always)
+    func runAll(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: UnsafeMutablePointer<Burst>) {
+        let cache = flows.cache
+        cache.statistics.pointee.exactHits &+= UInt64(indices.count)
+        flows.recentHits.pointee &+= indices.count
+        let steps = cache.programs.steps(program)
+        let bytes: UInt64
+        if cache.programs.header(program).pointee.stepCount == 1, case .output(let output) = steps.pointee {
+            bytes = sendAll(burst.pointee.packets, indices, to: output, burst.pointee.context)
+        } else {
+            bytes = runOthers(program, run, indices, burst)
+        }
+        let count = UInt64(indices.count)
+        cache.programs.count(program, packets: count, bytes: bytes, lane: number, now: burst.pointee.context.now)
+    }
+
+    /// Puts packets into a port's queue as they are.
+    /// - Returns: their bytes.
+    @inline(__always)
+    private func sendAll(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        _ indices: Range<Int>,
+        to output: UInt16,
+        _ context: WalkContext
+    ) -> UInt64 {
+        let queue = queues + Int(output)
+        let (count, longest) = (queue.pointee.count, context.state.ports[Int(output)].frameLength)
+        guard count &+ indices.count <= Self.burstLength else { return sendEach(packets, indices, to: output, context) }
+        let place = queuePackets + (Int(output) &* Self.burstLength &+ count)
+        var bytes: UInt64 = 0
+        var sent = 0
+        for index in indices {
+            let packet = packets[index].unsafelyUnwrapped
+            let length = packet.pointee.packet_length
+            // Until one is too long: it and the others are looked at one by one.
+            guard length <= longest else { break }
+            place[sent] = packet
+            sent &+= 1
+            bytes &+= UInt64(length)
+        }
+        if count == 0 && sent != 0 { announce(output) }
+        queue.pointee.count = count &+ sent
+        queue.pointee.bytes &+= bytes
+        guard sent == indices.count else {
+            return bytes &+ sendEach(packets, indices.lowerBound &+ sent..<indices.upperBound, to: output, context)
+        }
+        return bytes
+    }
+
+    @inline(never)
+    private func sendEach(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        _ indices: Range<Int>,
+        to output: UInt16,
+        _ context: WalkContext
+    ) -> UInt64 {
+        var bytes: UInt64 = 0
+        for index in indices {
+            let packet = packets[index].unsafelyUnwrapped
+            bytes &+= UInt64(packet.pointee.packet_length)
+            send(packet, to: output, context)
+        }
+        return bytes
+    }
+
+    /// - Returns: the packets' bytes.
+    @inline(never)
+    private func runOthers(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: UnsafeMutablePointer<Burst>)
+        -> UInt64
+    {
+        let sequence = flows.cache.programs.sequence(program)
+        var bytes: UInt64 = 0
+        for index in indices {
+            let packet = burst.pointee.packets[index].unsafelyUnwrapped
+            bytes &+= UInt64(packet.pointee.packet_length)
+            let editor =
+                flows.runs[run].isPlain
+                ? PacketEditor(plain: packet) : PacketEditor(packet, flows.packetKey(run), flows.layouts[run])
+            self.run(sequence, packet, editor, burst)
+        }
+        return bytes
+    }
+
+    /// Edits a packet and sends it where its program says: copies to all ports but the last.
+    func run(
+        _ program: Program.Sequence,
+        _ packet: Packet,
+        _ editor: PacketEditor,
+        _ burst: UnsafeMutablePointer<Burst>
+    ) {
+        guard let last = program.lastOutput else { return discard(packet, program.drop, on: burst.pointee.port) }
+        var editor = editor
+        for index in 0...last {
+            switch program.steps[index] {
+            case .rewrite(let word, let value, let mask): editor.rewrite(word: Int(word), value: value, mask: mask)
+            case .pushTag(let type, let control):
+                guard editor.pushTag(type, control: control) else {
+                    return discard(packet, .noHeadroom, on: program.output(from: index) ?? burst.pointee.port)
+                }
+            case .popTag: editor.popTag()
+            case .meter(let meter):
+                let length = packet.pointee.packet_length
+                guard meter.pointee.entry.pointee.admits(length: length, now: martlet_nanoseconds()) else {
+                    return discard(packet, .meter, on: burst.pointee.port)
+                }
+            case .output(let output), .outputTruncated(let output, _):
+                guard let sent = index == last ? packet : martlet_copied(copy, packet) else {
+                    counters.drop(.noBuffer, on: output)
+                    continue
+                }
+                if case .outputTruncated(_, let maxLength) = program.steps[index] { truncate(sent, to: maxLength) }
+                send(sent, to: output, burst.pointee.context)
+            }
+        }
+    }
+
+    /// Cuts a packet; segments that are cut off are freed with the dropped packets, and not counted.
+    private func truncate(_ packet: Packet, to maxLength: UInt32) {
+        guard packet.pointee.packet_length > maxLength else { return }
+        var (segment, left, count): (Packet, UInt32, UInt16) = (packet, maxLength, 1)
+        while UInt32(segment.pointee.data_length) < left, let next = segment.pointee.next {
+            left -= UInt32(segment.pointee.data_length)
+            segment = next
+            count += 1
+        }
+        segment.pointee.data_length = UInt16(left)
+        if let rest = segment.pointee.next {
+            rest.pointee.segment_count = packet.pointee.segment_count - count
+            rest.pointee.packet_length = packet.pointee.packet_length - maxLength
+            segment.pointee.next = nil
+            keepRoomForDrops()
+            drops[dropCount.pointee] = rest
+            dropCount.pointee += 1
+        }
+        packet.pointee.segment_count = count
+        packet.pointee.packet_length = maxLength
+    }
+
+    /// A program may drop more than one packet a port: the worker frees what there is before the list is full.
+    private func keepRoomForDrops() {
+        guard dropCount.pointee >= PortIndex.capacity * Self.burstLength - Self.burstLength else { return }
+        martlet_drained(drain, drainContext.pointee)
+    }
+
+    /// Puts a packet into a port's queue as it is.
+    @inline(__always)
+    private func send(_ packet: Packet, to output: UInt16, _ context: WalkContext) {
+        let longest = context.state.ports[Int(output)].frameLength
+        let length = packet.pointee.packet_length
+        guard length <= longest || (length <= longest &+ UInt32(tagLength) && packet.isTagged) else {
+            keepRoomForDrops()
+            return discard(packet, .transmitTooLong, on: output)
+        }
+        if queues[Int(output)].count == Self.burstLength { martlet_drained(drain, drainContext.pointee) }
+        enqueue(packet, to: output)
+    }
+}
