@@ -124,17 +124,25 @@ extension Lane {
     @inline(never)
     private func takeOther(_ packet: Packet, _ burst: UnsafeMutablePointer<Burst>, run: Int, first: Int) -> Bool {
         guard read(packet, burst, run: run) else { return false }
-        let key = flows.key(run)
-        let isLong = key.take(
-            flows.packetKey(run),
-            flows.layouts[run].tagTypeBits,
-            port: burst.pointee.port,
-            under: flows.cache.masks.interest
-        )
-        let hash = flows.cache.hash.of(key, isLong: isLong, level: 0)
+        let (isLong, hash) = take(flows.key(run), run, burst, level: 0)
         martlet_prefetch(flows.cache.bucket(of: hash))
         flows.runs[run] = FlowRun(hash: hash, first: first, candidate: 0, isLong: isLong, isPlain: false)
         return true
+    }
+
+    /// Takes a key from a run's flow key, which is noted.
+    /// - Parameter level: of the mask to take it under; 0 is the cache's interest.
+    /// - Returns: whether it is longer than five words, and its hash.
+    @inline(__always)
+    private func take(
+        _ key: CacheKey,
+        _ run: Int,
+        _ burst: UnsafeMutablePointer<Burst>,
+        level: UInt8
+    ) -> (isLong: Bool, hash: UInt64) {
+        let (cache, tagTypes) = (flows.cache, flows.layouts[run].tagTypeBits)
+        let isLong = key.take(flows.packetKey(run), tagTypes, port: burst.pointee.port, under: cache.masks[level])
+        return (isLong, cache.hash.of(key, isLong: isLong, level: level))
     }
 
     /// Notes the flow key and the layout of a run's packet.
@@ -235,15 +243,9 @@ extension Lane {
 
     /// Takes a run's key anew, from the flow key that is noted.
     private func retake(_ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
-        let key = flows.key(run)
-        let isLong = key.take(
-            flows.packetKey(run),
-            flows.layouts[run].tagTypeBits,
-            port: burst.pointee.port,
-            under: flows.cache.masks.interest
-        )
+        let (isLong, hash) = take(flows.key(run), run, burst, level: 0)
         flows.runs[run].isLong = isLong
-        flows.runs[run].hash = flows.cache.hash.of(key, isLong: isLong, level: 0)
+        flows.runs[run].hash = hash
     }
 
     /// The program of other connections that the packets of a run are like, as far as it depends on them.
@@ -255,13 +257,7 @@ extension Lane {
     ) -> UInt32? {
         let (cache, key) = (flows.cache, flows.otherKey)
         for level in 1..<UInt8(cache.masks.levelCount + 1) where cache.masks.isUsed(level) {
-            let isLong = key.take(
-                flows.packetKey(run),
-                flows.layouts[run].tagTypeBits,
-                port: burst.pointee.port,
-                under: cache.masks[level]
-            )
-            let hash = cache.hash.of(key, isLong: isLong, level: level)
+            let (isLong, hash) = take(key, run, burst, level: level)
             let found = cache.find(key, isLong: isLong, level: level, hash: hash)
             guard found != 0, cache.isCurrent(found, burst.pointee.context.version, burst.pointee.versions) else {
                 continue
@@ -281,14 +277,30 @@ extension Lane {
     /// Puts an exact entry for a run into the cache, or gives the one that is there another program.
     private func remember(_ program: UInt32, _ run: Int, _ burst: UnsafeMutablePointer<Burst>, replacing known: UInt32)
     {
+        let (isLong, hash) = (flows.runs[run].isLong, flows.runs[run].hash)
+        put(program, under: flows.key(run), isLong, hash, level: 0, burst, replacing: known)
+    }
+
+    /// - Parameters:
+    ///   - program: with a reference that becomes the entry's.
+    ///   - known: the key's entry, 0 when there is none.
+    private func put(
+        _ program: UInt32,
+        under key: CacheKey,
+        _ isLong: Bool,
+        _ hash: UInt64,
+        level: UInt8,
+        _ burst: UnsafeMutablePointer<Burst>,
+        replacing known: UInt32
+    ) {
         let cache = flows.cache
         let (version, now) = (burst.pointee.context.version, burst.pointee.context.now)
         if known != 0 { return cache.replace(known, program: program, version: version, now: now) }
         cache.insert(
-            flows.key(run),
-            isLong: flows.runs[run].isLong,
-            level: 0,
-            hash: flows.runs[run].hash,
+            key,
+            isLong: isLong,
+            level: level,
+            hash: hash,
             program: program,
             port: burst.pointee.port,
             version: version,
@@ -378,27 +390,10 @@ extension Lane {
     /// Puts a program into the cache under its own mask, for other connections.
     private func generalize(_ program: UInt32, _ level: UInt8, _ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
         let (cache, key) = (flows.cache, flows.otherKey)
-        let isLong = key.take(
-            flows.packetKey(run),
-            flows.layouts[run].tagTypeBits,
-            port: burst.pointee.port,
-            under: cache.masks[level]
-        )
-        let hash = cache.hash.of(key, isLong: isLong, level: level)
+        let (isLong, hash) = take(key, run, burst, level: level)
         let present = cache.find(key, isLong: isLong, level: level, hash: hash)
         cache.programs.header(program).pointee.references += 1
-        let (version, now) = (burst.pointee.context.version, burst.pointee.context.now)
-        if present != 0 { return cache.replace(present, program: program, version: version, now: now) }
-        cache.insert(
-            key,
-            isLong: isLong,
-            level: level,
-            hash: hash,
-            program: program,
-            port: burst.pointee.port,
-            version: version,
-            now: now
-        )
+        put(program, under: key, isLong, hash, level: level, burst, replacing: present)
     }
 
     /// How many packets of a burst may be taken through the tables. While there are known connections, and more packets

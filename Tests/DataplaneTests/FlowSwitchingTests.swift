@@ -17,27 +17,13 @@ import Wire
             let walked = Bench(policies)
             try walked.walkTables()
             for _ in 0..<50 {
-                let frames = (0..<Int.random(in: 1...8, using: &random)).map { _ in Self.frame(&random) }
+                let frames = (0..<Int.random(in: 1...8, using: &random)).map { _ in RandomFrame.switched(&random) }
                 let port = UInt16.random(in: 0..<5, using: &random)
                 let expected = plain.receive(frames.map { Frame($0) }, from: port)
                 let actual = walked.receive(frames.map { Frame($0) }, from: port)
                 try #require(actual.sent == expected.sent, "seed \(seed), port \(port), \(policies), \(frames)")
             }
         }
-    }
-
-    /// Few addresses and VLANs, all kinds of tags, some cut short.
-    private static func frame(_ random: inout SeededGenerator) -> [UInt8] {
-        func octet(_ choices: [UInt8]) -> UInt8 { choices.randomElement(using: &random)! }
-        var frame: [UInt8] = [octet([2, 2, 2, 0xff]), 0, 0, 0, 0, octet([1, 2, 3, 4])]
-        frame += [octet([2, 2, 2, 2, 2, 3]), 0, 0, 0, 0, octet([1, 2, 3, 4])]
-        for _ in 0..<Int.random(in: 0...2, using: &random) {
-            frame += [[0x81, 0], [0x88, 0xa8]].randomElement(using: &random)!
-            // DEI aside, which keys do not have.
-            frame += [octet([0, 0x20, 0xe0]), octet([0, 10, 20, 30])]
-        }
-        frame += [0x88, 0xb5] + [UInt8](repeating: 7, count: 46)
-        return Int.random(in: 0..<20, using: &random) == 0 ? Array(frame.prefix(17)) : frame
     }
 
     @Test func sendsCopiesThatSeeOnlyTheEditsBeforeThem() throws {

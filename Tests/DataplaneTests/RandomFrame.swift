@@ -14,6 +14,20 @@ enum RandomFrame {
         return frame
     }
 
+    /// For switches: few addresses and VLANs, all kinds of tags, some cut short.
+    static func switched(_ random: inout SeededGenerator) -> [UInt8] {
+        func octet(_ choices: [UInt8]) -> UInt8 { choices.randomElement(using: &random)! }
+        var frame: [UInt8] = [octet([2, 2, 2, 0xff]), 0, 0, 0, 0, octet([1, 2, 3, 4])]
+        frame += [octet([2, 2, 2, 2, 2, 3]), 0, 0, 0, 0, octet([1, 2, 3, 4])]
+        for _ in 0..<Int.random(in: 0...2, using: &random) {
+            frame += [[0x81, 0], [0x88, 0xa8]].randomElement(using: &random)!
+            // DEI aside, which keys do not have.
+            frame += [octet([0, 0x20, 0xe0]), octet([0, 10, 20, 30])]
+        }
+        frame += [0x88, 0xb5] + [UInt8](repeating: 7, count: 46)
+        return chance(20, &random) ? Array(frame.prefix(17)) : frame
+    }
+
     /// One in `count`.
     private static func chance(_ count: Int, _ random: inout SeededGenerator) -> Bool {
         Int.random(in: 0..<count, using: &random) == 0

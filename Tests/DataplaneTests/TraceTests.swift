@@ -17,7 +17,7 @@ import Wire
         for _ in 0..<10 {
             let bench = Bench((0..<5).map { _ in policies.randomElement(using: &random)! })
             for _ in 0..<50 {
-                let frame = Self.frame(&random)
+                let frame = RandomFrame.switched(&random)
                 try bench.compare(frame, from: UInt16.random(in: 0..<5, using: &random), "seed \(seed)")
             }
         }
@@ -35,7 +35,7 @@ import Wire
         let bench = Bench(ports: 4)
         try bench.replaceFlows(flows.split(separator: "\n").map(String.init))
         for _ in 0..<100 {
-            try bench.compare(Self.frame(&random), from: UInt16.random(in: 0..<4, using: &random), flows)
+            try bench.compare(RandomFrame.switched(&random), from: UInt16.random(in: 0..<4, using: &random), flows)
         }
     }
 
@@ -120,18 +120,6 @@ import Wire
     }
 
     // MARK: - Frames
-
-    private static func frame(_ random: inout SeededGenerator) -> [UInt8] {
-        func octet(_ choices: [UInt8]) -> UInt8 { choices.randomElement(using: &random)! }
-        var frame: [UInt8] = [octet([2, 2, 2, 0xff]), 0, 0, 0, 0, octet([1, 2, 3, 4])]
-        frame += [octet([2, 2, 2, 2, 2, 3]), 0, 0, 0, 0, octet([1, 2, 3, 4])]
-        for _ in 0..<Int.random(in: 0...2, using: &random) {
-            frame += [[0x81, 0], [0x88, 0xa8]].randomElement(using: &random)!
-            frame += [octet([0, 0x20, 0xe0]), octet([0, 10, 20, 30])]
-        }
-        frame += [0x88, 0xb5] + [UInt8](repeating: 7, count: 46)
-        return Int.random(in: 0..<20, using: &random) == 0 ? Array(frame.prefix(17)) : frame
-    }
 
     private static let plain: [UInt8] =
         [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5] + [UInt8](repeating: 7, count: 46)

@@ -49,6 +49,7 @@ struct MaskTable {
     /// How many of them may have wildcard entries.
     @inline(__always) var levelCount: Int { min(state.pointee.count, Self.levels) }
 
+    /// The mask of a number; that of 0 is the interest.
     @inline(__always)
     subscript(number: UInt8) -> CacheKey { CacheKey(words: words + Int(number) * CacheKey.length) }
 
