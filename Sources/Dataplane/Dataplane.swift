@@ -59,7 +59,8 @@ public final class Dataplane: @unchecked Sendable {
         cell.deinitialize(count: 1)
         cell.deallocate()
         liveness.free()
-        // The tables go after it, and use it no more.
+        // The tables use the versions until they are gone.
+        bridges = [:]
         readers.versions.free()
     }
 

@@ -214,11 +214,11 @@ extension Lane {
     private func program(_ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>, walkLimit: Int) -> UInt32? {
         let cache = flows.cache
         let known = cache.find(flows.key(run), isLong: flows.runs[run].isLong, level: 0, hash: flows.runs[run].hash)
+        var isStale = false
         if known != 0 {
             let entry = cache.entry(known)
-            if cache.isCurrent(known, burst.pointee.context.version, burst.pointee.versions),
-                passesChecks(entry.pointee.program, index, burst)
-            {
+            isStale = !cache.isCurrent(known, burst.pointee.context.version, burst.pointee.versions)
+            if !isStale && passesChecks(entry.pointee.program, index, burst) {
                 entry.pointee.used = burst.pointee.context.now
                 return entry.pointee.program
             }
@@ -226,7 +226,8 @@ extension Lane {
         }
         guard readPlain(run, index, burst) else { return nil }
         if let program = programOfOthers(run, index, burst, replacing: known) { return program }
-        guard burst.pointee.walks < walkLimit else {
+        // A known connection is no new one because its tables have changed.
+        guard isStale || burst.pointee.walks < walkLimit else {
             discard(burst.pointee.packets[index].unsafelyUnwrapped, .missBudget, on: burst.pointee.port)
             return nil
         }

@@ -24,6 +24,15 @@ struct CacheKey: BitwiseCopyable {
     @inline(__always)
     static func word(at place: Int) -> Int { place < shortLength ? place : place + 13 }
 
+    /// Where a word of a flow key lies; nil for one that packets do not fill.
+    static func place(of word: Int) -> Int? {
+        switch word {
+        case 0..<shortLength: word
+        case shortLength + 13..<length + 13: word - 13
+        default: nil
+        }
+    }
+
     /// A port of the switch as the first word has it.
     @inline(__always)
     static func origin(_ port: UInt16) -> UInt64 { (UInt64(port) &+ 1) &<< 48 }

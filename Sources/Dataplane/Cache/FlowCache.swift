@@ -176,30 +176,6 @@ struct FlowCache {
         return true
     }
 
-    /// Whether an entry's program is still what the tables say, as far as the tables that it visited are the same.
-    /// - Returns: false for one that must be walked anew.
-    @inline(__always)
-    func isCurrent(_ number: UInt32, _ version: UInt64, _ versions: Versions) -> Bool {
-        entry(number).pointee.version == UInt32(truncatingIfNeeded: version) || isUnchanged(number, version, versions)
-    }
-
-    @inline(never)
-    private func isUnchanged(_ number: UInt32, _ version: UInt64, _ versions: Versions) -> Bool {
-        let entry = entry(number)
-        // At most 2^32 versions ago: silent entries go long before.
-        var known = version & ~0xffff_ffff | UInt64(entry.pointee.version)
-        if known > version { known &-= 1 << 32 }
-        let block = entry.pointee.program
-        let tables = programs.tables(block)
-        for index in 0..<Int(programs.header(block).pointee.visitCount) {
-            let place = tables[index]
-            let ports = TablePlace(bridge: place.bridge, table: Versions.ports)
-            if versions.lastChange(place) > known || versions.lastChange(ports) > known { return false }
-        }
-        entry.pointee.version = UInt32(truncatingIfNeeded: version)
-        return true
-    }
-
     // MARK: - Adding and removing
 
     /// Puts an entry in.

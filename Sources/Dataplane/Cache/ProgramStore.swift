@@ -77,7 +77,7 @@ struct ProgramStore {
         (memory + Int(block) &* Self.unit).assumingMemoryBound(to: Header.self)
     }
 
-    /// The steps, then the checks, then the rules that were met, then where.
+    /// The steps, then the checks, then the rules that were met, then where, then what was altered by then.
     @inline(__always)
     func steps(_ block: UInt32) -> UnsafeMutablePointer<Program.Step> {
         (memory + Int(block) &* Self.unit + Self.stepOffset).assumingMemoryBound(to: Program.Step.self)
@@ -99,6 +99,11 @@ struct ProgramStore {
             .assumingMemoryBound(to: TablePlace.self)
     }
 
+    /// See `Program.alteredParts`. Last of all, for hits do not ask for it.
+    func alteredParts(_ block: UInt32) -> UInt64 {
+        UnsafeRawPointer(tables(block) + Int(header(block).pointee.visitCount)).loadUnaligned(as: UInt64.self)
+    }
+
     func sequence(_ block: UInt32) -> Program.Sequence {
         let header = header(block)
         // It was one when it was written.
@@ -109,6 +114,7 @@ struct ProgramStore {
     private static func size(steps: Int, checks: Int, visits: Int) -> Int {
         stepOffset + steps * MemoryLayout<Program.Step>.stride + checks * MemoryLayout<Program.Check>.stride
             + visits * (MemoryLayout<UnsafeMutablePointer<Rule>?>.stride + MemoryLayout<TablePlace>.stride)
+            + MemoryLayout<UInt64>.size
     }
 
     // MARK: - Finding and adding
@@ -118,27 +124,29 @@ struct ProgramStore {
     /// - Returns: nil for one that is too long, or when there is no memory.
     func intern(_ program: Program, mask: UInt8) -> UInt32? {
         guard program.visitCount <= Self.visitLimit else { return nil }
-        let hash = Self.hash(program)
+        let (hash, altered) = (Self.hash(program), program.alteredParts)
         var place = Int(hash) & placeMask
         while places[place] != 0 {
             let block = places[place]
-            if header(block).pointee.hash == hash && isSame(block, program) {
+            if header(block).pointee.hash == hash && isSame(block, program, mask, altered) {
                 header(block).pointee.references += 1
                 return block
             }
             place = (place + 1) & placeMask
         }
         guard state.pointee.programCount < state.pointee.programLimit, let block = allocate(program) else { return nil }
-        write(program, to: block, hash: hash, mask: mask)
+        write(program, to: block, hash: hash, mask: mask, altered)
         places[place] = block
         state.pointee.programCount += 1
         return block
     }
 
-    private func isSame(_ block: UInt32, _ program: Program) -> Bool {
+    /// The same steps under another mask are another program: what the cache is interested in goes by the masks.
+    private func isSame(_ block: UInt32, _ program: Program, _ mask: UInt8, _ altered: UInt64) -> Bool {
         let header = header(block).pointee
         guard Int(header.stepCount) == program.count, Int(header.checkCount) == program.checkCount,
-            Int(header.visitCount) == program.visitCount, Int(header.drop) == program.drop.rawValue
+            Int(header.visitCount) == program.visitCount, Int(header.drop) == program.drop.rawValue,
+            header.mask == mask, alteredParts(block) == altered
         else { return false }
         for index in 0..<program.visitCount {
             let visit = program.visits[index]
@@ -149,7 +157,7 @@ struct ProgramStore {
         return true
     }
 
-    private func write(_ program: Program, to block: UInt32, hash: UInt32, mask: UInt8) {
+    private func write(_ program: Program, to block: UInt32, hash: UInt32, mask: UInt8, _ altered: UInt64) {
         let header = header(block)
         header.pointee.references = 1
         header.pointee.hash = hash
@@ -167,6 +175,7 @@ struct ProgramStore {
             rules(block)[index] = program.visits[index].rule
             tables(block)[index] = program.visits[index].place
         }
+        UnsafeMutableRawPointer(tables(block) + program.visitCount).storeBytes(of: altered, as: UInt64.self)
     }
 
     /// Equal programs have equal hashes; it need not tell others apart well, for the rules that were met do.

@@ -98,8 +98,7 @@ final class FlowTables {
     /// - Precondition: no worker uses the tables any more.
     deinit {
         for installed in flows.compactMap({ $0 }) {
-            let place = TablePlace(bridge: bridge, table: installed.flow.table)
-            readers.addressSets.use(installed.flow.match, at: place, -1)
+            readers.addressSets.use(installed.flow.match, at: place(of: installed.flow), -1)
             takeOut(installed)
         }
         for item in retired { item.free() }
@@ -182,9 +181,11 @@ final class FlowTables {
     func commit(removing: [UInt32] = [], adding: [Flow] = []) throws(Refusal) -> [UInt32] {
         let codes = try codes(of: adding)
         let next = readers.versions.next
+        let isLarge = adding.count > RecentFlows.transactionLimit
         var gone = removing.map { end($0, at: next) }
         let added = zip(adding, codes).map { flow, code in
             if let former = number(of: flow) { gone.append(end(former, at: next)) }
+            noteAddition(of: flow, code, isLarge: isLarge)
             return install(flow, code, at: next)
         }
         publish(without: gone)
@@ -284,21 +285,30 @@ final class FlowTables {
                 priority: flow.priority,
                 version: next
             ) { retired.append($0) }
-        let place = TablePlace(bridge: bridge, table: flow.table)
-        readers.versions.willChange(place)
-        readers.addressSets.use(flow.match, at: place, 1)
+        readers.addressSets.use(flow.match, at: place(of: flow), 1)
         flowCount += 1
         if flow.idleTimeout != 0 || flow.hardTimeout != 0 { mortal.insert(number) }
         flows[Int(number)] = Installed(flow: flow, rule: rule, since: Dataplane.milliseconds)
         return number
     }
 
+    private func place(of flow: Flow) -> TablePlace { TablePlace(bridge: bridge, table: flow.table) }
+
+    /// Tells the workers' caches of a flow to come.
+    private func noteAddition(of flow: Flow, _ code: RuleCode, isLarge: Bool) {
+        // A clause is met by packets that it does not decide about.
+        guard !isLarge && code.clauses.isEmpty else { return readers.versions.willChange(place(of: flow)) }
+        readers.versions.willAdd(flow, at: place(of: flow))
+    }
+
     /// Has no version from `next` on meet the flow.
     private func end(_ number: UInt32, at next: UInt64) -> Installed {
         let installed = flows[Int(number)]!
         installed.rule.pointee.removed.store(next, ordering: .relaxed)
-        let place = TablePlace(bridge: bridge, table: installed.flow.table)
-        readers.versions.willChange(place)
+        let place = place(of: installed.flow)
+        // Clauses of packets that met another rule count as well.
+        let isOwn = installed.rule.pointee.clauseCount == 0
+        if isOwn { readers.versions.willRemove(at: place) } else { readers.versions.willChange(place) }
         readers.addressSets.use(installed.flow.match, at: place, -1)
         flows[Int(number)] = nil
         flowCount -= 1

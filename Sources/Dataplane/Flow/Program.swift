@@ -63,6 +63,8 @@ struct Program {
     var drop = DropReason.flowDrop
     /// The bits of the packet's key that the program depends on.
     let mask: KeyWords
+    /// Those that were others when tables were searched than the packet has.
+    let altered: KeyWords
 
     /// The steps alone: what a packet is run by.
     struct Sequence {
@@ -89,6 +91,18 @@ struct Program {
         }
     }
 
+    /// `altered` by the places of a cache key, a bit for each 16, the lowest first.
+    var alteredParts: UInt64 {
+        var parts: UInt64 = 0
+        for place in 0..<CacheKey.length {
+            let bits = altered[CacheKey.word(at: place)]
+            for part in UInt64(0)..<4 where bits >> (16 * part) & 0xffff != 0 {
+                parts |= 1 << (UInt64(place) * 4 + part)
+            }
+        }
+        return parts
+    }
+
     var sequence: Sequence { Sequence(steps: steps, count: count, drop: drop) }
 
     init(_ memory: WalkMemory) {
@@ -96,6 +110,7 @@ struct Program {
         checks = memory.checks
         visits = memory.visits
         mask = memory.mask
+        altered = memory.altered
     }
 }
 
@@ -109,8 +124,11 @@ struct WalkMemory {
     let stack: UnsafeMutablePointer<UInt128>
     let soft: UnsafeMutablePointer<SoftMatch>
     let actionSet: UnsafeMutablePointer<ActionSetMember>
+    /// The packet's key as it came in, and as it is by now.
+    let packet: KeyWords
     let key: KeyWords
     let mask: KeyWords
+    let altered: KeyWords
     let written: KeyWords
     let pending: KeyWords
     let recorded: KeyWords
@@ -126,8 +144,10 @@ struct WalkMemory {
         stack = .allocate(capacity: Self.stackLimit)
         soft = .allocate(capacity: SoftMatch.capacity)
         actionSet = .allocate(capacity: ActionSetMember.capacity)
+        packet = .allocated()
         key = .allocated()
         mask = .allocated()
+        altered = .allocated()
         written = .allocated()
         pending = .allocated()
         recorded = .allocated()
@@ -144,6 +164,8 @@ struct WalkMemory {
         stack.deallocate()
         soft.deallocate()
         actionSet.deallocate()
-        for words in [key, mask, written, pending, recorded, editable, own] { words.words.deallocate() }
+        for words in [packet, key, mask, altered, written, pending, recorded, editable, own] {
+            words.words.deallocate()
+        }
     }
 }

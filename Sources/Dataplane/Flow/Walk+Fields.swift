@@ -4,23 +4,21 @@ import Wire
 /// Which bits of a key packets carry: see `WalkMemory`.
 enum PacketWords {
     /// Those that actions edit in the packet, tags aside.
-    static var editable: FlowKey {
-        mask(of: [
-            .ethSource, .ethDestination, .ipSource, .ipDestination, .ipv6Source, .ipv6Destination, .ipv6Label,
-            .arpOp, .arpSHA, .arpTHA, .nwTOS, .nwECN, .nwTTL, .tcpSource, .tcpDestination, .ndTarget,
-        ])
-    }
+    static let editable = mask(of: [
+        .ethSource, .ethDestination, .ipSource, .ipDestination, .ipv6Source, .ipv6Destination, .ipv6Label,
+        .arpOp, .arpSHA, .arpTHA, .nwTOS, .nwECN, .nwTTL, .tcpSource, .tcpDestination, .ndTarget,
+    ])
 
     /// Those that a bridge knows of a packet and its neighbour does not: registers, metadata, tunnel, connection.
-    static var own: FlowKey {
-        var mask = mask(of: [
+    static let own: FlowKey = {
+        var mask = PacketWords.mask(of: [
             .tunID, .tunSource, .tunDestination, .tunIPv6Source, .tunIPv6Destination, .metadata, .conjID, .actsetOutput,
             .ctState, .ctZone, .ctMark, .ctLabel, .ctNWSource, .ctNWDestination, .ctNWProto, .ctTPSource,
             .ctTPDestination, .ctIPv6Source, .ctIPv6Destination,
         ])
         for word in 9...16 { mask[word] = .max }
         return mask
-    }
+    }()
 
     private static func mask(of fields: [Field]) -> FlowKey {
         var mask = FlowKey()

@@ -76,6 +76,8 @@ struct Walk<Observer: WalkObserver> {
         self.observer = observer
         (key, written, pending, recorded) = (memory.key, memory.written, memory.pending, memory.recorded)
         key.all = packet
+        memory.packet.all = packet
+        memory.altered.clear()
         written.clear()
         pending.clear()
         recorded.clear()
@@ -148,6 +150,10 @@ struct Walk<Observer: WalkObserver> {
             if key[2] & 0x3 != 0 { key[4] &= 0xffff_ffff }
         }
         defer { (key[0], key[4]) = (former, transport) }
+        for place in 0..<CacheKey.length {
+            let word = CacheKey.word(at: place)
+            memory.altered[word] |= key[word] ^ memory.packet[word]
+        }
         return context.state.bridges[Int(bridge)].tables[Int(table)]
             .find(
                 FlowSearch(
