@@ -29,6 +29,9 @@ extension Lane {
         /// Of the cache, when the burst's keys were taken.
         let interestVersion: UInt64
         var walks = 0
+        /// Packets that the cache knew; those of them that a wildcard entry answered for.
+        var hits = 0
+        var wildcardHits = 0
     }
 
     /// Every entry of the lane's cache was held against the tables of this version, or a newer one.
@@ -57,8 +60,15 @@ extension Lane {
             flows.runs[run].candidate = candidate
             martlet_prefetch(flows.cache.entry(candidate))
         }
+        for run in 0..<runCount {
+            let program = flows.cache.entry(flows.runs[run].candidate).pointee.program
+            martlet_prefetch(flows.cache.programs.header(program))
+        }
         let limit = missLimit(count)
         for run in 0..<runCount { switchRun(run, burst, walkLimit: limit) }
+        flows.cache.statistics.pointee.exactHits &+= UInt64(burst.pointee.hits &- burst.pointee.wildcardHits)
+        flows.cache.statistics.pointee.wildcardHits &+= UInt64(burst.pointee.wildcardHits)
+        flows.recentHits.pointee &+= burst.pointee.hits
     }
 
     // MARK: - Keys
@@ -78,6 +88,7 @@ extension Lane {
             // The burst is full up to `count`: a driver's promise.
             let packet = burst.pointee.packets[index].unsafelyUnwrapped
             bytes &+= UInt64(packet.pointee.packet_length)
+            if runCount == Self.unlikeLimit && accepted == runCount { likeness.giveUp() }
             if !likeness.isLike(packet) {
                 guard begin(packet, burst, word0, &likeness, run: runCount, first: accepted) else { continue }
                 runCount &+= 1
@@ -91,6 +102,9 @@ extension Lane {
         row[CounterTable.receivedBytes] &+= bytes
         return runCount
     }
+
+    /// A burst that begins with so many packets of different connections is not expected to have two of one in a row.
+    private static var unlikeLimit: Int { 4 }
 
     /// Takes the key of a packet that is unlike the one before; drops it if that cannot be.
     /// - Parameter word0: of a plain packet's key.
@@ -124,24 +138,27 @@ extension Lane {
     @inline(never)
     private func takeOther(_ packet: Packet, _ burst: UnsafeMutablePointer<Burst>, run: Int, first: Int) -> Bool {
         guard read(packet, burst, run: run) else { return false }
-        let (isLong, hash) = take(flows.key(run), run, burst, level: 0)
+        let (isLong, hash) = take(flows.key(run), run, burst, under: 0, level: 0)
         martlet_prefetch(flows.cache.bucket(of: hash))
         flows.runs[run] = FlowRun(hash: hash, first: first, candidate: 0, isLong: isLong, isPlain: false)
         return true
     }
 
     /// Takes a key from a run's flow key, which is noted.
-    /// - Parameter level: of the mask to take it under; 0 is the cache's interest.
+    /// - Parameters:
+    ///   - mask: the number of the mask to take it under; 0 is the cache's interest.
+    ///   - level: of the entries that it is for.
     /// - Returns: whether it is longer than five words, and its hash.
     @inline(__always)
     private func take(
         _ key: CacheKey,
         _ run: Int,
         _ burst: UnsafeMutablePointer<Burst>,
+        under mask: UInt8,
         level: UInt8
     ) -> (isLong: Bool, hash: UInt64) {
         let (cache, tagTypes) = (flows.cache, flows.layouts[run].tagTypeBits)
-        let isLong = key.take(flows.packetKey(run), tagTypes, port: burst.pointee.port, under: cache.masks[level])
+        let isLong = key.take(flows.packetKey(run), tagTypes, port: burst.pointee.port, under: cache.masks[mask])
         return (isLong, cache.hash.of(key, isLong: isLong, level: level))
     }
 
@@ -177,7 +194,7 @@ extension Lane {
             let entry = cache.entry(candidate)
             if passesChecks(entry.pointee.program, flows.runs[run].first, burst) {
                 entry.pointee.used = burst.pointee.context.now
-                return runAll(entry.pointee.program, run, flows.runs[run].first..<flows.runs[run &+ 1].first, burst)
+                return runAll(entry.pointee.program, run, flows.runs[run].first, flows.runs[run &+ 1].first, burst)
             }
         }
         switchOther(run, burst, walkLimit: walkLimit)
@@ -202,7 +219,7 @@ extension Lane {
                 retake(run, burst)
             }
             if let program = program(run, index, burst, walkLimit: walkLimit) {
-                runAll(program, run, index..<next, burst)
+                runAll(program, run, index, next, burst)
                 index = next
             } else {
                 index += 1
@@ -244,35 +261,59 @@ extension Lane {
 
     /// Takes a run's key anew, from the flow key that is noted.
     private func retake(_ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
-        let (isLong, hash) = take(flows.key(run), run, burst, level: 0)
+        let (isLong, hash) = take(flows.key(run), run, burst, under: 0, level: 0)
         flows.runs[run].isLong = isLong
         flows.runs[run].hash = hash
     }
 
-    /// The program of other connections that the packets of a run are like, as far as it depends on them.
+    /// The program of other connections that the packets of a run are like, as far as it depends on them; or their own, by
+    /// the key that they had when the cache was interested in other bits.
     private func programOfOthers(
         _ run: Int,
         _ index: Int,
         _ burst: UnsafeMutablePointer<Burst>,
         replacing known: UInt32
     ) -> UInt32? {
+        if let program = program(of: formerEntry(run, burst), index, burst) {
+            remember(program, run, burst, replacing: known)
+            return program
+        }
         let (cache, key) = (flows.cache, flows.otherKey)
         for level in 1..<UInt8(cache.masks.levelCount + 1) where cache.masks.isUsed(level) {
-            let (isLong, hash) = take(key, run, burst, level: level)
+            let (isLong, hash) = take(key, run, burst, under: level, level: level)
             let found = cache.find(key, isLong: isLong, level: level, hash: hash)
-            guard found != 0, cache.isCurrent(found, burst.pointee.context.version, burst.pointee.versions) else {
-                continue
-            }
-            let program = cache.entry(found).pointee.program
-            guard passesChecks(program, index, burst) else { continue }
-            cache.entry(found).pointee.used = burst.pointee.context.now
-            cache.statistics.pointee.wildcardHits &+= 1
-            cache.statistics.pointee.exactHits &-= 1
-            cache.programs.header(program).pointee.references += 1
+            guard let program = program(of: found, index, burst) else { continue }
+            burst.pointee.wildcardHits &+= 1
             remember(program, run, burst, replacing: known)
             return program
         }
         return nil
+    }
+
+    /// The entry of a run's packets from before the cache's interest changed; 0 when there is none.
+    private func formerEntry(_ run: Int, _ burst: UnsafeMutablePointer<Burst>) -> UInt32 {
+        let (cache, key) = (flows.cache, flows.otherKey)
+        let (isLong, hash) = take(key, run, burst, under: MaskTable.former, level: 0)
+        let found = cache.find(key, isLong: isLong, level: 0, hash: hash)
+        guard found != 0 else { return 0 }
+        // It may be a newer one, of a connection whose new bits happen to be zero.
+        let mask = cache.programs.header(cache.entry(found).pointee.program).pointee.mask
+        guard mask != MaskTable.none else { return 0 }
+        _ = take(key, run, burst, under: mask, level: 0)
+        for place in 0..<CacheKey.length
+        where (key[place] ^ cache.word(at: place, of: found)) & cache.masks[mask][place] != 0 { return 0 }
+        return found
+    }
+
+    /// The program of an entry, with one more reference; nil for none, and for one that does not hold any more.
+    private func program(of found: UInt32, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> UInt32? {
+        let cache = flows.cache
+        guard found != 0, cache.isCurrent(found, burst.pointee.context.version, burst.pointee.versions) else { return nil }
+        let program = cache.entry(found).pointee.program
+        guard passesChecks(program, index, burst) else { return nil }
+        cache.entry(found).pointee.used = burst.pointee.context.now
+        cache.programs.header(program).pointee.references += 1
+        return program
     }
 
     /// Puts an exact entry for a run into the cache, or gives the one that is there another program.
@@ -384,14 +425,16 @@ extension Lane {
         let isSameKey = interestVersion == cache.masks.interestVersion
         if !isSameKey { retake(run, burst) }
         remember(block, run, burst, replacing: isSameKey ? known : 0)
-        if mask != MaskTable.none && Int(mask) <= MaskTable.levels { generalize(block, mask, run, burst) }
+        // Under all bits of interest the exact entry says it already.
+        let isWild = mask != MaskTable.none && Int(mask) <= MaskTable.levels && !cache.masks.isInterest(mask)
+        if isWild { generalize(block, mask, run, burst) }
         return block
     }
 
     /// Puts a program into the cache under its own mask, for other connections.
     private func generalize(_ program: UInt32, _ level: UInt8, _ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
         let (cache, key) = (flows.cache, flows.otherKey)
-        let (isLong, hash) = take(key, run, burst, level: level)
+        let (isLong, hash) = take(key, run, burst, under: level, level: level)
         let present = cache.find(key, isLong: isLong, level: level, hash: hash)
         cache.programs.header(program).pointee.references += 1
         put(program, under: key, isLong, hash, level: level, burst, replacing: present)

@@ -5,66 +5,49 @@ import Flows
 extension Lane {
     /// Runs a program of the cache for packets of a run.
     @inline(__always)
-    func runAll(_ program: UInt32, _ run: Int, _ indices: Range<Int>, _ burst: UnsafeMutablePointer<Burst>) {
-        let cache = flows.cache
-        cache.statistics.pointee.exactHits &+= UInt64(indices.count)
-        flows.recentHits.pointee &+= indices.count
-        let steps = cache.programs.steps(program)
-        let bytes: UInt64
-        if cache.programs.header(program).pointee.stepCount == 1, case .output(let output) = steps.pointee {
-            bytes = sendAll(burst.pointee.packets, indices, to: output, burst.pointee.context)
-        } else {
-            bytes = runOthers(program, run, indices, burst)
-        }
-        let count = UInt64(indices.count)
-        cache.programs.count(program, packets: count, bytes: bytes, lane: number, now: burst.pointee.context.now)
+    func runAll(_ program: UInt32, _ run: Int, _ first: Int, _ end: Int, _ burst: UnsafeMutablePointer<Burst>) {
+        let programs = flows.cache.programs
+        let output = programs.header(program).pointee.output
+        let bytes =
+            output != ProgramStore.Header.noOutput
+            ? sendAll(first, end, to: output, burst) : runOthers(program, run, first..<end, burst)
+        burst.pointee.hits &+= end &- first
+        programs.count(program, packets: end &- first, bytes: bytes, lane: number, now: burst.pointee.context.now)
     }
 
     /// Puts packets into a port's queue as they are.
     /// - Returns: their bytes.
     @inline(__always)
-    private func sendAll(
-        _ packets: UnsafeMutablePointer<Packet?>,
-        _ indices: Range<Int>,
-        to output: UInt16,
-        _ context: WalkContext
-    ) -> UInt64 {
-        let queue = queues + Int(output)
-        let (count, longest) = (queue.pointee.count, context.state.ports[Int(output)].frameLength)
-        guard count &+ indices.count <= Self.burstLength else { return sendEach(packets, indices, to: output, context) }
-        let place = queuePackets + (Int(output) &* Self.burstLength &+ count)
+    private func sendAll(_ first: Int, _ end: Int, to output: UInt16, _ burst: UnsafeMutablePointer<Burst>) -> UInt64 {
+        let (queue, packets) = (queues + Int(output), burst.pointee.packets)
+        let count = queue.pointee.count
+        guard count &+ (end &- first) <= Self.burstLength else { return sendEach(first, end, to: output, burst) }
+        let longest = burst.pointee.context.state.ports[Int(output)].frameLength
+        let place = queuePackets + (Int(output) &* Self.burstLength &+ count &- first)
         var bytes: UInt64 = 0
-        var sent = 0
-        for index in indices {
+        var index = first
+        repeat {
             let packet = packets[index].unsafelyUnwrapped
             let length = packet.pointee.packet_length
             // Until one is too long: it and the others are looked at one by one.
             guard length <= longest else { break }
-            place[sent] = packet
-            sent &+= 1
+            place[index] = packet
+            index &+= 1
             bytes &+= UInt64(length)
-        }
-        if count == 0 && sent != 0 { announce(output) }
-        queue.pointee.count = count &+ sent
+        } while index < end
+        if count == 0 && index != first { announce(output) }
+        queue.pointee.count = count &+ (index &- first)
         queue.pointee.bytes &+= bytes
-        guard sent == indices.count else {
-            return bytes &+ sendEach(packets, indices.lowerBound &+ sent..<indices.upperBound, to: output, context)
-        }
-        return bytes
+        return index == end ? bytes : bytes &+ sendEach(index, end, to: output, burst)
     }
 
     @inline(never)
-    private func sendEach(
-        _ packets: UnsafeMutablePointer<Packet?>,
-        _ indices: Range<Int>,
-        to output: UInt16,
-        _ context: WalkContext
-    ) -> UInt64 {
+    private func sendEach(_ first: Int, _ end: Int, to output: UInt16, _ burst: UnsafeMutablePointer<Burst>) -> UInt64 {
         var bytes: UInt64 = 0
-        for index in indices {
-            let packet = packets[index].unsafelyUnwrapped
+        for index in first..<end {
+            let packet = burst.pointee.packets[index].unsafelyUnwrapped
             bytes &+= UInt64(packet.pointee.packet_length)
-            send(packet, to: output, context)
+            send(packet, to: output, burst.pointee.context)
         }
         return bytes
     }

@@ -68,10 +68,9 @@ struct CacheHash {
     /// Of a key whose further words are zero.
     @inline(__always)
     func short(_ w0: UInt64, _ w1: UInt64, _ w2: UInt64, _ w3: UInt64, _ w4: UInt64, level: UInt8) -> UInt64 {
-        let first = Self.folded(w0 ^ secrets[0], w1 ^ secrets[1])
-        let second = Self.folded(w2 ^ secrets[2], w3 ^ secrets[3])
-        let third = Self.folded(w4 ^ secrets[4], secrets[5] &+ UInt64(level))
-        return Self.folded(first ^ second ^ secrets[6], third ^ secrets[7])
+        let first = Self.folded(w1 ^ secrets[0], w2 ^ secrets[1])
+        let second = Self.folded(w3 ^ secrets[2], w4 ^ secrets[3])
+        return Self.folded(first ^ second, w0 ^ secrets[4] &+ UInt64(level))
     }
 
     @inline(__always)

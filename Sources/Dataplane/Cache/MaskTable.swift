@@ -8,6 +8,8 @@ struct MaskTable {
     static var capacity: Int { 255 }
     /// No mask's number; numbers begin at 1, for level 0 is that of exact entries.
     static var none: UInt8 { 0 }
+    /// In place of a mask's number: the interest before it changed, under which there still are entries.
+    static var former: UInt8 { 255 }
 
     private let words: UnsafeMutablePointer<UInt64>
     private let state: UnsafeMutablePointer<State>
@@ -19,8 +21,9 @@ struct MaskTable {
         /// Masks seen by the sweep, as a set of numbers; and those added since it began.
         var kept: InlineArray<4, UInt64> = InlineArray(repeating: 0)
         var hasNone = false
-        /// Changes of the interest.
+        /// Changes of the interest; those of this turn of the sweep do not make the former one another.
         var interestChanges: UInt64 = 0
+        var hasFormer = false
     }
 
     init() {
@@ -53,6 +56,12 @@ struct MaskTable {
     @inline(__always)
     subscript(number: UInt8) -> CacheKey { CacheKey(words: words + Int(number) * CacheKey.length) }
 
+    /// Whether a mask has all bits of interest.
+    func isInterest(_ number: UInt8) -> Bool {
+        for place in 0..<CacheKey.length where self[number][place] != interest[place] { return false }
+        return true
+    }
+
     @inline(__always)
     func isUsed(_ level: UInt8) -> Bool { uses[Int(level)] != 0 }
 
@@ -62,11 +71,11 @@ struct MaskTable {
     /// The number of a program's mask, which becomes of interest; `none` when there are too many.
     func number(of mask: KeyWords) -> UInt8 {
         var added: UInt64 = 0
-        for place in 0..<CacheKey.length {
-            added |= mask[CacheKey.word(at: place)] & ~interest[place]
-            interest[place] |= mask[CacheKey.word(at: place)]
+        for place in 0..<CacheKey.length { added |= mask[CacheKey.word(at: place)] & ~interest[place] }
+        if added != 0 {
+            willChangeInterest()
+            for place in 0..<CacheKey.length { interest[place] |= mask[CacheKey.word(at: place)] }
         }
-        if added != 0 { state.pointee.interestChanges += 1 }
         for number in 1..<UInt8(state.pointee.count + 1) where isSame(number, mask) {
             keep(number)
             return number
@@ -94,15 +103,31 @@ struct MaskTable {
     /// than that are found by no packet that has those set, and else are as good as they were.
     func endTurn() {
         guard !state.pointee.hasNone else { return }
-        state.pointee.interestChanges += 1
-        for place in 0..<CacheKey.length { interest[place] = 0 }
-        for number in 1..<UInt8(state.pointee.count + 1) where isKept(number) {
-            for place in 0..<CacheKey.length { interest[place] |= self[number][place] }
+        state.pointee.hasFormer = false
+        var excess: UInt64 = 0
+        for place in 0..<CacheKey.length { excess |= interest[place] & ~kept(at: place) }
+        if excess != 0 {
+            willChangeInterest()
+            for place in 0..<CacheKey.length { interest[place] = kept(at: place) }
         }
         while state.pointee.count > 0, !isKept(UInt8(state.pointee.count)), uses[state.pointee.count] == 0 {
             state.pointee.count -= 1
         }
         state.pointee.kept = InlineArray(repeating: 0)
+    }
+
+    /// What the programs that a sweep has seen depend on.
+    private func kept(at place: Int) -> UInt64 {
+        var bits: UInt64 = 0
+        for number in 1..<UInt8(state.pointee.count + 1) where isKept(number) { bits |= self[number][place] }
+        return bits
+    }
+
+    private func willChangeInterest() {
+        state.pointee.interestChanges += 1
+        guard !state.pointee.hasFormer else { return }
+        state.pointee.hasFormer = true
+        for place in 0..<CacheKey.length { self[Self.former][place] = interest[place] }
     }
 
     private func isKept(_ number: UInt8) -> Bool {

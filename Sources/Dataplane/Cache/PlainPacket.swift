@@ -71,6 +71,7 @@ struct PlainLikeness {
     private var flagOctets: UInt16 = 0
     /// The contiguous length; beyond 16 bits it is no packet's.
     private var length = UInt32.max
+    private var hasGivenUp = false
 
     init(_ interest: CacheKey) {
         let (w1, w2, w3, w4) = (interest[1], interest[2], interest[3], interest[4])
@@ -81,6 +82,12 @@ struct PlainLikeness {
             (w3 &<< 32 | w4 &>> 32).bigEndian
         )
         flags = (0xf000 | UInt16(truncatingIfNeeded: w4 &>> 16)).bigEndian
+    }
+
+    /// From now on no packet is like another, and none is noted.
+    mutating func giveUp() {
+        forget()
+        hasGivenUp = true
     }
 
     @inline(__always)
@@ -105,6 +112,7 @@ struct PlainLikeness {
     @inline(__always)
     mutating func follow(_ packet: Packet, isTCP: Bool) {
         // Where octets 46 and 47 may not be there no packet is like it.
+        if hasGivenUp { return }
         guard packet.pointee.data_length >= 48 else { return forget() }
         let frame = UnsafeRawPointer(packet.frame)
         length = UInt32(packet.pointee.data_length)

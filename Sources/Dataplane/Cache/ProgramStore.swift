@@ -11,8 +11,10 @@ struct ProgramStore {
         var references: UInt32
         var hash: UInt32
         /// Not yet added to the rules' counts.
-        var packets: UInt64
         var bytes: UInt64
+        var packets: UInt32
+        /// The port that packets go to as they are, when that is all; else `noOutput`.
+        var output: UInt16
         var stepCount: UInt16
         var checkCount: UInt8
         var visitCount: UInt8
@@ -21,6 +23,8 @@ struct ProgramStore {
         var drop: UInt8
         /// See `MaskTable`.
         var mask: UInt8
+
+        static var noOutput: UInt16 { .max }
     }
 
     static var unit: Int { 64 }
@@ -35,14 +39,16 @@ struct ProgramStore {
     /// Open addressing from hashes to blocks; 0 is an empty place.
     private let places: UnsafeMutablePointer<UInt32>
     private let placeMask: Int
+    /// Programs that counted, in a ring.
     private let dirty: UnsafeMutablePointer<UInt32>
-    private static var dirtyLimit: Int { 4096 }
+    private let dirtyMask: Int
 
     private struct State {
         var usedUnits = 1
         let unitCount: Int
         var programCount = 0
         let programLimit: Int
+        var dirtyFirst = 0
         var dirtyCount = 0
         /// First free block of each size.
         var free: InlineArray<12, UInt32> = InlineArray(repeating: 0)
@@ -58,14 +64,15 @@ struct ProgramStore {
         memory = UnsafeMutableRawPointer(LazyMemory.allocate(UInt64.self, unitCount * Self.unit / 8))
         state = .allocate(capacity: 1)
         state.initialize(to: State(unitCount: unitCount, programLimit: max(capacity, 16)))
-        dirty = .allocate(capacity: Self.dirtyLimit)
+        dirtyMask = max(capacity, 16).nextPowerOf2 - 1
+        dirty = LazyMemory.allocate(UInt32.self, dirtyMask + 1)
     }
 
     func free() {
         LazyMemory.free(places, placeMask + 1)
         LazyMemory.free(memory.assumingMemoryBound(to: UInt64.self), state.pointee.unitCount * Self.unit / 8)
         state.deallocate()
-        dirty.deallocate()
+        LazyMemory.free(dirty, dirtyMask + 1)
     }
 
     var count: Int { state.pointee.programCount }
@@ -169,6 +176,7 @@ struct ProgramStore {
         header.pointee.isDirty = false
         header.pointee.drop = UInt8(program.drop.rawValue)
         header.pointee.mask = mask
+        header.pointee.output = Self.output(of: program)
         for index in 0..<program.count { steps(block)[index] = program.steps[index] }
         for index in 0..<program.checkCount { checks(block)[index] = program.checks[index] }
         for index in 0..<program.visitCount {
@@ -176,6 +184,13 @@ struct ProgramStore {
             tables(block)[index] = program.visits[index].place
         }
         UnsafeMutableRawPointer(tables(block) + program.visitCount).storeBytes(of: altered, as: UInt64.self)
+    }
+
+    private static func output(of program: Program) -> UInt16 {
+        guard program.count == 1, program.checkCount == 0, case .output(let port) = program.steps[0] else {
+            return Header.noOutput
+        }
+        return port
     }
 
     /// Equal programs have equal hashes; it need not tell others apart well, for the rules that were met do.
@@ -267,9 +282,9 @@ struct ProgramStore {
 
     /// Counts packets of a program, for its rules to get them soon.
     @inline(__always)
-    func count(_ block: UInt32, packets: UInt64, bytes: UInt64, lane: Int, now: UInt32) {
+    func count(_ block: UInt32, packets: Int, bytes: UInt64, lane: Int, now: UInt32) {
         let header = header(block)
-        header.pointee.packets &+= packets
+        header.pointee.packets &+= UInt32(truncatingIfNeeded: packets)
         header.pointee.bytes &+= bytes
         if !header.pointee.isDirty { markDirty(block, lane: lane, now: now) }
     }
@@ -277,16 +292,19 @@ struct ProgramStore {
     @inline(never)
     private func markDirty(_ block: UInt32, lane: Int, now: UInt32) {
         header(block).pointee.isDirty = true
-        if state.pointee.dirtyCount == Self.dirtyLimit { flush(lane: lane, limit: Self.dirtyLimit / 4, now: now) }
-        dirty[state.pointee.dirtyCount] = block
+        if state.pointee.dirtyCount > dirtyMask { flush(lane: lane, limit: 1, now: now) }
+        dirty[(state.pointee.dirtyFirst + state.pointee.dirtyCount) & dirtyMask] = block
         state.pointee.dirtyCount += 1
     }
 
-    /// Gives the rules their counts, of the programs that counted last.
+    /// Gives the rules their counts, of the programs that have waited longest.
     func flush(lane: Int, limit: Int, now: UInt32) {
-        for _ in 0..<min(limit, state.pointee.dirtyCount) {
-            state.pointee.dirtyCount -= 1
-            let block = dirty[state.pointee.dirtyCount]
+        let count = min(limit, state.pointee.dirtyCount)
+        let first = state.pointee.dirtyFirst
+        state.pointee.dirtyFirst = (first + count) & dirtyMask
+        state.pointee.dirtyCount -= count
+        for index in 0..<count {
+            let block = dirty[(first + index) & dirtyMask]
             // It may be free, or another program, by now.
             if header(block).pointee.references != 0 { flush(block, lane: lane, now: now) }
         }
@@ -298,7 +316,7 @@ struct ProgramStore {
         guard header.pointee.packets != 0 else { return }
         for index in 0..<Int(header.pointee.visitCount) {
             rules(block)[index]?.pointee.counts[lane]
-                .add(packets: header.pointee.packets, bytes: header.pointee.bytes, now: now)
+                .add(packets: UInt64(header.pointee.packets), bytes: header.pointee.bytes, now: now)
         }
         header.pointee.packets = 0
         header.pointee.bytes = 0

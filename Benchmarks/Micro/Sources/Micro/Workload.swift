@@ -14,7 +14,7 @@ struct Workload {
     /// Connections that the cache remembers.
     var cacheCapacity = 1 << 20
     /// In place of NORMAL alone.
-    var flows: [String] = []
+    var flows: @Sendable () -> [String] = { [] }
 
     static let all: [Workload] = [
         Workload(name: "parse and refuse (VLAN 4095)", frames: { [frame(0, tag: 4095)] }, stations: []),
@@ -25,22 +25,23 @@ struct Workload {
             stations: [station(0)]
         ),
         connections(1), connections(1_000), connections(10_000), connections(100_000), connections(1_000_000),
-        Workload(name: "one connection, 12 tables with 20 actions", frames: { [packet(0)] }, flows: deep),
+        flowEach(1_000), flowEach(100_000), flowEach(1_000_000),
+        Workload(name: "one connection, 12 tables with 20 actions", frames: { [packet(0)] }, flows: { deep }),
         Workload(
             name: "one connection, NORMAL by the tables",
             frames: { [packet(0)] },
-            flows: ["table=9,actions=drop"] + ["priority=0,actions=NORMAL"]
+            flows: { ["table=9,actions=drop", "priority=0,actions=NORMAL"] }
         ),
         Workload(
             name: "one connection, addresses edited",
             frames: { [packet(0)] },
-            flows: ["ip,actions=mod_dl_src:02:00:00:00:00:07,mod_dl_dst:02:00:00:00:00:08,output:2"]
+            flows: { ["ip,actions=mod_dl_src:02:00:00:00:00:07,mod_dl_dst:02:00:00:00:00:08,output:2"] }
         ),
         Workload(
             name: "every packet a new connection, 8 tables of 10,000 flows",
             frames: { (0..<262_144).map(packet) },
             cacheCapacity: 16_384,
-            flows: wide
+            flows: { wide }
         ),
     ]
 
@@ -49,11 +50,28 @@ struct Workload {
         Workload(
             name: "flows, \(count) connections",
             frames: { (0..<count).map(packet) },
-            flows: [
-                "priority=1,udp,in_port=1,tp_src=1,tp_dst=1,nw_src=1.1.1.1,nw_dst=1.1.1.1,actions=drop",
-                "priority=0,actions=output:2",
-            ]
+            flows: {
+                [
+                    "priority=1,udp,in_port=1,tp_src=1,tp_dst=1,nw_src=1.1.1.1,nw_dst=1.1.1.1,actions=drop",
+                    "priority=0,actions=output:2",
+                ]
+            }
         )
+    }
+
+    /// Connections with a flow for each.
+    private static func flowEach(_ count: Int) -> Workload {
+        Workload(
+            name: "\(count) flows, a connection each",
+            frames: { (0..<count).map(packet) },
+            flows: { (0..<count).map { "\(match(packet($0))),actions=output:2" } }
+        )
+    }
+
+    private static func match(_ packet: [UInt8]) -> String {
+        func address(_ first: Int) -> String { packet[first..<first + 4].map(String.init).joined(separator: ".") }
+        func number(_ first: Int) -> Int { Int(packet[first]) << 8 | Int(packet[first + 1]) }
+        return "udp,nw_src=\(address(26)),nw_dst=\(address(30)),tp_src=\(number(34)),tp_dst=\(number(36))"
     }
 
     private static let deep: [String] =
@@ -128,6 +146,7 @@ struct Workload {
                 on: "br0"
             )
         }
+        let flows = flows()
         if !flows.isEmpty {
             let former = dataplane.flows(of: "br0").map(\.number)
             try dataplane.changeFlows(of: "br0", removing: former, adding: flows.map { try FlowText.flow($0) })
