@@ -83,9 +83,39 @@ import Testing
         let text =
             "# first\n\nactions=drop\n  in_port=1 actions=drop # why\nNXST_FLOW reply (xid=0x4):\n\tip actions=drop"
         #expect(try FlowText.flows(text).count == 3)
-        #expect(FlowText.place(ofFlow: 0, in: text) == (3, 1))
-        #expect(FlowText.place(ofFlow: 1, in: text) == (4, 3))
-        #expect(FlowText.place(ofFlow: 2, in: text) == (6, 2))
+        #expect(FlowText.place(of: 0, in: text) == (3, 1))
+        #expect(FlowText.place(of: 1, in: text) == (4, 3))
+        #expect(FlowText.place(of: 2, in: text) == (6, 2))
         #expect(FlowText.lines(of: text) == ["actions=drop", "in_port=1 actions=drop", "ip actions=drop"])
+    }
+
+    @Test func findsAnActionInAText() {
+        let flows = "# none\nactions=drop\n ip,in_port=7 actions=clone(output:1,clone(7)),output:7"
+        func column(of port: UInt32) -> Int {
+            let output = Action.output(FlowPort(rawValue: port))
+            return FlowText.place(ofFlow: 1, in: flows, ports: { _ in nil }, whereAction: { $0 == output }).column
+        }
+        #expect(column(of: 7) == 44 && column(of: 1) == 29)
+        #expect(column(of: 9) == 2, "the flow itself")
+        let groups = "group_id=1,type=ff,bucket=watch_port:5,actions=output:7"
+        func place(_ port: UInt32) -> Int {
+            let output = Action.output(FlowPort(rawValue: port))
+            return FlowText.place(ofGroup: 0, in: groups, ports: { _ in nil }, whereAction: { $0 == output }).column
+        }
+        #expect(place(5) == 38 && place(7) == 48 && place(6) == 1)
+    }
+
+    @Test func readsFilesOfGroupsAndMeters() throws {
+        let groups = """
+            NXST_GROUP_DESC reply (xid=0x2):
+             group_id=2,type=all,bucket=actions=output:a # one
+            group_id=1,type=indirect
+            """
+        let read = try FlowText.groups(groups) { $0 == "a" ? 3 : nil }
+        #expect(read.map(\.identifier) == [2, 1] && read[0].buckets[0].actions == [.output(FlowPort(rawValue: 3))])
+        let meters = "OFPST_METER_CONFIG reply (OF1.3) (xid=0x2):\n\n meter=3 kbps bands=type=drop rate=5\n"
+        #expect(try FlowText.meters(meters).map(\.identifier) == [3])
+        let error = #expect(throws: FlowSyntaxError.self) { try FlowText.groups("group_id=1,type=all\ngroup_id=x") }
+        #expect(error?.line == 2 && error?.column == 10)
     }
 }

@@ -92,7 +92,7 @@ struct FlowDocument {
     private static let greatestPairCount = 5_000_000
 
     private func refusal(of index: Int, _ reason: String) -> FlowRefusal {
-        let place = FlowText.place(ofFlow: index, in: text)
+        let place = FlowText.place(of: index, in: text)
         return FlowRefusal(line: place.line, column: place.column, reason: reason)
     }
 }

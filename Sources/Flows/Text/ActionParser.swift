@@ -38,6 +38,7 @@ struct ActionParser {
             }
             for action in actions[count...] {
                 try checkPlace(action, pair)
+                if parser.objects?(action) == true { throw source.error(pair.key, "objected to") }
                 try order.check(action, pair, source)
             }
         }

@@ -172,6 +172,8 @@ extension FlowParser {
         guard port.isOrdinary || port == .none else {
             throw source.error(slice, "\(source.quoted(slice)) cannot be watched; allowed are ports of the bridge")
         }
+        // To watch a port is to name it.
+        if objects?(.output(port)) == true { throw source.error(slice, "objected to") }
         return port == .none ? nil : port
     }
 }

@@ -3,6 +3,8 @@
 struct FlowParser {
     let source: FlowSource
     let resolvePort: PortResolver
+    /// Which actions somebody objects to and wants the place of: they are refused where they stand.
+    var objects: ((Action) -> Bool)?
 
     /// A port: its number, a reserved name, or a name of the bridge, bare or in quotes.
     func port(_ slice: Slice) throws(FlowSyntaxError) -> FlowPort {

@@ -1,9 +1,58 @@
 extension FlowText {
-    /// Where a flow stands in a text that `flows` has read: its line and its first column, from 1.
+    /// Where a flow, group or meter stands in a text that has been read: its line and its first column, from 1.
     ///
-    /// Whoever refuses a flow for its sense rather than its syntax says so with it. Time grows with the text.
-    /// - Parameter index: of the flow in what `flows` returned.
-    public static func place(ofFlow index: Int, in text: String) -> (line: Int, column: Int) {
+    /// Whoever refuses one for its sense rather than its syntax says so with it. Time grows with the text.
+    /// - Parameter index: of the flow in what `flows` returned, and so on.
+    public static func place(of index: Int, in text: String) -> (line: Int, column: Int) {
+        place(of: index, in: text) { source in source.trimmed(source.line).start - source.line.start + 1 }
+    }
+
+    /// The same for an action of a flow, at any depth.
+    ///
+    /// - Parameters:
+    ///   - ports: what the text was read with.
+    ///   - objects: whether an action is the one.
+    public static func place(
+        ofFlow index: Int,
+        in text: String,
+        ports: @escaping PortResolver,
+        whereAction objects: @escaping (Action) -> Bool
+    ) -> (line: Int, column: Int) {
+        place(of: index, in: text, ports, objects) { parser throws(FlowSyntaxError) in _ = try parser.flow() }
+    }
+
+    /// The same for an action of a group, or a port that a bucket watches, as an output to it.
+    public static func place(
+        ofGroup index: Int,
+        in text: String,
+        ports: @escaping PortResolver,
+        whereAction objects: @escaping (Action) -> Bool
+    ) -> (line: Int, column: Int) {
+        place(of: index, in: text, ports, objects) { parser throws(FlowSyntaxError) in _ = try parser.group() }
+    }
+
+    private static func place(
+        of index: Int,
+        in text: String,
+        _ ports: @escaping PortResolver,
+        _ objects: @escaping (Action) -> Bool,
+        _ read: (FlowParser) throws(FlowSyntaxError) -> Void
+    ) -> (line: Int, column: Int) {
+        place(of: index, in: text) { source in
+            do throws(FlowSyntaxError) {
+                try read(FlowParser(source: source, resolvePort: ports, objects: objects))
+                return source.trimmed(source.line).start - source.line.start + 1
+            } catch {
+                return error.column
+            }
+        }
+    }
+
+    private static func place(
+        of index: Int,
+        in text: String,
+        _ column: (FlowSource) -> Int
+    ) -> (line: Int, column: Int) {
         let bytes = ContiguousArray(text.utf8)
         return bytes.withUnsafeBufferPointer { bytes in
             var lines = FlowLines(bytes: bytes)
@@ -14,13 +63,13 @@ extension FlowText {
                     left -= 1
                     continue
                 }
-                return (source.lineNumber, source.trimmed(source.line).start - source.line.start + 1)
+                return (source.lineNumber, column(source))
             }
             return (1, 1)
         }
     }
 
-    /// The text of each flow that `flows` has read, without comments and white space around it.
+    /// The text of each flow, group or meter that has been read, without comments and white space around it.
     public static func lines(of text: String) -> [String] {
         let bytes = ContiguousArray(text.utf8)
         return bytes.withUnsafeBufferPointer { bytes in

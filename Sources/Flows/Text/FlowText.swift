@@ -3,6 +3,14 @@
 /// Every reader takes text as UTF-8 bytes and throws the first mistake with its line and column; nothing is returned
 /// then. `ports` finds ports by name: it is called once for each name in the text. A line may have 65,536 bytes.
 public enum FlowText {
+    /// Bytes of a line.
+    public static let greatestLineLength = FlowSource.greatestLineLength
+
+    /// Why a line of more bytes is refused.
+    public static func reasonForLength(_ count: Int) -> String {
+        "the line has \(count) bytes; allowed are \(greatestLineLength)"
+    }
+
     /// A flow to add: `table=0,priority=4,in_port=2 actions=NORMAL`.
     public static func flow(
         _ text: String,
@@ -76,14 +84,39 @@ public enum FlowText {
         _ bytes: UnsafeBufferPointer<UInt8>,
         ports: @escaping PortResolver = { _ in nil }
     ) throws(FlowSyntaxError) -> [Flow] {
-        var flows: [Flow] = []
-        var lines = FlowLines(bytes: bytes)
-        // One flow a line, counted first: growing the array would copy it over and over.
-        flows.reserveCapacity(bytes.count { $0 == UInt8(ascii: "\n") } + 1)
-        while let source = try lines.next() {
-            flows.append(try FlowParser(source: source, resolvePort: ports).flow())
+        try lines(bytes, ports) { parser throws(FlowSyntaxError) in try parser.flow() }
+    }
+
+    /// A file of groups, one a line, as one of flows.
+    public static func groups(
+        _ text: String,
+        ports: @escaping PortResolver = { _ in nil }
+    ) throws(FlowSyntaxError) -> [Group] {
+        try withBytes(text) { bytes throws(FlowSyntaxError) in
+            try lines(bytes, ports) { parser throws(FlowSyntaxError) in try parser.group() }
         }
-        return flows
+    }
+
+    /// A file of meters, one a line, as one of flows.
+    public static func meters(_ text: String) throws(FlowSyntaxError) -> [Meter] {
+        try withBytes(text) { bytes throws(FlowSyntaxError) in
+            try lines(bytes, noPorts) { parser throws(FlowSyntaxError) in try parser.meter() }
+        }
+    }
+
+    private static func lines<Result>(
+        _ bytes: UnsafeBufferPointer<UInt8>,
+        _ ports: @escaping PortResolver,
+        _ body: (FlowParser) throws(FlowSyntaxError) -> Result
+    ) throws(FlowSyntaxError) -> [Result] {
+        var results: [Result] = []
+        var lines = FlowLines(bytes: bytes)
+        // One a line, counted first: growing the array would copy it over and over.
+        results.reserveCapacity(bytes.count { $0 == UInt8(ascii: "\n") } + 1)
+        while let source = try lines.next() {
+            results.append(try body(FlowParser(source: source, resolvePort: ports)))
+        }
+        return results
     }
 
     /// The flow as a dump prints it, with statistics if they are given.
@@ -160,7 +193,7 @@ extension FlowSource {
     /// Refuses a line that is too long.
     func checkLength() throws(FlowSyntaxError) {
         guard line.count <= Self.greatestLineLength else {
-            throw error(line.start, "the line has \(line.count) bytes; allowed are \(Self.greatestLineLength)")
+            throw error(line.start, FlowText.reasonForLength(line.count))
         }
     }
 }
@@ -201,10 +234,13 @@ extension FlowSource {
         return line
     }
 
-    /// `NXST_FLOW reply (xid=0x4):` or `OFPST_FLOW reply (OF1.3) (xid=0x2):`.
+    /// `NXST_FLOW reply (xid=0x4):` or `OFPST_FLOW reply (OF1.3) (xid=0x2):`, and those of groups and meters.
     fileprivate func isDumpHeader(_ slice: Slice) -> Bool {
         let text = trimmed(slice)
-        let starts: [StaticString] = ["NXST_FLOW reply", "OFPST_FLOW reply"]
+        let starts: [StaticString] = [
+            "NXST_FLOW reply", "OFPST_FLOW reply", "NXST_GROUP_DESC reply", "OFPST_GROUP_DESC reply",
+            "OFPST_METER_CONFIG reply",
+        ]
         return starts.contains { start in
             text.count >= start.utf8CodeUnitCount
                 && isEqual(Slice(start: text.start, end: text.start + start.utf8CodeUnitCount), start)
