@@ -1,28 +1,26 @@
+public import Flows
+
 extension Dataplane {
     /// The names of the address sets, which all bridges share, in order.
     public var addressSets: [String] { readers.addressSets.names }
 
-    /// How many members a set has; nil when there is no such set.
-    public func memberCount(of addressSet: String) -> Int? { readers.addressSets.members(of: addressSet)?.count }
+    /// The members of a set; nil when there is no such set.
+    public func members(of addressSet: String) -> Set<AddressSetMember>? { readers.addressSets.members(of: addressSet) }
 
     /// Changes the members of a set, and creates it first if need be: a packet meets all of the change or none of it, and it
     /// costs what it changes.
     ///
     /// - Parameters:
-    ///   - adding: IPv4, IPv6 or MAC addresses, with `/LENGTH` or `/MASK` or without; of several kinds together as well: a
-    ///     field has the members of its kind. One that is there stays.
-    ///   - removing: such as are there, by the same value and length.
-    /// - Throws: `Refusal` for text that is no address and for a member to remove that is not there; nothing has changed then.
+    ///   - adding: of several kinds together as well: a field has the members of its kind. One that is there stays.
+    ///   - removing: such as are there.
+    /// - Throws: `Refusal` for a member to remove that is not there; nothing has changed then.
     public func setMembers(
         of name: String,
-        adding: [String] = [],
-        removing: [String] = []
+        adding: Set<AddressSetMember> = [],
+        removing: Set<AddressSetMember> = []
     ) throws(Refusal) {
-        var (new, former): (Set<AddressSetMember>, Set<AddressSetMember>) = ([], [])
-        for text in adding { new.insert(try AddressSetMember(text)) }
-        for text in removing { former.insert(try AddressSetMember(text)) }
         let change = try readers.addressSets
-            .change(name, adding: new, removing: former, version: readers.versions.next)
+            .change(name, adding: adding, removing: removing, version: readers.versions.next)
         for place in change.places { readers.versions.willChange(place) }
         readers.versions.advance()
         readers.quiesce()
@@ -31,6 +29,11 @@ extension Dataplane {
         guard !retired.isEmpty else { return }
         readers.quiesce()
         for item in retired { item.free() }
+    }
+
+    /// A flow of a bridge that uses a set. Time grows with the flows.
+    public func flow(of bridge: String, usingAddressSet name: String) -> Flow? {
+        bridges[bridge]?.tables.all.first { $0.flow.match.addressSets.contains { $0.name == name } }?.flow
     }
 
     /// - Throws: `Refusal` when there is no such set or a flow uses it.

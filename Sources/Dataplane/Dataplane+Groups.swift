@@ -6,6 +6,23 @@ extension Dataplane {
         (bridges[bridge]?.tables.groups.groups.values).map { $0.sorted { $0.identifier < $1.identifier } } ?? []
     }
 
+    /// Why `changeGroups` would not change groups; nil when it will.
+    public func refusal(ofAdding adding: [Group], removing: [UInt32], on bridge: String) -> GroupRefusal? {
+        guard let tables = bridges[bridge]?.tables else { return nil }
+        do throws(GroupRefusal) {
+            let change = try tables.groups.change(removing: removing, adding: adding, version: readers.versions.next)
+            tables.groups.discard(change)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// The flows of a bridge that go with some groups.
+    public func flows(of bridge: String, usingGroups groups: Set<UInt32>) -> [InstalledFlow] {
+        bridges[bridge]?.tables.flows(using: groups, in: \.groups) ?? []
+    }
+
     /// Changes the groups of a bridge at once: a packet meets all of the change or none of it.
     ///
     /// - Parameters:

@@ -22,6 +22,26 @@ extension Dataplane {
         return tables.meters.values.sorted { $0.meter.identifier < $1.meter.identifier }.map(\.installed)
     }
 
+    /// Why `changeMeters` would not add a meter; nil when it will.
+    public func refusal(of meter: Meter) -> Refusal? {
+        guard meter.bands.contains(where: { $0.kind != .drop }) else { return nil }
+        return Refusal("meter \(meter.identifier): bands of type dscp_remark are not supported; allowed are drop")
+    }
+
+    /// The flows of a bridge that go with some meters.
+    public func flows(of bridge: String, usingMeters meters: Set<UInt32>) -> [InstalledFlow] {
+        bridges[bridge]?.tables.flows(using: meters, in: \.meters) ?? []
+    }
+
+    /// How many flows of a bridge use each meter.
+    public func flowCounts(byMeterOf bridge: String) -> [UInt32: Int] {
+        var counts: [UInt32: Int] = [:]
+        for (_, flow) in bridges[bridge]?.tables.all ?? [] {
+            for meter in flow.actions.meters { counts[meter, default: 0] += 1 }
+        }
+        return counts
+    }
+
     /// Changes the meters of a bridge.
     ///
     /// - Parameters:
@@ -40,9 +60,7 @@ extension Dataplane {
         for identifier in removing where tables.meters[identifier] == nil {
             throw Refusal("meter \(identifier) does not exist")
         }
-        for meter in adding where meter.bands.contains(where: { $0.kind != .drop }) {
-            throw Refusal("meter \(meter.identifier): bands of type dscp_remark are not supported; allowed are drop")
-        }
+        for meter in adding { if let refusal = refusal(of: meter) { throw refusal } }
         return tables.commitMeters(removing: Set(removing).subtracting(adding.map(\.identifier)), adding: adding)
     }
 }

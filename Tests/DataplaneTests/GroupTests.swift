@@ -67,11 +67,14 @@ import Wire
     }
 
     @Test(arguments: [
-        (["group_id=1,type=all,bucket=actions=group:2"], "group 2 does not exist, and group 1 uses it"),
-        (["group_id=1,type=all,bucket=actions=group:1"], "group 1 would lead back to itself"),
+        (
+            ["group_id=1,type=all,bucket=actions=group:2"],
+            "group 1 uses group 2, which would not exist: add that first, or remove both"
+        ),
+        (["group_id=1,type=all,bucket=actions=group:1"], "groups would lead back to themselves: 1 -> 1"),
         (
             ["group_id=1,type=all,bucket=actions=group:2", "group_id=2,type=ff,bucket=watch_group:1,actions=output:1"],
-            "group 1 would lead back to itself"
+            "groups would lead back to themselves: 1 -> 2 -> 1"
         ),
         (["group_id=1,type=all,bucket=actions=ct_clear"], "'ct_clear' cannot be in a bucket, which is an action set"),
     ])
@@ -87,9 +90,9 @@ import Wire
             "group_id=1,type=all,bucket=actions=group:2", "group_id=2,type=all,bucket=actions=output:2",
         ])
         let used = try #require(throws: Refusal.self) { try bench.dataplane.changeGroups(of: "br", removing: [2]) }
-        #expect(used.reason == "group 2 does not exist, and group 1 uses it")
+        #expect(used.reason == "group 1 uses group 2, which would not exist: add that first, or remove both")
         let missing = try #require(throws: Refusal.self) { try bench.replaceFlows(["actions=clone(group:3)"]) }
-        #expect(missing.reason == "group 3 does not exist")
+        #expect(missing.reason == "group 3 does not exist on the bridge: add it with group add")
         #expect(Self.outputs(bench, Self.packet(0)) == [1])
     }
 

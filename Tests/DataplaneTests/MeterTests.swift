@@ -66,7 +66,7 @@ import Testing
     @Test func dropsAndCountsWhatIsBeyondTheRate() throws {
         let bench = Bench(ports: 3)
         let missing = try #require(throws: Refusal.self) { try bench.replaceFlows(["actions=meter:1,output:2"]) }
-        #expect(missing.reason == "meter 1 does not exist")
+        #expect(missing.reason == "meter 1 does not exist on the bridge: add it with meter add")
         let meter = try FlowText.meter("meter=1 pktps burst bands=type=drop rate=1 burst_size=2")
         try bench.dataplane.changeMeters(of: "br", adding: [meter])
         try bench.replaceFlows(["in_port=1,actions=meter:1,output:2", "in_port=2,actions=output:3"])

@@ -1,25 +1,36 @@
 import Flows
 
-/// A member of an address set: an address, or all those with its first bits.
-struct AddressSetMember: Hashable {
-    enum Kind: Hashable { case ipv4, ipv6, ethernet }
+/// A member of an address set: an IPv4, IPv6 or MAC address, or all those with its first bits.
+///
+/// Ordered by kind, then address, then the shorter prefix first.
+public struct AddressSetMember: Hashable, Comparable, Sendable, CustomStringConvertible {
+    enum Kind: UInt8 { case ipv4, ipv6, ethernet }
 
     let kind: Kind
     let value: UInt128
     let mask: UInt128
 
     /// - Throws: `Refusal` for text that is no address, with `/LENGTH` or `/MASK` or without.
-    init(_ text: String) throws(Refusal) {
+    public init(_ text: String) throws(Refusal) {
         let kind: Kind = !text.contains(":") ? .ipv4 : Self.isEthernet(text) ? .ethernet : .ipv6
-        let field: Field = kind == .ipv4 ? .ipSource : kind == .ipv6 ? .ipv6Source : .ethSource
+        let field = kind.field
         let prefix = kind == .ipv4 ? "ip,nw_src" : kind == .ipv6 ? "ipv6,ipv6_src" : "dl_src"
         let isPlain = text.utf8.allSatisfy { Self.characters.contains($0) }
         guard isPlain, let match = try? FlowText.flow("\(prefix)=\(text),actions=drop").match else {
-            throw Refusal("'\(text)' is not an address: write an IPv4, IPv6 or MAC address, with /LENGTH or without")
+            throw Refusal(
+                "'\(text.prefix(80))' is not an address: write an IPv4, IPv6 or MAC address, with /LENGTH or without"
+            )
         }
         self.kind = kind
         value = match.value[field.slot]
         mask = match.mask[field.slot]
+    }
+
+    /// The same member has the same text, which is read back as it.
+    public var description: String { FlowText.print(value, of: kind.field, mask: mask) }
+
+    public static func < (one: AddressSetMember, other: AddressSetMember) -> Bool {
+        (one.kind.rawValue, one.value, one.mask) < (other.kind.rawValue, other.value, other.mask)
     }
 
     private static let characters = Set("0123456789abcdefABCDEF.:/".utf8)
@@ -36,6 +47,17 @@ struct AddressSetMember: Hashable {
         key[slot] = value
         bits[slot] = mask
         return Match(value: key, mask: bits)
+    }
+}
+
+extension AddressSetMember.Kind {
+    /// One of the fields that have members of the kind.
+    fileprivate var field: Field {
+        switch self {
+        case .ipv4: .ipSource
+        case .ipv6: .ipv6Source
+        case .ethernet: .ethSource
+        }
     }
 }
 
@@ -84,7 +106,8 @@ final class AddressSets {
         }
         sets[name] = set
         return set.change(
-            adding: adding.subtracting(set.members),
+            // `subtracting` would go through all members.
+            adding: adding.filter { !set.members.contains($0) },
             removing: removing.subtracting(adding),
             version: version
         )

@@ -140,6 +140,17 @@ final class FlowTables {
         }
     }
 
+    /// The flows that use one of some groups or meters.
+    func flows(using identifiers: Set<UInt32>, in used: KeyPath<[Action], Set<UInt32>>) -> [InstalledFlow] {
+        guard !identifiers.isEmpty else { return [] }
+        let now = Dataplane.milliseconds
+        return flows.enumerated().compactMap { number, installed in
+            guard let installed else { return nil }
+            let isUser = !installed.flow.actions[keyPath: used].isDisjoint(with: identifiers)
+            return isUser ? described(installed, UInt32(number), now) : nil
+        }
+    }
+
     private func described(_ installed: Installed, _ number: UInt32, _ now: UInt64) -> InstalledFlow {
         var statistics = FlowStatistics()
         statistics.durationMilliseconds = now - installed.since
@@ -196,8 +207,13 @@ final class FlowTables {
     /// - Returns: what those flows were.
     func commitGroups(removing: [UInt32], adding: [Group]) throws(Refusal) -> [InstalledFlow] {
         let next = readers.versions.next
-        let change = try groups.change(removing: removing, adding: adding, version: next)
-        let orphans = installed.filter { !$0.flow.actions.groups.isDisjoint(with: change.removed) }
+        let change: GroupTable.Change
+        do throws(GroupRefusal) {
+            change = try groups.change(removing: removing, adding: adding, version: next)
+        } catch {
+            throw Refusal(error.reason)
+        }
+        let orphans = flows(using: change.removed, in: \.groups)
         let gone = orphans.map { end($0.number, at: next) }
         groups.apply(change) { retired.append($0) }
         readers.versions.willChange(.groups(of: bridge))
@@ -208,7 +224,7 @@ final class FlowTables {
     /// The same for meters that are there, and for bands that can be.
     func commitMeters(removing: Set<UInt32>, adding: [Meter]) -> [InstalledFlow] {
         let next = readers.versions.next
-        let orphans = installed.filter { !$0.flow.actions.meters.isDisjoint(with: removing) }
+        let orphans = flows(using: removing, in: \.meters)
         let gone = orphans.map { end($0.number, at: next) }
         for meter in adding {
             let cell = meters[meter.identifier]?.cell ?? MeterCell.made(meter)

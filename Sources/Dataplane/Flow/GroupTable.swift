@@ -7,14 +7,24 @@ struct ActionContext {
     var meters: [UInt32: PlacedMeter] = [:]
 
     func meter(_ identifier: UInt32) throws(Refusal) -> UnsafeMutablePointer<MeterCell> {
-        guard let meter = meters[identifier] else { throw Refusal("meter \(identifier) does not exist") }
+        guard let meter = meters[identifier] else {
+            throw Refusal("meter \(identifier) does not exist on the bridge: add it with meter add")
+        }
         return meter.cell
     }
 
     func cell(_ identifier: UInt32) throws(Refusal) -> UnsafeMutablePointer<GroupCell> {
-        guard let cell = groups[identifier] else { throw Refusal("group \(identifier) does not exist") }
+        guard let cell = groups[identifier] else {
+            throw Refusal("group \(identifier) does not exist on the bridge: add it with group add")
+        }
         return cell
     }
+}
+
+/// Why groups cannot be as they are wanted, and which of them it is about.
+public struct GroupRefusal: Error, Hashable, Sendable {
+    public let groups: [UInt32]
+    public let reason: String
 }
 
 /// The groups of a bridge: the writer's side.
@@ -31,20 +41,21 @@ struct GroupTable {
         let removed: Set<UInt32>
     }
 
-    /// - Throws: `Refusal` for a group that names one that does not exist or leads back to itself, for one that is removed
-    ///   and still used by another, and for actions that cannot be run; nothing has changed then.
-    func change(removing: [UInt32], adding: [Group], version: UInt64) throws(Refusal) -> Change {
+    /// - Throws: `GroupRefusal` for a group that names one that does not exist or leads back to itself, for one that is
+    ///   removed and still used by another, and for actions that cannot be run; nothing has changed then.
+    func change(removing: [UInt32], adding: [Group], version: UInt64) throws(GroupRefusal) -> Change {
         var next = groups
         for identifier in removing {
             guard next.removeValue(forKey: identifier) != nil else {
-                throw Refusal("group \(identifier) does not exist")
+                throw GroupRefusal(groups: [identifier], reason: "group \(identifier) does not exist")
             }
         }
         for group in adding { next[group.identifier] = group }
-        try Self.check(next)
+        // Those that stay as they are can only miss what goes.
+        try Self.check(next, from: removing.isEmpty ? adding.map(\.identifier) : next.keys.sorted())
         var cells = self.cells.filter { next[$0.key] != nil }
         for identifier in next.keys where cells[identifier] == nil { cells[identifier] = Self.newCell() }
-        do throws(Refusal) {
+        do throws(GroupRefusal) {
             let changed = Set(adding.map(\.identifier)).map { next[$0]! }
             var entries: [(UnsafeMutablePointer<GroupCell>, UnsafeMutablePointer<GroupEntry>)] = []
             for (group, buckets) in try Self.compiled(changed, cells) {
@@ -76,6 +87,12 @@ struct GroupTable {
         (groups, cells) = (change.groups, change.cells)
     }
 
+    /// Gives up a change that was not applied.
+    func discard(_ change: Change) {
+        for (_, entry) in change.entries { GroupEntry.discard(entry) }
+        for (identifier, cell) in change.cells where cells[identifier] == nil { Self.discard(cell) }
+    }
+
     func free() { for cell in cells.values { Self.discard(cell) } }
 
     private static func newCell() -> UnsafeMutablePointer<GroupCell> {
@@ -92,13 +109,17 @@ struct GroupTable {
 
     // MARK: - Checks
 
-    private static func check(_ groups: [UInt32: Group]) throws(Refusal) {
+    private static func check(_ groups: [UInt32: Group], from identifiers: [UInt32]) throws(GroupRefusal) {
         var done: Set<UInt32> = []
-        for identifier in groups.keys.sorted() { try follow(identifier, groups, &done) }
+        for identifier in identifiers { try follow(identifier, groups, &done) }
     }
 
     /// Depth first, with a stack of its own: rows of groups may be long.
-    private static func follow(_ first: UInt32, _ groups: [UInt32: Group], _ done: inout Set<UInt32>) throws(Refusal) {
+    private static func follow(
+        _ first: UInt32,
+        _ groups: [UInt32: Group],
+        _ done: inout Set<UInt32>
+    ) throws(GroupRefusal) {
         guard !done.contains(first) else { return }
         var path: [(identifier: UInt32, rest: [UInt32])] = [(first, groups[first]!.neighbours)]
         var onPath: Set<UInt32> = [first]
@@ -111,9 +132,17 @@ struct GroupTable {
             }
             path[path.count - 1].rest.removeLast()
             guard let group = groups[next] else {
-                throw Refusal("group \(next) does not exist, and group \(step.identifier) uses it")
+                throw GroupRefusal(
+                    groups: [step.identifier],
+                    reason: "group \(step.identifier) uses group \(next), which would not exist: add that first, or "
+                        + "remove both"
+                )
             }
-            guard !onPath.contains(next) else { throw Refusal("group \(next) would lead back to itself") }
+            guard !onPath.contains(next) else {
+                let circle = path.map(\.identifier).drop { $0 != next }
+                let words = (circle + [next]).map(String.init).joined(separator: " -> ")
+                throw GroupRefusal(groups: Array(circle), reason: "groups would lead back to themselves: \(words)")
+            }
             guard !done.contains(next) else { continue }
             onPath.insert(next)
             path.append((next, group.neighbours))
@@ -125,12 +154,16 @@ struct GroupTable {
     private static func compiled(
         _ groups: [Group],
         _ cells: [UInt32: UnsafeMutablePointer<GroupCell>]
-    ) throws(Refusal) -> [(Group, [BucketEntry])] {
+    ) throws(GroupRefusal) -> [(Group, [BucketEntry])] {
         let context = ActionContext(groups: cells)
         var codes: [(Group, [[Instruction]])] = []
         for group in groups {
             var buckets: [[Instruction]] = []
-            for bucket in group.buckets { buckets.append(try Instruction.bucket(bucket.actions, context)) }
+            do throws(Refusal) {
+                for bucket in group.buckets { buckets.append(try Instruction.bucket(bucket.actions, context)) }
+            } catch {
+                throw GroupRefusal(groups: [group.identifier], reason: error.reason)
+            }
             codes.append((group, buckets))
         }
         // Nothing is refused from here on, so that nothing is to be freed.
