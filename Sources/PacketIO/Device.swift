@@ -11,6 +11,8 @@ protocol Device: AnyObject {
     /// Lets packets in, once the workers know the device.
     func start() throws(Refusal)
 
+    var hasLink: Bool { get }
+
     /// - Parameter lcore: which lcore polls a queue.
     func status(lcore: (Int) -> Int?) -> PortStatus
 

@@ -167,9 +167,16 @@ final class EthernetDevice: Device {
 
     // MARK: - Status
 
-    func status(lcore: (Int) -> Int?) -> PortStatus {
+    private var link: rte_eth_link {
         var link = rte_eth_link()
         rte_eth_link_get_nowait(port, &link)
+        return link
+    }
+
+    var hasLink: Bool { link.link_status == UInt16(RTE_ETH_LINK_UP) }
+
+    func status(lcore: (Int) -> Int?) -> PortStatus {
+        let link = link
         var mac = rte_ether_addr()
         rte_eth_macaddr_get(port, &mac)
         var mtu: UInt16 = 0

@@ -144,6 +144,8 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
         devices[port]?.status { self.workerPool.lcore(of: port, queue: $0) } ?? PortStatus(linkUp: false)
     }
 
+    public func hasLink(_ port: PortIndex) -> Bool { devices[port]?.hasLink ?? false }
+
     // MARK: - Workers
 
     public func workers() -> [WorkerStatus] { workerPool.status() }

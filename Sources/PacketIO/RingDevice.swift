@@ -41,9 +41,12 @@ final class RingDevice: Device {
 
     func start() {}
 
+    /// The other process is not seen.
+    var hasLink: Bool { true }
+
     func status(lcore: (Int) -> Int?) -> PortStatus {
         PortStatus(
-            linkUp: true,
+            linkUp: hasLink,
             details: [
                 .init("waiting_for_peer", "\(rte_ring_count(outgoing))"),
                 .init("waiting_for_switch", "\(rte_ring_count(incoming))"),

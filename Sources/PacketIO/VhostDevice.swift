@@ -164,6 +164,8 @@ final class VhostDevice: Device, @unchecked Sendable {
 
     // MARK: - Status
 
+    var hasLink: Bool { state.pointee.device.load(ordering: .acquiring) >= 0 }
+
     func status(lcore: (Int) -> Int?) -> PortStatus {
         let device = state.pointee.device.load(ordering: .acquiring)
         let ready = state.pointee.ready.load(ordering: .relaxed)

@@ -124,7 +124,7 @@ struct FlowCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Tells of flows with send_flow_rem that go, until interrupted.",
             discussion: """
-                The reason is idle, hard (their timeouts) or delete.
+                The reason is idle, hard (their timeouts), delete, or group and meter, which they used and are deleted.
                     martletctl flow add br0 'idle_timeout=60,send_flow_rem,in_port=1 actions=output:2'
                     martletctl flow watch br0
                 """

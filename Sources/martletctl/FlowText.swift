@@ -2,7 +2,7 @@ import ArgumentParser
 import Control
 import Foundation
 
-/// Flow syntax on its way to the daemon, and what the daemon finds wrong in it, shown where it stands.
+/// Flows, groups, meters or members of address sets on their way to the daemon, and what the daemon finds wrong in it, shown where it stands.
 struct FlowText {
     private let text: Data
     /// nil for text of the command line.
@@ -34,12 +34,12 @@ struct FlowText {
     /// - Parameters:
     ///   - request: carries a text that fits one line.
     ///   - staged: says that the text came before.
-    func send<R: FlowTextRequest>(_ daemon: Daemon, _ request: R, _ staged: R) throws -> R.Response {
+    func send<R: TextRequest>(_ daemon: Daemon, _ request: R, _ staged: R) throws -> R.Response {
         let client = try daemon.connect()
         return try explaining {
             guard text.count > Self.pieceLength else {
                 var request = request
-                request.flows = String(decoding: text, as: UTF8.self)
+                request.text = String(decoding: text, as: UTF8.self)
                 return try client.call(request)
             }
             var progress = Progress()

@@ -57,7 +57,12 @@ final class Bench: Sendable {
             file: try store.load(),
             devices: io.opened,
             stations: dataplane.fdb(of: "br0"),
-            flows: Dictionary(uniqueKeysWithValues: dataplane.flows(of: "br0").map { ($0.number, $0.flow) })
+            flows: Dictionary(uniqueKeysWithValues: dataplane.flows(of: "br0").map { ($0.number, $0.flow) }),
+            groups: dataplane.groups(of: "br0"),
+            meters: dataplane.meters(of: "br0").map(\.meter),
+            addressSets: Dictionary(
+                uniqueKeysWithValues: dataplane.addressSets.map { ($0, dataplane.members(of: $0) ?? []) }
+            )
         )
     }
 
@@ -67,6 +72,9 @@ final class Bench: Sendable {
         let devices: [PortIndex: ScriptedPortIO.Opened]
         let stations: [FDBEntry]
         let flows: [UInt32: Flow]
+        let groups: [Group]
+        let meters: [Meter]
+        let addressSets: [String: Set<AddressSetMember>]
     }
 }
 

@@ -216,7 +216,7 @@ import Wire
             try (good + "in_port=1 actions=output:7\n").write(toFile: file, atomically: true, encoding: .utf8)
             let outcome = try await run("flow add br0 --file \(file)", path)
             #expect(outcome.status == 1)
-            #expect(outcome.error.hasPrefix("\(file):20001:1: port 7 does not exist on bridge 'br0'"))
+            #expect(outcome.error.hasPrefix("\(file):20001:19: port 7 does not exist on bridge 'br0'"))
             #expect(try await bench.flows() == ["priority=0 actions=NORMAL"])
             try good.write(toFile: file, atomically: true, encoding: .utf8)
             #expect(

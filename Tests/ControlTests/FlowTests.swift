@@ -140,7 +140,7 @@ import Testing
         let error = await #expect(throws: FlowRefusal.self) {
             _ = try await bench.control.addFlows(FlowAdd(bridge: "br0", flows: text))
         }
-        #expect(error?.line == 77_777 && error?.column == 1)
+        #expect(error?.line == 77_777 && error?.column == 30)
         #expect(error?.reason.contains("port 99 does not exist on bridge 'br0'") == true)
         #expect(try await bench.everything() == before)
     }
@@ -226,7 +226,9 @@ import Testing
         let bench = try await Bench.furnished()
         let before = await bench.control.show()
         try await bench.store.database.write { database in
-            try database.execute(sql: "DROP TABLE flow")
+            for table in ["flow", "flow_group", "meter", "address_set_member", "address_set"] {
+                try database.execute(sql: "DROP TABLE \(table)")
+            }
             try database.execute(sql: "PRAGMA user_version = 1")
         }
         let next = try await bench.restarted()
@@ -235,6 +237,21 @@ import Testing
         #expect(try next.store.load().flows.map(\.flow) == [Dataplane.firstFlow])
         try await next.add("in_port=1 actions=drop")
         #expect(try await next.restarted().flows() == ["in_port=1 actions=drop", "priority=0 actions=NORMAL"])
+    }
+
+    @Test func aFileOfTheSecondSchemaKeepsItsFlowsAndTakesGroups() async throws {
+        let bench = try await Bench.furnished()
+        try await bench.add("in_port=1 actions=drop")
+        try await bench.store.database.write { database in
+            for table in ["flow_group", "meter", "address_set_member", "address_set"] {
+                try database.execute(sql: "DROP TABLE \(table)")
+            }
+            try database.execute(sql: "PRAGMA user_version = 2")
+        }
+        let next = try await bench.restarted()
+        #expect(try await next.flows() == ["in_port=1 actions=drop", "priority=0 actions=NORMAL"])
+        try await next.addGroups("group_id=1,type=all")
+        #expect(try await next.restarted().groups() == ["group_id=1,type=all"])
     }
 }
 

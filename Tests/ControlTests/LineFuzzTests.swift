@@ -39,7 +39,7 @@ import Testing
         do {
             let call = try Message.call(line)
             guard let method = Method.all[call.method] else { throw Message.Failure.unknownMethod(call.method) }
-            _ = try await method(control, call.id ?? .null, line)
+            _ = try await method(control, call.id ?? .null, line, staged: { "" })
             return nil
         } catch {
             return error as? Message.Failure

@@ -51,6 +51,34 @@ struct Refused: Sendable, CustomTestStringConvertible {
         #expect(try await bench.everything() == before)
     }
 
+    /// What flows name: nothing of it changes when the file cannot be written.
+    @Test(arguments: objects.indices)
+    func aFullDiskChangesNothingThatFlowsName(index: Int) async throws {
+        let bench = try await Bench.furnished()
+        _ = try await bench.control.addAddressSet(AddressSetAdd(name: "a", members: "10.0.0.1"))
+        try await bench.addGroups("group_id=1,type=all")
+        _ = try await bench.control.addMeters(MeterAdd(bridge: "br0", meters: "meter=1 kbps bands=type=drop rate=1"))
+        try await bench.add("actions=meter:1,group:1")
+        let before = try await bench.everything()
+        try await bench.store.database.write { try $0.execute(sql: "PRAGMA query_only = ON") }
+        let refusal = await #expect(throws: Refusal.self) { try await bench.control.carryOut(Self.objects[index]) }
+        #expect(refusal?.reason.contains("cannot be written") == true)
+        #expect(try await bench.everything() == before)
+    }
+
+    private static let objects: [@Sendable (isolated Switch) throws -> Void] = [
+        { _ = try $0.addGroups(GroupAdd(bridge: "br0", groups: "group_id=2,type=all")) },
+        { _ = try $0.modifyGroups(GroupModify(bridge: "br0", groups: "group_id=1,type=select")) },
+        { _ = try $0.deleteGroups(GroupDelete(bridge: "br0")) },
+        { _ = try $0.addMeters(MeterAdd(bridge: "br0", meters: "meter=2 kbps bands=type=drop rate=1")) },
+        { _ = try $0.modifyMeters(MeterModify(bridge: "br0", meters: "meter=1 kbps bands=type=drop rate=2")) },
+        { _ = try $0.deleteMeters(MeterDelete(bridge: "br0")) },
+        { _ = try $0.addAddressSet(AddressSetAdd(name: "b", members: "10.0.0.1")) },
+        { _ = try $0.addMembers(AddressSetAddMembers(name: "a", members: "10.0.0.2")) },
+        { _ = try $0.deleteMembers(AddressSetDeleteMembers(name: "a", members: "10.0.0.1")) },
+        { _ = try $0.deleteAddressSet(AddressSetDelete(name: "a")) },
+    ]
+
     static let bridges = [
         Refused("bridge 'br0' exists") { control, _ in _ = try control.addBridge(BridgeAdd(name: "br0")) },
         Refused("bridge name 'a b'") { control, _ in _ = try control.addBridge(BridgeAdd(name: "a b")) },
@@ -169,8 +197,8 @@ struct Refused: Sendable, CustomTestStringConvertible {
     static let flows: [Refused] = [
         .flows("line 1, column 1", "'nonsense' is unknown", "nonsense=1 actions=drop"),
         .flows("line 3, column 19", "in_port=1 actions=drop\n# why\nin_port=2 actions=mod_nw_src:10.0.0.1"),
-        .flows("line 2, column 3", "port 7 does not exist on bridge 'br0'", "actions=output:1\n  actions=output:7"),
-        .flows("port 7 does not exist", "actions=clone(clone(enqueue:7:1))"),
+        .flows("line 2, column 11", "port 7 does not exist on bridge 'br0'", "actions=output:1\n  actions=output:7"),
+        .flows("column 21", "port 7 does not exist", "actions=clone(clone(enqueue:7:1))"),
         .flows("port 7 does not exist", "actions=write_actions(output:7)"),
         .flows("port 7 does not exist", "actions=resubmit(7,3)"),
         .flows("port 7 does not exist", "actions=output(port=7,max_len=100)"),
@@ -178,11 +206,15 @@ struct Refused: Sendable, CustomTestStringConvertible {
         .flows("'ghost' is not a port", "actions=output:ghost"),
         .flows("ghost", "is not a port", "in_port=\"ghost\" actions=drop"),
         .flows("255", "table=255 actions=drop"),
-        .flows("line 2, column 1", "cannot be run", "in_port=1 actions=drop\nip actions=ct(commit)"),
+        .flows("line 2, column 12", "cannot be run", "in_port=1 actions=drop\nip actions=ct(commit)"),
         .flows(
             "line 2, column 1",
             "overlaps",
             "priority=5,ip actions=drop\npriority=5,check_overlap,in_port=1 actions=drop"
+        ),
+        .flows(
+            "allowed are 65536",
+            "in_port=p1 actions=load:1->reg0" + String(repeating: ",load:1->reg0", count: 4000)
         ),
         .flows("line 1, column 1", "overlaps 'priority=0 actions=NORMAL'", "priority=0,check_overlap,ip actions=drop"),
         Refused("bridge 'br9' does not exist") { control, _ in
@@ -190,14 +222,14 @@ struct Refused: Sendable, CustomTestStringConvertible {
         },
         Refused("bridge 'br9' does not exist") { control, _ in _ = try control.listing(FlowDump(bridge: "br9")) },
         Refused("bridge 'br9' does not exist") { control, _ in _ = try control.watchFlows(FlowWatch(bridge: "br9")) },
-        Refused("needs flows") { control, _ in _ = try control.addFlows(FlowAdd(bridge: "br0")) },
+        Refused("flow.add needs a text") { control, _ in _ = try control.addFlows(FlowAdd(bridge: "br0")) },
         Refused("line 1, column 6", "'nw' is unknown") { control, _ in
             _ = try control.deleteFlows(FlowDelete(bridge: "br0", match: "ip,  nw=1"))
         },
         Refused("'priority' has no place here") { control, _ in
             _ = try control.deleteFlows(FlowDelete(bridge: "br0", match: "priority=0"))
         },
-        Refused("line 1, column 1") { control, _ in
+        Refused("line 1, column 9") { control, _ in
             _ = try control.replaceFlows(FlowReplace(bridge: "br0", flows: "actions=output:9"))
         },
         Refused("cannot be written") { control, bench in
@@ -240,6 +272,8 @@ struct Refused: Sendable, CustomTestStringConvertible {
 }
 
 extension Switch {
+    fileprivate func carryOut(_ ask: @Sendable (isolated Switch) throws -> Void) throws { try ask(self) }
+
     /// nil when the request was not refused.
     fileprivate func reason(of refused: Refused, _ bench: Bench) throws -> String? {
         do {

@@ -57,6 +57,8 @@ final class ScriptedPortIO: PortIO {
         }
     }
 
+    func hasLink(_ port: PortIndex) -> Bool { status(of: port).linkUp }
+
     func workers() -> [WorkerStatus] {
         [1, 2].map { lcore in
             WorkerStatus(

@@ -1,14 +1,5 @@
-/// A request whose flows may come in pieces before it, because a line has 1 MiB at most.
-public protocol FlowTextRequest: Request {
-    var bridge: String { get }
-    /// One flow a line; `#` starts a comment.
-    var flows: String? { get set }
-    /// Whether what `flow.stage` sent on this connection stands for `flows`.
-    var staged: Bool? { get }
-}
-
 /// Adds flows; each replaces one with the same table, priority and match.
-public struct FlowAdd: FlowTextRequest {
+public struct FlowAdd: TextRequest {
     public static let method = "flow.add"
 
     public struct Response: Codable, Hashable, Sendable {
@@ -20,6 +11,11 @@ public struct FlowAdd: FlowTextRequest {
     public var flows: String?
     public var staged: Bool?
 
+    public var text: String? {
+        get { flows }
+        set { flows = newValue }
+    }
+
     public init(bridge: String, flows: String? = nil, staged: Bool? = nil) {
         self.bridge = bridge
         self.flows = flows
@@ -28,7 +24,7 @@ public struct FlowAdd: FlowTextRequest {
 }
 
 /// Makes a text all the flows of a bridge. Flows that are there already, in all they say, keep their counters.
-public struct FlowReplace: FlowTextRequest {
+public struct FlowReplace: TextRequest {
     public static let method = "flow.replace"
 
     public struct Response: Codable, Hashable, Sendable {
@@ -43,25 +39,16 @@ public struct FlowReplace: FlowTextRequest {
     public var flows: String?
     public var staged: Bool?
 
+    public var text: String? {
+        get { flows }
+        set { flows = newValue }
+    }
+
     public init(bridge: String, flows: String? = nil, staged: Bool? = nil) {
         self.bridge = bridge
         self.flows = flows
         self.staged = staged
     }
-}
-
-/// Appends to the text that the next `flow.add` or `flow.replace` of this connection takes.
-public struct FlowStage: Request {
-    public static let method = "flow.stage"
-
-    public struct Response: Codable, Hashable, Sendable {
-        /// Bytes of UTF-8 that wait now.
-        public let length: Int
-    }
-
-    public var text: String
-
-    public init(text: String) { self.text = text }
 }
 
 /// Removes the flows that a match selects, as `ovs-ofctl del-flows` does.
@@ -161,6 +148,8 @@ public struct FlowRemoved: Notification, Hashable {
 
     public enum Reason: String, Codable, Sendable {
         case idle, hard, delete
+        /// A group or meter that it used was deleted.
+        case group, meter
     }
 
     public let bridge: String

@@ -92,18 +92,12 @@ final class Connection {
         case FlowStage.method:
             let response = try stage(try Message.parameters(FlowStage.self, line))
             return Message.line(Message.Result(id: id, result: response))
-        case FlowAdd.method:
-            let response = try await addFlows(try Message.parameters(FlowAdd.self, line))
-            return Message.line(Message.Result(id: id, result: response))
-        case FlowReplace.method:
-            let response = try await replaceFlows(try Message.parameters(FlowReplace.self, line))
-            return Message.line(Message.Result(id: id, result: response))
         case FlowWatch.method:
             let response = try await watchFlows(try Message.parameters(FlowWatch.self, line))
             return Message.line(Message.Result(id: id, result: response))
         default:
             guard let method = Method.all[call.method] else { throw Message.Failure.unknownMethod(call.method) }
-            return try await method(control, id, line)
+            return try await method(control, id, line, staged: staged.take)
         }
     }
 
@@ -142,23 +136,6 @@ final class Connection {
     private func stage(_ request: FlowStage) throws -> FlowStage.Response {
         try staged.append(request.text)
         return FlowStage.Response(length: staged.length)
-    }
-
-    private func addFlows(_ request: FlowAdd) async throws -> FlowAdd.Response {
-        try await control.addFlows(try withText(request))
-    }
-
-    private func replaceFlows(_ request: FlowReplace) async throws -> FlowReplace.Response {
-        try await control.replaceFlows(try withText(request))
-    }
-
-    /// A request with the text that is staged for it, which is gone then in any case.
-    private func withText<R: FlowTextRequest>(_ request: R) throws -> R {
-        guard request.staged == true else { return request }
-        var complete = request
-        complete.flows = staged.take()
-        guard request.flows == nil else { throw Refusal("flows are given and staged: one of the two is enough") }
-        return complete
     }
 
     private func watchFlows(_ request: FlowWatch) async throws -> Done {

@@ -1,11 +1,15 @@
+import Dataplane
 import Foundation
 
 /// A method of the socket: its name, and what turns a line into the result's bytes.
 struct Method: Sendable {
-    let name: String
-    private let answer: @Sendable (Switch, Message.ID, Data) async throws(Message.Failure) -> Data
+    /// Takes the text that the connection has staged.
+    typealias Staged = () -> String
 
-    /// Every method that needs nothing but the switch. Captures, staged text and notices belong to a connection: see
+    let name: String
+    private let answer: @Sendable (Switch, Message.ID, Data, Staged) async throws(Message.Failure) -> Data
+
+    /// Every method that needs nothing but the switch and staged text. Captures and notices belong to a connection: see
     /// `Connection`.
     static let all: [String: Method] = Dictionary(
         uniqueKeysWithValues: [
@@ -27,8 +31,25 @@ struct Method: Sendable {
             Method(FDBAdd.self) { try $0.addStation($1) },
             Method(FDBDelete.self) { try $0.deleteStation($1) },
             Method(FDBFlush.self) { try $0.flushFDB($1) },
+            Method(FlowAdd.self) { try $0.addFlows($1) },
+            Method(FlowReplace.self) { try $0.replaceFlows($1) },
             Method(FlowDelete.self) { try $0.deleteFlows($1) },
             Method(FlowDump.self, { try $0.listing($1) }, { $0.response }),
+            Method(GroupAdd.self) { try $0.addGroups($1) },
+            Method(GroupModify.self) { try $0.modifyGroups($1) },
+            Method(GroupDelete.self) { try $0.deleteGroups($1) },
+            Method(GroupDump.self, { try $0.groupListing($1) }, { $0.response }),
+            Method(MeterAdd.self) { try $0.addMeters($1) },
+            Method(MeterModify.self) { try $0.modifyMeters($1) },
+            Method(MeterDelete.self) { try $0.deleteMeters($1) },
+            Method(MeterDump.self) { try $0.dumpMeters($1) },
+            Method(MeterStats.self) { try $0.meterStatistics($1) },
+            Method(AddressSetAdd.self) { try $0.addAddressSet($1) },
+            Method(AddressSetDelete.self) { try $0.deleteAddressSet($1) },
+            Method(AddressSetAddMembers.self) { try $0.addMembers($1) },
+            Method(AddressSetDeleteMembers.self) { try $0.deleteMembers($1) },
+            Method(AddressSetList.self) { control, _ in control.listAddressSets() },
+            Method(AddressSetShow.self, { try $0.members($1) }, { $0.response }),
             Method(FlowCached.self, { try $0.cachedFlows($1) }, { $0.response }),
             Method(Trace.self, { try $0.trace($1) }, { $0.response }),
             Method(StatsPorts.self) { try $0.portStatistics($1) },
@@ -46,18 +67,28 @@ struct Method: Sendable {
         self.init(type, body, { $0 })
     }
 
+    /// The same for a request whose text may be staged.
+    private init<R: TextRequest>(_ type: R.Type, _ body: @escaping @Sendable (isolated Switch, R) throws -> R.Response)
+    {
+        self.init(type, body, { $0 }, { try $0.complete($1) })
+    }
+
     /// - Parameters:
     ///   - body: what the switch does.
     ///   - response: what is made of it outside the switch.
+    ///   - complete: puts in what the connection has.
     private init<R: Request, Outcome: Sendable>(
         _: R.Type,
         _ body: @escaping @Sendable (isolated Switch, R) throws -> Outcome,
-        _ response: @escaping @Sendable (Outcome) -> R.Response
+        _ response: @escaping @Sendable (Outcome) -> R.Response,
+        _ complete: @escaping @Sendable (inout R, Staged) throws -> Void = { _, _ in }
     ) {
         name = R.method
-        answer = { control, id, line throws(Message.Failure) in
-            let request = try Message.parameters(R.self, line)
+        answer = { control, id, line, staged throws(Message.Failure) in
+            var parameters = try Message.parameters(R.self, line)
             do {
+                try complete(&parameters, staged)
+                let request = parameters
                 let outcome = try await control.perform { control in try body(control, request) }
                 return Message.line(Message.Result(id: id, result: response(outcome)))
             } catch {
@@ -66,8 +97,23 @@ struct Method: Sendable {
         }
     }
 
-    func callAsFunction(_ control: Switch, _ id: Message.ID, _ line: Data) async throws(Message.Failure) -> Data {
-        try await answer(control, id, line)
+    func callAsFunction(
+        _ control: Switch,
+        _ id: Message.ID,
+        _ line: Data,
+        staged: Staged
+    ) async throws(Message.Failure) -> Data {
+        try await answer(control, id, line, staged)
+    }
+}
+
+extension TextRequest {
+    /// Puts in the text that is staged, if the request says so, which is gone then in any case.
+    fileprivate mutating func complete(_ staged: Method.Staged) throws(Refusal) {
+        guard self.staged == true else { return }
+        let given = text
+        text = staged()
+        guard given == nil else { throw Refusal("a text is given and another one staged: one of the two is enough") }
     }
 }
 

@@ -1,4 +1,5 @@
 import Dataplane
+import Flows
 import Foundation
 import GRDB
 import Wire
@@ -26,6 +27,13 @@ extension Store {
                     state.pins[Pin(port: row["port"], queue: row["queue"])] = row["lcore"]
                 }
                 state.flows = try Self.flows(in: database)
+                state.groups = try Self.records(of: .groups, in: database) { text throws(FlowSyntaxError) in
+                    try FlowText.group(text)
+                }
+                state.meters = try Self.records(of: .meters, in: database) { text throws(FlowSyntaxError) in
+                    try FlowText.meter(text)
+                }
+                state.addressSets = try Self.addressSets(in: database)
                 return state
             }
         } catch let error as DatabaseError {
@@ -52,7 +60,7 @@ extension Store {
         )
     }
 
-    /// Its flows, its ports, and all that hangs on them, go with it.
+    /// Its flows, groups and meters, its ports, and all that hangs on them, go with it.
     func delete(bridge: String) throws(Refusal) {
         try write("DELETE FROM bridge WHERE name = ?", [bridge])
     }

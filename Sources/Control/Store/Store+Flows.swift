@@ -27,10 +27,14 @@ extension Store {
     func changeFlows(removing rows: [Int64], adding records: [FlowRecord]) throws(Refusal) {
         guard !rows.isEmpty || !records.isEmpty else { return }
         try transaction { database in
-            let statement = try database.cachedStatement(sql: "DELETE FROM flow WHERE id = ?")
-            for row in rows { try statement.execute(arguments: [row]) }
+            try Self.deleteFlows(rows, in: database)
             try Self.insert(records, in: database)
         }
+    }
+
+    static func deleteFlows(_ rows: [Int64], in database: Database) throws {
+        let statement = try database.cachedStatement(sql: "DELETE FROM flow WHERE id = ?")
+        for row in rows { try statement.execute(arguments: [row]) }
     }
 
     private static func insert(_ records: [FlowRecord], in database: Database) throws {

@@ -221,6 +221,26 @@ public final class Store: Sendable {
         ) STRICT;
         INSERT INTO flow (bridge, line) SELECT name, 'priority=0 actions=NORMAL' FROM bridge;
         """,
+        """
+        CREATE TABLE flow_group (
+            bridge TEXT NOT NULL REFERENCES bridge ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            line TEXT NOT NULL,
+            PRIMARY KEY (bridge, number)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE meter (
+            bridge TEXT NOT NULL REFERENCES bridge ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            line TEXT NOT NULL,
+            PRIMARY KEY (bridge, number)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE address_set (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+        CREATE TABLE address_set_member (
+            address_set TEXT NOT NULL REFERENCES address_set ON DELETE CASCADE,
+            member TEXT NOT NULL,
+            PRIMARY KEY (address_set, member)
+        ) STRICT, WITHOUT ROWID;
+        """,
     ]
 }
 

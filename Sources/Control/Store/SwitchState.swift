@@ -1,4 +1,5 @@
 import Dataplane
+import Flows
 import Wire
 
 /// What the state file keeps: everything an operator said.
@@ -11,6 +12,9 @@ struct SwitchState: Hashable, Sendable {
     var pins: [Pin: Int] = [:]
     /// The flows that outlive the daemon, in the order they were added.
     var flows: [FlowRecord] = []
+    var groups: [NumberedRecord<Group>] = []
+    var meters: [NumberedRecord<Meter>] = []
+    var addressSets: [String: Set<AddressSetMember>] = [:]
 }
 
 /// A port as an operator defined it.

@@ -7,6 +7,7 @@ struct FlowDocument {
     /// The flows in the order of the text.
     let flows: [Flow]
     private let text: String
+    private let resolvePort: PortResolver
     private let namesPorts: Bool
 
     /// - Parameter ports: finds ports of the bridge by name.
@@ -14,6 +15,7 @@ struct FlowDocument {
     init(_ text: String, bridge: String, ports: @escaping PortResolver) throws(FlowRefusal) {
         self.bridge = bridge
         self.text = text
+        resolvePort = ports
         var namesPorts = false
         do throws(FlowSyntaxError) {
             flows = try withoutActuallyEscaping(
@@ -40,9 +42,19 @@ struct FlowDocument {
 
     /// The flows at some indices with their text, ports by number. What was written so stays as it was written: to
     /// print 100,000 flows takes as long as to read them.
-    func said(_ indices: [Int]) -> [SaidFlow] {
+    /// - Throws: `FlowRefusal` for one that prints longer than it is written, and than can be read again.
+    func said(_ indices: [Int]) throws(FlowRefusal) -> [SaidFlow] {
         let lines = namesPorts ? nil : FlowText.lines(of: text)
-        return indices.map { SaidFlow(flow: flows[$0], line: lines?[$0] ?? FlowText.print(flows[$0])) }
+        var said: [SaidFlow] = []
+        said.reserveCapacity(indices.count)
+        for index in indices {
+            let line = lines?[index] ?? FlowText.print(flows[index])
+            guard line.utf8.count <= FlowText.greatestLineLength else {
+                throw refusal(of: index, FlowText.reasonForLength(line.utf8.count))
+            }
+            said.append(SaidFlow(flow: flows[index], line: line))
+        }
+        return said
     }
 
     /// Checks what syntax does not say: that the ports exist, and that the dataplane can run the actions.
@@ -50,13 +62,18 @@ struct FlowDocument {
     func check(ports: Set<UInt32>, dataplane: Dataplane) throws(FlowRefusal) {
         for (index, flow) in flows.enumerated() {
             if let port = flow.actions.portMissing(from: ports) {
-                throw refusal(of: index, port.absence(from: bridge))
+                let reason = port.absence(from: bridge)
+                throw refusal(of: index, reason) { [$0].portMissing(from: ports) != nil }
             }
         }
         guard let refusal = dataplane.refusal(of: flows, on: bridge) else { return }
         // Which flow it is about; the last one where it takes several.
         let index = flows.firstIndex { dataplane.refusal(of: [$0], on: bridge) != nil } ?? flows.count - 1
-        throw self.refusal(of: index, refusal.reason)
+        throw self.refusal(of: index, refusal.reason) { action in
+            var flow = Flow()
+            flow.actions = [action]
+            return dataplane.refusal(of: [flow], on: bridge) != nil
+        }
     }
 
     /// Checks that no flow with `check_overlap` shares packets with another one of its table and priority, as Open
@@ -91,8 +108,12 @@ struct FlowDocument {
     /// A second of the control thread's time, about.
     private static let greatestPairCount = 5_000_000
 
-    private func refusal(of index: Int, _ reason: String) -> FlowRefusal {
-        let place = FlowText.place(of: index, in: text)
+    private func refusal(
+        of index: Int,
+        _ reason: String,
+        becauseOf objects: @escaping (Action) -> Bool = { _ in false }
+    ) -> FlowRefusal {
+        let place = FlowText.place(ofFlow: index, in: text, ports: resolvePort, whereAction: objects)
         return FlowRefusal(line: place.line, column: place.column, reason: reason)
     }
 }
@@ -129,7 +150,7 @@ private struct FlowLevel: Hashable {
 
 extension [Action] {
     /// The first port that an action names, at any depth, and that is not among `ports`.
-    fileprivate func portMissing(from ports: Set<UInt32>) -> FlowPort? {
+    func portMissing(from ports: Set<UInt32>) -> FlowPort? {
         for action in self {
             switch action {
             case .output(let port), .outputTruncated(let port, maxLength: _), .enqueue(let port, queue: _),
@@ -145,7 +166,8 @@ extension [Action] {
 }
 
 extension FlowPort {
-    fileprivate func absence(from bridge: String) -> String {
+    /// Why flows and groups of a bridge cannot name the port.
+    func absence(from bridge: String) -> String {
         guard let name = reservedName else {
             return "port \(rawValue) does not exist on bridge '\(bridge)': port list \(bridge) shows those that do"
         }

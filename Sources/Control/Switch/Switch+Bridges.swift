@@ -38,12 +38,13 @@ extension Switch {
         return Done()
     }
 
-    /// Removes a bridge with its flows, ports and stations.
+    /// Removes a bridge with its flows, groups, meters, ports and stations.
     public func deleteBridge(_ request: BridgeDelete) throws(Refusal) -> Done {
         _ = try bridge(request.name)
         try store.delete(bridge: request.name)
         tell(of: watchers.isEmpty ? [] : dataplane.flows(of: request.name), on: request.name, .delete)
         flowRows[request.name] = nil
+        watchedPorts[request.name] = nil
         bridges[request.name] = nil
         unplug(ports.values.filter { $0.record.bridge == request.name })
         return Done()

@@ -7,15 +7,15 @@ extension Switch {
     /// Adds flows, all or none.
     /// - Throws: `Refusal`, or `FlowRefusal` with the place in the text.
     @inline(never) public func addFlows(_ request: FlowAdd) throws -> FlowAdd.Response {
-        let document = try document(request)
+        let document = try document(request.neededText(), on: request.bridge)
         try document.checkOverlaps(with: dataplane.flows(of: request.bridge).map(\.flow))
-        try change(request.bridge, adding: document.said(document.lasting))
+        try change(request.bridge, adding: try document.said(document.lasting))
         return FlowAdd.Response(added: document.flows.count)
     }
 
     /// Makes a text all the flows of a bridge. Flows that are in both, in all they say, are not touched.
     @inline(never) public func replaceFlows(_ request: FlowReplace) throws -> FlowReplace.Response {
-        let document = try document(request)
+        let document = try document(request.neededText(), on: request.bridge)
         try document.checkOverlaps(with: [])
         let wanted = document.lasting
         var gone = Dictionary(uniqueKeysWithValues: dataplane.flows(of: request.bridge).map { ($0.number, $0) })
@@ -25,7 +25,7 @@ extension Switch {
             let former = dataplane.flowNumber(of: flow, on: request.bridge).flatMap { gone.removeValue(forKey: $0) }
             if former?.flow != flow { adding.append(index) }
         }
-        try change(request.bridge, removing: Array(gone.keys), adding: document.said(adding))
+        try change(request.bridge, removing: Array(gone.keys), adding: try document.said(adding))
         tell(of: Array(gone.values), on: request.bridge, .delete)
         return FlowReplace.Response(
             added: adding.count,
@@ -84,14 +84,10 @@ extension Switch {
 
     // MARK: Reading text
 
-    private func document(_ request: some FlowTextRequest) throws -> FlowDocument {
-        try bridge(request.bridge)
-        guard let text = request.flows else {
-            throw Refusal("method needs flows: give them as flows, or stage them on the same connection")
-        }
-        let document = try FlowDocument(text, bridge: request.bridge, ports: portResolver(of: request.bridge))
-        let numbers = ports.values.filter { $0.record.bridge == request.bridge }.map { UInt32($0.record.number.value) }
-        try document.check(ports: Set(numbers), dataplane: dataplane)
+    private func document(_ text: String, on bridge: String) throws -> FlowDocument {
+        try self.bridge(bridge)
+        let document = try FlowDocument(text, bridge: bridge, ports: portResolver(of: bridge))
+        try document.check(ports: portNumbers(of: bridge), dataplane: dataplane)
         return document
     }
 
@@ -110,7 +106,11 @@ extension Switch {
         }
     }
 
-    private func portNames(of bridge: String) -> [FlowPort: String] {
+    func portNumbers(of bridge: String) -> Set<UInt32> {
+        Set(ports.values.filter { $0.record.bridge == bridge }.map { UInt32($0.record.number.value) })
+    }
+
+    func portNames(of bridge: String) -> [FlowPort: String] {
         Dictionary(
             uniqueKeysWithValues: ports.values.filter { $0.record.bridge == bridge }.map { port in
                 (FlowPort(rawValue: UInt32(port.record.number.value)), port.record.name)
@@ -119,6 +119,17 @@ extension Switch {
     }
 
     // MARK: Changing
+
+    /// Where the state file has flows.
+    func rows(of flows: [InstalledFlow], on bridge: String) -> [Int64] {
+        flows.compactMap { flowRows[bridge]?[$0.number] }
+    }
+
+    /// Does what is left to do when flows went because of something that they used.
+    func forget(_ flows: [InstalledFlow], on bridge: String, _ reason: FlowRemoved.Reason) {
+        for flow in flows { flowRows[bridge]?[flow.number] = nil }
+        tell(of: flows, on: bridge, reason)
+    }
 
     /// Changes the flows of a bridge in the state file, then in the dataplane. It costs what changes.
     ///

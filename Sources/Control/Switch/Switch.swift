@@ -21,6 +21,12 @@ public actor Switch {
     /// The last row of the state file that was given to a flow.
     var lastFlowRow: Int64 = 0
     var watchers: [ObjectIdentifier: FlowWatcher] = [:]
+    /// The ports of each bridge that its groups watch.
+    var watchedPorts: [String: Set<UInt16>] = [:]
+    /// Those that the dataplane was told have no link, whosever they were.
+    var deadPorts: Set<PortIndex> = []
+    /// Members of all address sets together.
+    var memberCount = 0
 
     let dataplane: Dataplane
     let io: any PortIO
@@ -70,6 +76,10 @@ public actor Switch {
         stations = state.stations
         pins = state.pins
         commit()
+        // Each names those before it.
+        restoreAddressSets(state.addressSets)
+        try restoreGroups(state.groups)
+        try restoreMeters(state.meters)
         try restoreFlows(state.flows)
         for record in state.ports.values.sorted(by: { ($0.bridge, $0.number) < ($1.bridge, $1.number) }) {
             var port = Port(record: record, index: PortIndex(UInt16(ports.count)))
@@ -83,6 +93,7 @@ public actor Switch {
 
     /// Makes the dataplane forward by the present configuration. Ports without a device are left out.
     func commit() {
+        followLinks()
         var configuration = SwitchConfiguration()
         configuration.bridges = bridges.map { BridgeConfiguration(name: $0.key, settings: $0.value) }
         configuration.ports = ports.values.filter { $0.failure == nil }.map { port in
@@ -156,14 +167,18 @@ public actor Switch {
 extension Switch: Service {
     private static let retrySeconds = 3
 
-    /// The switch's clock: ages stations and flows once a second and tries failed ports again. Ends when the task is
-    /// cancelled or the service group shuts down.
+    /// How soon groups learn of a link that is lost.
+    private static let beatsPerSecond = 10
+
+    /// The switch's clock: follows the links that groups watch, ages stations and flows once a second and tries failed
+    /// ports again. Ends when the task is cancelled or the service group shuts down.
     public func run() async throws {
         await cancelWhenGracefulShutdown {
-            var seconds = 0
-            while (try? await Task.sleep(for: .seconds(1))) != nil {
-                seconds += 1
-                await self.tick(seconds)
+            var beats = 0
+            while (try? await Task.sleep(for: .milliseconds(1000 / Self.beatsPerSecond))) != nil {
+                beats += 1
+                await self.followLinks()
+                if beats.isMultiple(of: Self.beatsPerSecond) { await self.tick(beats / Self.beatsPerSecond) }
             }
         }
     }

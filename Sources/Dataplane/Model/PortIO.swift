@@ -15,6 +15,9 @@ public protocol PortIO: AnyObject, Sendable {
     /// What the device says of itself now.
     func status(of port: PortIndex) -> PortStatus
 
+    /// Whether a frame given to the port now would reach a peer: `linkUp` of its status, at a small price.
+    func hasLink(_ port: PortIndex) -> Bool
+
     func workers() -> [WorkerStatus]
 
     /// Moves a receive queue of a port to the worker of an lcore.

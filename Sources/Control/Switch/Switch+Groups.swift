@@ -1,0 +1,149 @@
+import Dataplane
+import Flows
+
+// Groups are written and committed as flows are: all that the dataplane could refuse is asked first, then comes the state
+// file, which may fail, then the dataplane.
+extension Switch {
+    /// Groups of a bridge.
+    private static let groupLimit = 16_384
+    /// Buckets of a group: a select group draws a lot for each.
+    private static let bucketLimit = 1024
+
+    /// Adds groups, all or none.
+    /// - Throws: `Refusal`, or `FlowRefusal` with the place in the text.
+    @inline(never) public func addGroups(_ request: GroupAdd) throws -> GroupAdd.Response {
+        let document = try document(request.neededText(), on: request.bridge)
+        var taken = Set(dataplane.groups(of: request.bridge).map(\.identifier))
+        for (index, group) in document.statements.enumerated() {
+            guard taken.insert(group.identifier).inserted else {
+                throw document.refusal(of: index, "group \(group.identifier) exists already: change it with group mod")
+            }
+            guard taken.count <= Self.groupLimit else {
+                throw document.refusal(of: index, "a bridge has at most \(Self.groupLimit) groups: delete some first")
+            }
+        }
+        try put(document, on: request.bridge)
+        return GroupAdd.Response(added: document.statements.count)
+    }
+
+    /// Replaces groups that exist, all or none.
+    @inline(never) public func modifyGroups(_ request: GroupModify) throws -> GroupModify.Response {
+        let document = try document(request.neededText(), on: request.bridge)
+        let known = Set(dataplane.groups(of: request.bridge).map(\.identifier))
+        if let index = document.statements.firstIndex(where: { !known.contains($0.identifier) }) {
+            let identifier = document.statements[index].identifier
+            throw document.refusal(of: index, "group \(identifier) does not exist: add it with group add")
+        }
+        try put(document, on: request.bridge)
+        return GroupModify.Response(modified: document.statements.count)
+    }
+
+    /// Removes groups, and the flows that use them.
+    public func deleteGroups(_ request: GroupDelete) throws -> GroupDelete.Response {
+        let name = request.bridge
+        try bridge(name)
+        let known = Set(dataplane.groups(of: name).map(\.identifier))
+        let removing = request.groups.map(Set.init) ?? known
+        if let unknown = removing.subtracting(known).min() {
+            throw Refusal("group \(unknown) does not exist on bridge '\(name)': group dump \(name) shows those that do")
+        }
+        if let refusal = dataplane.refusal(ofAdding: [], removing: Array(removing), on: name) {
+            throw Refusal(refusal.reason)
+        }
+        let orphans = dataplane.flows(of: name, usingGroups: removing)
+        let none: [NumberedRecord<Group>] = []
+        let numbers = removing.sorted()
+        try store.change(.groups, of: name, removing: numbers, flows: rows(of: orphans, on: name), putting: none)
+        forget(try dataplane.changeGroups(of: name, removing: numbers), on: name, .group)
+        watchedPorts[name] = dataplane.groups(of: name).watchedPorts
+        return GroupDelete.Response(deleted: removing.count, flows: orphans.count)
+    }
+
+    func groupListing(_ request: GroupDump) throws(Refusal) -> GroupListing {
+        try bridge(request.bridge)
+        let names = request.names == true ? portNames(of: request.bridge) : [:]
+        return GroupListing(groups: dataplane.groups(of: request.bridge), names: names)
+    }
+
+    /// Puts the groups of the state file in place.
+    /// - Throws: `StoreError` for one that cannot run.
+    func restoreGroups(_ records: [NumberedRecord<Group>]) throws(StoreError) {
+        for (bridge, records) in Dictionary(grouping: records, by: \.bridge) {
+            do throws(Refusal) {
+                try dataplane.changeGroups(of: bridge, adding: records.map(\.value))
+            } catch {
+                throw StoreError(
+                    "state file '\(store.path)' has a group of bridge '\(bridge)' that cannot run (\(error.reason)): "
+                        + "install the martlet that wrote it"
+                )
+            }
+            watchedPorts[bridge] = dataplane.groups(of: bridge).watchedPorts
+        }
+    }
+
+    // MARK: Checks
+
+    private func document(_ text: String, on bridge: String) throws -> StatementDocument<Group> {
+        try self.bridge(bridge)
+        let resolver = portResolver(of: bridge)
+        let document = try StatementDocument(text) { text throws(FlowSyntaxError) in
+            try FlowText.groups(text, ports: resolver)
+        }
+        let numbers = portNumbers(of: bridge)
+        for (index, group) in document.statements.enumerated() {
+            guard group.buckets.count <= Self.bucketLimit else {
+                throw document.refusal(
+                    of: index,
+                    "group \(group.identifier) has \(group.buckets.count) buckets; allowed are \(Self.bucketLimit)"
+                )
+            }
+            if let port = group.portMissing(from: numbers) {
+                let place = FlowText.place(ofGroup: index, in: document.text, ports: resolver) { action in
+                    [action].portMissing(from: numbers) != nil
+                }
+                throw FlowRefusal(line: place.line, column: place.column, reason: port.absence(from: bridge))
+            }
+        }
+        return document
+    }
+
+    private func put(_ document: StatementDocument<Group>, on bridge: String) throws {
+        let groups = document.statements
+        if let refusal = dataplane.refusal(ofAdding: groups, removing: [], on: bridge) {
+            let index = groups.firstIndex { refusal.groups.contains($0.identifier) } ?? groups.count - 1
+            throw document.refusal(of: index, refusal.reason)
+        }
+        var records: [NumberedRecord<Group>] = []
+        for (index, group) in groups.enumerated() {
+            let line = FlowText.print(group)
+            guard line.utf8.count <= FlowText.greatestLineLength else {
+                throw document.refusal(of: index, FlowText.reasonForLength(line.utf8.count))
+            }
+            records.append(NumberedRecord(bridge: bridge, number: group.identifier, value: group, line: line))
+        }
+        try store.change(.groups, of: bridge, putting: records)
+        // Whether their ports have a link is known before a packet meets them.
+        watchedPorts[bridge, default: []].formUnion(groups.watchedPorts)
+        followLinks()
+        try dataplane.changeGroups(of: bridge, adding: groups)
+        watchedPorts[bridge] = dataplane.groups(of: bridge).watchedPorts
+    }
+}
+
+extension Group {
+    /// The first port that a bucket watches or an action in it names, and that is not among `ports`.
+    fileprivate func portMissing(from ports: Set<UInt32>) -> FlowPort? {
+        for bucket in buckets {
+            if let port = bucket.watchPort, !ports.contains(port.rawValue) { return port }
+            if let port = bucket.actions.portMissing(from: ports) { return port }
+        }
+        return nil
+    }
+}
+
+extension [Group] {
+    /// The numbers of the ports that buckets watch.
+    fileprivate var watchedPorts: Set<UInt16> {
+        Set(flatMap { $0.buckets.compactMap { $0.watchPort.map { UInt16(truncatingIfNeeded: $0.rawValue) } } })
+    }
+}

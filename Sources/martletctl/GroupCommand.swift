@@ -1,0 +1,95 @@
+import ArgumentParser
+import Control
+
+struct GroupCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "group",
+        abstract: "Adds, changes, removes and shows the groups of a bridge.",
+        discussion: """
+            Groups are written as for ovs-ofctl(8):
+                martletctl group add br0 'group_id=1,type=ff,bucket=watch_port:up1,actions=output:up1,bucket=...'
+                martletctl flow add br0 'in_port=vm1 actions=group:1'
+                martletctl group del br0 1
+            """,
+        subcommands: [Add.self, Modify.self, Delete.self, Dump.self]
+    )
+
+    /// What is added or replaced.
+    struct Text: ParsableArguments {
+        @Argument var bridge: String
+        @Argument(help: "The group, as for ovs-ofctl add-group.") var group: String?
+        @Option(
+            help: ArgumentHelp("Groups, one a line; '-' is standard input.", valueName: "file"),
+            completion: .file()
+        )
+        var file: String?
+        @OptionGroup var daemon: Daemon
+
+        func validate() throws {
+            guard (group == nil) != (file == nil) else { throw ValidationError("give one group, or --file") }
+        }
+
+        func send<R: TextRequest>(_ request: R, _ staged: R) throws -> R.Response {
+            let text = try group.map { FlowText($0) } ?? FlowText(file: file ?? "-")
+            return try text.send(daemon, request, staged)
+        }
+    }
+
+    struct Add: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Adds a group, or those of a file, all or none; one that exists is refused."
+        )
+
+        @OptionGroup var text: Text
+
+        func run() throws {
+            _ = try text.send(GroupAdd(bridge: text.bridge), GroupAdd(bridge: text.bridge, staged: true))
+        }
+    }
+
+    struct Modify: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "mod",
+            abstract: "Replaces the type and buckets of a group that exists, or of those of a file."
+        )
+
+        @OptionGroup var text: Text
+
+        func run() throws {
+            _ = try text.send(GroupModify(bridge: text.bridge), GroupModify(bridge: text.bridge, staged: true))
+        }
+    }
+
+    struct Delete: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "del",
+            abstract: "Removes groups, all without a number, and the flows that use them."
+        )
+
+        @Argument var bridge: String
+        @Argument(help: "Numbers of groups.") var groups: [UInt32] = []
+        @OptionGroup var daemon: Daemon
+
+        func run() throws {
+            let response = try daemon.call(GroupDelete(bridge: bridge, groups: groups.isEmpty ? nil : groups))
+            let flows = response.flows == 0 ? "" : ", flows that used them: \(response.flows)"
+            print("\(response.deleted) deleted\(flows)")
+        }
+    }
+
+    struct Dump: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Shows the groups of a bridge, as ovs-ofctl dump-groups does."
+        )
+
+        @Argument var bridge: String
+        @Flag(help: "Show ports by name.") var names = false
+        @OptionGroup var reading: Reading
+
+        func run() throws {
+            let response = try reading.daemon.call(GroupDump(bridge: bridge, names: names))
+            if reading.json { return print(try jsonText(response)) }
+            for group in response.groups { print(" " + group.group) }
+        }
+    }
+}
