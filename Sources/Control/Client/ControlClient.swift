@@ -63,20 +63,26 @@ public final class ControlClient {
     /// Sends a request and waits for its answer; what comes in between is kept for `nextEvent`.
     /// - Throws: `Failure` when the daemon refuses, `Unreachable` when it goes away.
     public func call<R: Request>(_ request: R) throws -> R.Response {
+        try JSONDecoder().decode(R.Response.self, from: try result(of: request))
+    }
+
+    /// The same, but the result as the daemon wrote it: JSON.
+    public func result<R: Request>(of request: R) throws -> Data {
         requestCount += 1
         var line = try JSONEncoder().encode(Outgoing(id: requestCount, params: request))
         line.append(UInt8(ascii: "\n"))
         try send(line)
+        let beginning = Data(#"{"jsonrpc":"2.0","id":\#(requestCount),"result":"#.utf8)
         while true {
             let line = try receiveLine()
+            if line.starts(with: beginning) { return line.dropFirst(beginning.count).dropLast() }
             if let event = Self.event(line) {
                 pending.append(event)
                 continue
             }
-            let answer = try JSONDecoder().decode(Answer<R.Response>.self, from: line)
+            let answer = try JSONDecoder().decode(Answer.self, from: line)
             if let error = answer.error { throw error }
-            guard answer.id == requestCount, let result = answer.result else { continue }
-            return result
+            if answer.id == requestCount { return try Self.result(inAnswer: line) }
         }
     }
 
@@ -151,10 +157,15 @@ public final class ControlClient {
         let params: R
     }
 
-    private struct Answer<Result: Decodable>: Decodable {
+    private struct Answer: Decodable {
         let id: Int?
-        let result: Result?
         let error: Failure?
+    }
+
+    /// Of a daemon that writes its answers in another order.
+    private static func result(inAnswer line: Data) throws -> Data {
+        let answer = try JSONSerialization.jsonObject(with: line) as? [String: Any]
+        return try JSONSerialization.data(withJSONObject: answer?["result"] ?? [:], options: .fragmentsAllowed)
     }
 
     private struct Incoming<Parameters: Decodable>: Decodable {

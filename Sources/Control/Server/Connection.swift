@@ -85,16 +85,16 @@ final class Connection {
         switch call.method {
         case CaptureStart.method:
             let response = try await startCapture(try Message.parameters(CaptureStart.self, line))
-            return Message.line(Message.Result(id: id, result: response))
+            return Message.line(id: id, result: response)
         case CaptureStop.method:
             let response = try await stopCapture(try Message.parameters(CaptureStop.self, line))
-            return Message.line(Message.Result(id: id, result: response))
+            return Message.line(id: id, result: response)
         case FlowStage.method:
             let response = try stage(try Message.parameters(FlowStage.self, line))
-            return Message.line(Message.Result(id: id, result: response))
+            return Message.line(id: id, result: response)
         case FlowWatch.method:
             let response = try await watchFlows(try Message.parameters(FlowWatch.self, line))
-            return Message.line(Message.Result(id: id, result: response))
+            return Message.line(id: id, result: response)
         default:
             guard let method = Method.all[call.method] else { throw Message.Failure.unknownMethod(call.method) }
             return try await method(control, id, line, staged: staged.take)

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 
 /// JSON-RPC 2.0 as this socket speaks it, one object a line.
 enum Message {
@@ -48,14 +49,32 @@ enum Message {
     }
 
     /// Only the parameters; none is the same as an empty object.
-    struct Parameters<Value: Decodable>: Decodable {
+    private struct Parameters<Value: Decodable>: Decodable {
         let params: Value?
+        /// Those that are not null.
+        let names: [String]
+
+        enum CodingKeys: String, CodingKey { case params }
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.container(keyedBy: CodingKeys.self)
+            params = try container.decodeIfPresent(Value.self, forKey: .params)
+            guard params != nil else {
+                names = []
+                return
+            }
+            let all = try container.nestedContainer(keyedBy: Name.self, forKey: .params)
+            names = try all.allKeys.filter { try !all.decodeNil(forKey: $0) }.map(\.stringValue)
+        }
     }
 
-    struct Result<Value: Encodable>: Encodable {
-        let jsonrpc = "2.0"
-        let id: ID
-        let result: Value
+    /// Any parameter's name.
+    private struct Name: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
     }
 
     struct Failure: Encodable, Error {
@@ -102,12 +121,24 @@ enum Message {
 
     /// One line, its end included.
     static func line(_ message: some Encodable) -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
-        // The messages above hold text and numbers only, and `busy`, which is a quotient of integers by a positive one.
-        var line = try! encoder.encode(message)
+        var line = bytes(of: message)
         line.append(UInt8(ascii: "\n"))
         return line
+    }
+
+    /// A line with a result, which comes last: so a client finds it without reading it.
+    static func line(id: ID, result: some Encodable) -> Data {
+        var line = Data(#"{"jsonrpc":"2.0","id":"#.utf8) + bytes(of: id) + Data(#","result":"#.utf8)
+        line.append(bytes(of: result))
+        line.append(contentsOf: Data("}\n".utf8))
+        return line
+    }
+
+    private static func bytes(of message: some Encodable) -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        // The messages above hold text and numbers only, and `busy`, which is a quotient of integers by a positive one.
+        return try! encoder.encode(message)
     }
 
     static func call(_ line: Data) throws(Failure) -> Call {
@@ -127,13 +158,9 @@ enum Message {
     static func parameters<R: Request>(_ type: R.Type, _ line: Data) throws(Failure) -> R {
         do {
             let decoder = JSONDecoder()
-            let request =
-                try decoder.decode(Parameters<R>.self, from: line).params
-                ?? decoder.decode(R.self, from: Data("{}".utf8))
-            let given = try decoder.decode(Parameters<[String: Presence?]>.self, from: line).params ?? [:]
-            let known = try decoder.decode([String: Presence?].self, from: JSONEncoder().encode(request))
-            let unknown = given.filter { $0.value != nil && known[$0.key] == nil }.keys.min()
-            if let unknown {
+            let parameters = try decoder.decode(Parameters<R>.self, from: line)
+            let request = try parameters.params ?? decoder.decode(R.self, from: Data("{}".utf8))
+            if let unknown = try unknownNames(parameters.names, in: request).min() {
                 throw Failure.wrongParameters("method \(R.method) has no parameter '\(unknown.prefix(80))'")
             }
             return request
@@ -145,6 +172,21 @@ enum Message {
             throw .wrongParameters("method \(R.method): \(error.localizedDescription)")
         }
     }
+
+    /// The names that are no parameter's. What a request writes down when it is encoded is one; that is asked once for
+    /// each name, because a request may be long.
+    private static func unknownNames<R: Request>(_ names: [String], in request: R) throws -> [String] {
+        func unknown() -> [String] {
+            knownNames.withLock { known in names.filter { known[R.method]?.contains($0) != true } }
+        }
+        guard !unknown().isEmpty else { return [] }
+        let written = try JSONDecoder().decode([String: Presence?].self, from: JSONEncoder().encode(request))
+        knownNames.withLock { $0[R.method, default: []].formUnion(written.keys) }
+        return unknown()
+    }
+
+    /// By method; a name that was a parameter once is one for good.
+    private static let knownNames = Mutex<[String: Set<String>]>([:])
 
     /// Any JSON value, of which only matters that it is there.
     private struct Presence: Decodable {

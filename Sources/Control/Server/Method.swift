@@ -90,7 +90,7 @@ struct Method: Sendable {
                 try complete(&parameters, staged)
                 let request = parameters
                 let outcome = try await control.perform { control in try body(control, request) }
-                return Message.line(Message.Result(id: id, result: response(outcome)))
+                return Message.line(id: id, result: response(outcome))
             } catch {
                 throw .refused(by: error)
             }
