@@ -27,7 +27,7 @@ extension Dataplane {
     }
 
     /// Changes the flows of a bridge at once: a packet meets all of the change or none of it. A new bridge has one flow,
-    /// `priority=0 actions=NORMAL`.
+    /// `priority=0 actions=NORMAL`. What `learnedFlows(goingWith:)` says goes too.
     ///
     /// - Parameters:
     ///   - removing: numbers of flows that are there, each once.
@@ -50,9 +50,12 @@ extension Dataplane {
         for (bridge, parts) in bridges {
             let expired = parts.tables.expired
             guard !expired.isEmpty else { continue }
+            let numbers = expired.map(\.flow.number)
+            let taught = learnedFlows(goingWith: numbers, on: bridge)
             // Flows that are there and actions that ran already: nothing to refuse.
-            _ = try? parts.tables.commit(removing: expired.map(\.flow.number))
+            _ = try? parts.tables.commit(removing: numbers)
             all += expired.map { ExpiredFlow(bridge: bridge, flow: $0.flow, reason: $0.reason) }
+            all += taught.map { ExpiredFlow(bridge: bridge, flow: $0, reason: .delete) }
         }
         return all
     }

@@ -24,12 +24,14 @@ public final class Dataplane: @unchecked Sendable {
     ///   - copy: how a lane copies a packet that it floods.
     ///   - drain: how a lane has a full output queue sent.
     ///   - cacheCapacity: connections that the workers' caches hold, all together.
+    ///   - clock: milliseconds, whose seconds the workers give to `Lane.receive`.
     ///   - quiesce: with no worker running, nothing has to be awaited.
     public init(
         workerCount: Int,
         copy: @escaping martlet_copy = { _ in nil },
         drain: @escaping martlet_drain = { _ in },
         cacheCapacity: Int = 1 << 20,
+        clock: @escaping @Sendable () -> UInt64 = { milliseconds },
         quiesce: @escaping Quiesce = {}
     ) {
         self.quiesce = quiesce
@@ -47,7 +49,8 @@ public final class Dataplane: @unchecked Sendable {
             versions: versions,
             laneCount: workerCount,
             quiesce: quiesce,
-            formerRules: FormerRules { lanes.map(\.sweptVersion).min() ?? .max }
+            formerRules: FormerRules { lanes.map(\.sweptVersion).min() ?? .max },
+            now: clock
         )
     }
 
@@ -230,7 +233,7 @@ public final class Dataplane: @unchecked Sendable {
     public static var now: UInt32 { UInt32(truncatingIfNeeded: milliseconds / 1000) }
 
     /// The same clock, finer.
-    static var milliseconds: UInt64 {
+    public static var milliseconds: UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000

@@ -374,6 +374,8 @@ extension Lane {
                 let fdb = burst.pointee.context.state.bridges[Int(name.bridge)].fdb
                 let key = name.key(in: frame)
                 if fdb.lookup(key, bucket: fdb.bucket(of: key)).place != place { return false }
+            case .tell(let telling): tell(checks + index, telling, now: burst.pointee.context.now)
+            case .word: break
             }
         }
         return true
@@ -397,16 +399,15 @@ extension Lane {
             observer: &observer
         )
         let length = UInt64(packet.pointee.packet_length)
+        let now = burst.pointee.context.now
         if let kept = keep(program, run, burst, replacing: known) {
-            cache.programs.count(kept, packets: 1, bytes: length, lane: number, now: burst.pointee.context.now)
+            cache.programs.count(kept, packets: 1, bytes: length, lane: number, now: now)
+            tellAll(cache.programs.checks(kept), count: program.checkCount, now: now)
         } else {
             cache.statistics.pointee.uncacheable &+= 1
+            tellAll(program.checks, count: program.checkCount, now: now)
             for visit in 0..<program.visitCount {
-                program.visits[visit].rule?.pointee.counts[number].add(
-                    packets: 1,
-                    bytes: length,
-                    now: burst.pointee.context.now
-                )
+                program.visits[visit].rule?.pointee.counts[number].add(packets: 1, bytes: length, now: now)
             }
         }
         self.run(program.sequence, packet, PacketEditor(packet, key, layout), burst)

@@ -34,9 +34,19 @@ final class Bench {
         }
     }
 
-    init(_ configuration: SwitchConfiguration, cacheCapacity: Int = 4096) {
+    init(
+        _ configuration: SwitchConfiguration,
+        cacheCapacity: Int = 4096,
+        clock: @escaping @Sendable () -> UInt64 = { Dataplane.milliseconds }
+    ) {
         self.configuration = configuration
-        dataplane = Dataplane(workerCount: 1, copy: Ledger.copy, drain: Self.drain, cacheCapacity: cacheCapacity)
+        dataplane = Dataplane(
+            workerCount: 1,
+            copy: Ledger.copy,
+            drain: Self.drain,
+            cacheCapacity: cacheCapacity,
+            clock: clock
+        )
         lane = dataplane.lanes[0]
         burst = .allocate(capacity: Lane.burstLength)
         burst.initialize(repeating: nil, count: Lane.burstLength)

@@ -105,6 +105,21 @@ class DummySwitch:
         taken = [flow for flow in flows if self._takes(flow)]
         return taken, [self._trace(packet) for packet in packets]
 
+    def learned_flows(self, flows, packets):
+        """The flows that OVS takes, and all flows that it has before the packets and after each."""
+        self._ofctl("OpenFlow10", "del-flows")
+        taken = [flow for flow in flows if self._takes(flow)]
+        dumps = [self._flows()]
+        for packet in packets:
+            # With a packet the trace has the effects that a packet has.
+            self._run("ovs-appctl", "-t", self._directory / "vswitchd.ctl", "ofproto/trace", "br0", packet, "-generate")
+            dumps.append(self._flows())
+        return taken, dumps
+
+    def _flows(self):
+        lines = self._ofctl("OpenFlow10", "dump-flows", "--no-stats").stdout.splitlines()
+        return {line.strip() for line in lines if "actions=" in line}
+
     def _takes(self, flow):
         """OpenFlow 1.0 if it can be: others change some actions into others that mean the same."""
         if flow.startswith("group_id="):

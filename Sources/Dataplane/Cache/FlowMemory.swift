@@ -5,6 +5,7 @@ import Flows
     let walk: WalkMemory
     let cache: FlowCache
     let mailbox: CacheMailbox
+    let messages: FlowMessageRing
     let runs: UnsafeMutablePointer<Lane.FlowRun>
     /// A key for each run, and one more for look-ups under other masks.
     private let keys: UnsafeMutablePointer<UInt64>
@@ -19,6 +20,7 @@ import Flows
         walk = WalkMemory()
         cache = FlowCache(capacity: cacheCapacity, lane: lane)
         mailbox = CacheMailbox()
+        messages = FlowMessageRing()
         runs = .allocate(capacity: Lane.burstLength + 1)
         keys = .allocate(capacity: (Lane.burstLength + 1) * CacheKey.length)
         keys.initialize(repeating: 0, count: (Lane.burstLength + 1) * CacheKey.length)
@@ -34,6 +36,7 @@ import Flows
         walk.free()
         cache.free()
         mailbox.free()
+        messages.free()
         runs.deallocate()
         keys.deallocate()
         packetKeys.deallocate()

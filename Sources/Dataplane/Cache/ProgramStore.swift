@@ -210,8 +210,10 @@ struct ProgramStore {
             }
         }
         for index in 0..<program.checkCount {
-            if case .found(let name, _) = program.checks[index] {
-                hash = mixed(hash ^ name.address ^ UInt64(name.vlan))
+            switch program.checks[index] {
+            case .found(let name, _): hash = mixed(hash ^ name.address ^ UInt64(name.vlan))
+            case .word(let word): hash = mixed(hash ^ word)
+            case .learn, .tell: break
             }
         }
         return UInt32(truncatingIfNeeded: hash ^ hash &>> 32)

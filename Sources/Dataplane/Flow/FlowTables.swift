@@ -8,7 +8,10 @@ struct FlowReaders {
     /// Returns when every worker has ended the burst it was in.
     let quiesce: () -> Void
     let formerRules: FormerRules
+    /// Milliseconds of the clock that workers count seconds by.
+    var now: () -> UInt64 = { Dataplane.milliseconds }
     var addressSets = AddressSets()
+    let learnNumbers = LearnNumbers()
 }
 
 /// Rules and meters that are no longer found, and for which workers may still count packets: their caches have them.
@@ -63,8 +66,10 @@ final class FlowTables {
     let onlyRule: UnsafeMutablePointer<Atomic<UInt>>
     private let bridge: UInt16
     let readers: FlowReaders
+    let learns: LearnTable
+    var learnStatistics = LearnStatistics()
     /// By the number that rules carry; nil where a number is free.
-    private var flows: [Installed?] = []
+    var flows: [Installed?] = []
     private var freeNumbers: [UInt32] = []
     private var flowCount = 0
     /// Flows with a timeout.
@@ -73,11 +78,18 @@ final class FlowTables {
     private(set) var groups = GroupTable()
     private(set) var meters: [UInt32: PlacedMeter] = [:]
 
-    private struct Installed {
-        let flow: Flow
+    struct Installed {
+        /// Its timeouts may become shorter.
+        var flow: Flow
         let rule: UnsafeMutablePointer<Rule>
-        /// Milliseconds of `Dataplane.milliseconds`.
+        /// Milliseconds of the readers' clock.
         let since: UInt64
+        /// The same of its last change; to be learned again is one.
+        var modified: UInt64
+        /// The learn action that added it; 0 for none.
+        var teacher: UInt32 = 0
+        /// Another one has its number, and counts on where it counted.
+        var isSucceeded = false
     }
 
     /// - Parameters:
@@ -87,6 +99,7 @@ final class FlowTables {
     init(bridge: UInt16, readers: FlowReaders, first: [Flow] = []) {
         self.bridge = bridge
         self.readers = readers
+        learns = LearnTable(newNumber: readers.learnNumbers.next)
         onlyRule = .allocate(capacity: 1)
         onlyRule.initialize(to: Atomic(0))
         tables = .allocate(capacity: Self.tableCount)
@@ -124,7 +137,7 @@ final class FlowTables {
 
     /// The flow of a rule that a walk just found.
     func flow(_ number: UInt32) -> InstalledFlow? {
-        flows[Int(number)].map { described($0, number, Dataplane.milliseconds) }
+        flows[Int(number)].map { described($0, number, readers.now()) }
     }
 
     /// Every flow with its number, in no order.
@@ -134,7 +147,7 @@ final class FlowTables {
 
     /// The same with what was counted.
     var installed: [InstalledFlow] {
-        let now = Dataplane.milliseconds
+        let now = readers.now()
         return flows.enumerated().compactMap { number, installed in
             installed.map { described($0, UInt32(number), now) }
         }
@@ -151,7 +164,7 @@ final class FlowTables {
         }
     }
 
-    private func described(_ installed: Installed, _ number: UInt32, _ now: UInt64) -> InstalledFlow {
+    func described(_ installed: Installed, _ number: UInt32, _ now: UInt64) -> InstalledFlow {
         var statistics = FlowStatistics()
         statistics.durationMilliseconds = now - installed.since
         var used: UInt64 = 0
@@ -164,15 +177,19 @@ final class FlowTables {
         // Before its first packet a flow has been idle since it was added.
         let idleSince = used == 0 ? installed.since / 1000 : used
         statistics.idleAge = UInt32(truncatingIfNeeded: now / 1000 - min(now / 1000, idleSince))
+        let hardAge = (now - installed.modified) / 1000
+        if hardAge != statistics.durationMilliseconds / 1000 {
+            statistics.hardAge = UInt32(truncatingIfNeeded: hardAge)
+        }
         return InstalledFlow(number: number, flow: installed.flow, statistics: statistics)
     }
 
     /// The flows whose time has come.
     var expired: [(flow: InstalledFlow, reason: ExpiredFlow.Reason)] {
-        let now = Dataplane.milliseconds
+        let now = readers.now()
         return mortal.compactMap { number in
             let one = described(flows[Int(number)]!, number, now)
-            let seconds = one.statistics.durationMilliseconds / 1000
+            let seconds = (now - flows[Int(number)]!.modified) / 1000
             let (idle, hard) = (UInt64(one.flow.idleTimeout), UInt64(one.flow.hardTimeout))
             if hard != 0 && seconds >= hard { return (one, .hard) }
             if idle != 0 && UInt64(one.statistics.idleAge ?? 0) >= idle { return (one, .idle) }
@@ -183,8 +200,8 @@ final class FlowTables {
     /// How many masks a search in a table may have to look at.
     func tupleCount(of table: UInt8) -> Int { tables[Int(table)].tupleCount }
 
-    /// Makes the next version: without some flows, with others. A flow replaces one with the same table, priority and
-    /// match.
+    /// Makes the next version: without some flows and those that they learned to be deleted with them, with others. A flow
+    /// replaces one with the same table, priority and match.
     /// - Parameter removing: numbers of flows that are there, each once.
     /// - Returns: the numbers of the added flows.
     /// - Throws: `Refusal` when an action cannot be run; nothing has changed then.
@@ -193,7 +210,7 @@ final class FlowTables {
         let codes = try codes(of: adding)
         let next = readers.versions.next
         let isLarge = adding.count > RecentFlows.transactionLimit
-        var gone = removing.map { end($0, at: next) }
+        var gone = (removing + learned(goingWith: removing, adding: adding)).map { end($0, at: next) }
         let added = zip(adding, codes).map { flow, code in
             if let former = number(of: flow) { gone.append(end(former, at: next)) }
             noteAddition(of: flow, code, isLarge: isLarge)
@@ -213,7 +230,7 @@ final class FlowTables {
         } catch {
             throw Refusal(error.reason)
         }
-        let orphans = flows(using: change.removed, in: \.groups)
+        let orphans = withLearned(flows(using: change.removed, in: \.groups))
         let gone = orphans.map { end($0.number, at: next) }
         groups.apply(change) { retired.append($0) }
         readers.versions.willChange(.groups(of: bridge))
@@ -224,7 +241,7 @@ final class FlowTables {
     /// The same for meters that are there, and for bands that can be.
     func commitMeters(removing: Set<UInt32>, adding: [Meter]) -> [InstalledFlow] {
         let next = readers.versions.next
-        let orphans = flows(using: removing, in: \.meters)
+        let orphans = withLearned(flows(using: removing, in: \.meters))
         let gone = orphans.map { end($0.number, at: next) }
         for meter in adding {
             let cell = meters[meter.identifier]?.cell ?? MeterCell.made(meter)
@@ -242,7 +259,7 @@ final class FlowTables {
     }
 
     /// Makes the next version the current one, and frees what only former ones had.
-    private func publish(without gone: [Installed]) {
+    func publish(without gone: [Installed]) {
         onlyRule.pointee.store(UInt(bitPattern: normalAlone), ordering: .releasing)
         readers.versions.advance()
         readers.quiesce()
@@ -262,13 +279,14 @@ final class FlowTables {
 
     /// - Throws: `Refusal` for flows that cannot be run, or not beside those that are there.
     func codes(of flows: [Flow]) throws(Refusal) -> [RuleCode] {
+        learns.sweep()
         var codes: [RuleCode] = []
         for flow in flows { codes.append(try code(of: flow)) }
         try checkConjunctions(flows, codes)
         return codes
     }
 
-    private func code(of flow: Flow) throws(Refusal) -> RuleCode {
+    func code(of flow: Flow) throws(Refusal) -> RuleCode {
         try RuleCode(
             flow.actions,
             sets: readers.addressSets.tables(of: flow.match, version: readers.versions.next),
@@ -278,7 +296,7 @@ final class FlowTables {
     }
 
     /// What the actions of flows may name.
-    var actionContext: ActionContext { ActionContext(groups: groups.cells, meters: meters) }
+    var actionContext: ActionContext { ActionContext(groups: groups.cells, meters: meters, learns: learns) }
 
     /// Holds the masks that a search may have to keep in mind to what it has room for.
     private func checkConjunctions(_ adding: [Flow], _ codes: [RuleCode]) throws(Refusal) {
@@ -290,8 +308,10 @@ final class FlowTables {
         }
     }
 
-    private func install(_ flow: Flow, _ code: RuleCode, at next: UInt64) -> UInt32 {
-        let number = freeNumbers.popLast() ?? UInt32(flows.count)
+    /// - Parameter former: one that ended in the same version and whose number and age it has.
+    @discardableResult
+    func install(_ flow: Flow, _ code: RuleCode, at next: UInt64, replacing former: Installed? = nil) -> UInt32 {
+        let number = former?.rule.pointee.flow ?? freeNumbers.popLast() ?? UInt32(flows.count)
         if Int(number) == flows.count { flows.append(nil) }
         let rule = tables[Int(flow.table)]
             .insert(
@@ -303,22 +323,28 @@ final class FlowTables {
             ) { retired.append($0) }
         readers.addressSets.use(flow.match, at: place(of: flow), 1)
         flowCount += 1
-        if flow.idleTimeout != 0 || flow.hardTimeout != 0 { mortal.insert(number) }
-        flows[Int(number)] = Installed(flow: flow, rule: rule, since: Dataplane.milliseconds)
+        learns.use(flow, 1)
+        setMortal(number, flow)
+        let now = readers.now()
+        flows[Int(number)] = Installed(flow: flow, rule: rule, since: former?.since ?? now, modified: now)
         return number
+    }
+
+    func setMortal(_ number: UInt32, _ flow: Flow) {
+        if flow.idleTimeout != 0 || flow.hardTimeout != 0 { mortal.insert(number) }
     }
 
     private func place(of flow: Flow) -> TablePlace { TablePlace(bridge: bridge, table: flow.table) }
 
     /// Tells the workers' caches of a flow to come.
-    private func noteAddition(of flow: Flow, _ code: RuleCode, isLarge: Bool) {
+    func noteAddition(of flow: Flow, _ code: RuleCode, isLarge: Bool) {
         // A clause is met by packets that it does not decide about.
         guard !isLarge && code.clauses.isEmpty else { return readers.versions.willChange(place(of: flow)) }
         readers.versions.willAdd(flow, at: place(of: flow))
     }
 
     /// Has no version from `next` on meet the flow.
-    private func end(_ number: UInt32, at next: UInt64) -> Installed {
+    func end(_ number: UInt32, at next: UInt64) -> Installed {
         let installed = flows[Int(number)]!
         installed.rule.pointee.removed.store(next, ordering: .relaxed)
         let place = place(of: installed.flow)
@@ -326,6 +352,8 @@ final class FlowTables {
         let isOwn = installed.rule.pointee.clauseCount == 0
         if isOwn { readers.versions.willRemove(at: place) } else { readers.versions.willChange(place) }
         readers.addressSets.use(installed.flow.match, at: place, -1)
+        learns.use(installed.flow, -1)
+        learns.countLearned(installed.teacher, -1)
         flows[Int(number)] = nil
         flowCount -= 1
         mortal.remove(number)
@@ -334,7 +362,7 @@ final class FlowTables {
 
     private func takeOut(_ installed: Installed) {
         let rule = installed.rule
-        freeNumbers.append(rule.pointee.flow)
+        if !installed.isSucceeded { freeNumbers.append(rule.pointee.flow) }
         tables[Int(installed.flow.table)].remove(rule, of: installed.flow.match) { retired.append($0) }
         readers.formerRules.add(rule, version: readers.versions.current)
     }

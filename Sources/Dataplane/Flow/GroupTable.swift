@@ -5,6 +5,8 @@ struct ActionContext {
     /// Where the groups are that flows may name.
     let groups: [UInt32: UnsafeMutablePointer<GroupCell>]
     var meters: [UInt32: PlacedMeter] = [:]
+    /// Where learn actions get their numbers: buckets have none.
+    var learns: LearnTable?
 
     func meter(_ identifier: UInt32) throws(Refusal) -> UnsafeMutablePointer<MeterCell> {
         guard let meter = meters[identifier] else {

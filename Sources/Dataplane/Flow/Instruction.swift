@@ -37,6 +37,11 @@ struct Instruction: BitwiseCopyable {
         case meter
         /// The bit `to` says whether the packet is longer than `value` bytes, for the rest of this flow.
         case checkLength
+        /// Learn action `value` (`LearnTable`) makes a flow of `width` words that the next `count` instructions name: each
+        /// `source`, with `width` bits of `from`.
+        case learn, source
+        /// The flow gets timeouts when its packet ends a connection: idle in the lower 16 bits of `value`, hard above.
+        case finish
         case exit
     }
 
@@ -141,7 +146,9 @@ extension Instruction {
         case .note, .setQueue, .popQueue: break
         // A rule's clauses are beside its instructions: `RuleCode`.
         case .conjunction: break
-        case .resubmit, .conntrack, .conntrackClear, .learn, .finTimeout:
+        case .learn(let learn): list += try learning(learn, context)
+        case .finTimeout(let idle, let hard): list.append(finishing(idle: idle, hard: hard))
+        case .resubmit, .conntrack, .conntrackClear:
             throw Refusal("action '\(FlowText.print([action]))' cannot be run yet: see the README's known limits")
         }
     }
@@ -238,11 +245,11 @@ extension Instruction {
     }
 
     /// As many of a field's bits as the key has.
-    private static func width(_ field: Subfield) -> UInt8 {
+    static func width(_ field: Subfield) -> UInt8 {
         UInt8(min(Int(field.width), field.field.slot.width - Int(field.offset)))
     }
 
-    private static func place(_ field: Subfield) -> Place {
+    static func place(_ field: Subfield) -> Place {
         let slot = field.field.slot
         let isWide = slot.width == 128
         return Place(

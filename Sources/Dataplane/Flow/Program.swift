@@ -25,12 +25,16 @@ struct Program {
         }
     }
 
-    /// What NORMAL found out on the way: done, or held to be still so, before the steps.
+    /// What NORMAL found out on the way: done, or held to be still so, before the steps. And what the control plane is to
+    /// be told of the flows.
     enum Check: Equatable, BitwiseCopyable {
         /// The station sent a frame from the port.
         case learn(StationName, port: UInt16)
         /// The station is where it was.
         case found(StationName, ForwardingDatabase.Value.Place)
+        /// A message, and then its words.
+        case tell(Telling)
+        case word(UInt64)
     }
 
     /// A station of a bridge and VLAN: the packet's own address as it came in, or, where flows have written it, `address`.
@@ -49,7 +53,7 @@ struct Program {
 
     /// A flood to all ports of a switch, each with another tag.
     static let capacity = 4096
-    static let checkCapacity = 64
+    static let checkCapacity = 255
 
     let steps: UnsafeMutablePointer<Step>
     let checks: UnsafeMutablePointer<Check>

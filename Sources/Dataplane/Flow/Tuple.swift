@@ -22,13 +22,14 @@ struct Rule: ~Copyable {
     /// The address sets that the packet must be in, `setCount` of them, each a table of its members.
     let sets: UnsafeMutablePointer<UnsafeMutablePointer<FlowTable>>
     let setCount: Int
-    /// What it did, a lane.
+    /// What it did, a lane; a rule that takes its place may have them too, and then frees them.
     let counts: UnsafeMutablePointer<RuleCount>
+    var ownsCounts = true
 
     init(_ flow: UInt32, of match: Match, _ code: RuleCode, priority: UInt16, hash: UInt64, added: UInt64) {
         self.flow = flow
-        counts = .allocate(capacity: code.laneCount)
-        counts.initialize(repeating: RuleCount(), count: code.laneCount)
+        counts = code.counts ?? .allocate(capacity: code.laneCount)
+        if code.counts == nil { counts.initialize(repeating: RuleCount(), count: code.laneCount) }
         instructionCount = code.instructions.count
         instructions = .allocate(capacity: max(instructionCount, 1))
         instructions.initialize(from: code.instructions, count: instructionCount)
@@ -55,7 +56,7 @@ struct Rule: ~Copyable {
         rule.pointee.instructions.deallocate()
         rule.pointee.clauses.deallocate()
         rule.pointee.sets.deallocate()
-        rule.pointee.counts.deallocate()
+        if rule.pointee.ownsCounts { rule.pointee.counts.deallocate() }
         rule.deinitialize(count: 1)
         rule.deallocate()
     }
@@ -86,6 +87,8 @@ struct RuleCode {
     let clauses: [Clause]
     let sets: [UnsafeMutablePointer<FlowTable>]
     let laneCount: Int
+    /// Those of the rule whose place it takes, where it goes on counting.
+    var counts: UnsafeMutablePointer<RuleCount>?
 
     /// - Parameter sets: those of the flow's match.
     /// - Throws: `Refusal` for an action that the switch cannot run.

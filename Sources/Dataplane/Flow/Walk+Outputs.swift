@@ -1,4 +1,4 @@
-import Flows
+public import Flows
 import Wire
 
 /// What NORMAL made of a packet.
@@ -23,6 +23,10 @@ public enum WalkNote: Hashable, Sendable {
     case expired
     /// All of the walk ends, or all of it behind the last patch.
     case failed(DropReason)
+    /// A flow that is added or refreshed for a packet of a worker.
+    case learns(Flow)
+    /// Timeouts that the flow gets, in seconds, unless it has shorter ones; 0 for none.
+    case finishes(idle: UInt16, hard: UInt16)
 }
 
 extension Walk {
@@ -96,7 +100,7 @@ extension Walk {
         program.count += 1
     }
 
-    private mutating func record(_ check: Program.Check) {
+    mutating func record(_ check: Program.Check) {
         guard program.checkCount < Program.checkCapacity else { return fail(.flowTooLong) }
         program.checks[program.checkCount] = check
         program.checkCount += 1

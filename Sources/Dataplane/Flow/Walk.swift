@@ -50,6 +50,8 @@ struct Walk<Observer: WalkObserver> {
     var program: Program
     var observer: Observer
     private var table: UInt8 = 0
+    /// Whose actions run.
+    private(set) var rule: UnsafeMutablePointer<Rule>?
     var depth = 0
     private var stackCount = 0
     /// What a bridge pushed is not the next one's, nor is its action set.
@@ -123,16 +125,17 @@ struct Walk<Observer: WalkObserver> {
     mutating func enter(_ next: UInt8, port: UInt16) {
         guard depth < WalkLimit.depth else { return fail(.flowLoop) }
         guard program.visitCount <= WalkLimit.flows else { return fail(.flowLoop) }
-        let former = table
+        let (former, formerRule) = (table, self.rule)
         // The way went back, or stayed. The first table comes from nowhere.
         let deepens = next <= former && program.visitCount != 0
         if deepens { depth += 1 }
         table = next
         defer {
-            table = former
+            (table, self.rule) = (former, formerRule)
             if deepens { depth -= 1 }
         }
         let rule = find(in: next, port: port)
+        self.rule = rule
         program.visits[program.visitCount] = Program.Visit(place: TablePlace(bridge: bridge, table: next), rule: rule)
         program.visitCount += 1
         if Observer.isActive { observer.looked(in: next, of: bridge, rule, key.all) }
@@ -226,8 +229,12 @@ struct Walk<Observer: WalkObserver> {
             case .outputTruncated:
                 output(UInt16(truncatingIfNeeded: instruction.value), maxLength: UInt32(instruction.mask))
             case .checkLength: return checkLength(instruction, instructions + next, count: count - next)
-            // Within `writeActions` only.
-            case .member: break
+            case .learn:
+                learn(instruction, instructions + next)
+                next += Int(instruction.count)
+            case .finish: finish(instruction)
+            // Within `writeActions` and `learn` only.
+            case .member, .source: break
             case .exit: hasExited = true
             }
         }
@@ -366,6 +373,8 @@ protocol WalkObserver {
     mutating func crosses(to peer: UInt16)
     mutating func returns()
     mutating func noted(_ note: WalkNote)
+    /// The control plane would be told so, for a packet of a worker.
+    mutating func tells(_ message: FlowMessage)
 }
 
 /// Nobody looks.
@@ -378,4 +387,5 @@ struct Unobserved: WalkObserver {
     mutating func crosses(to peer: UInt16) {}
     mutating func returns() {}
     mutating func noted(_ note: WalkNote) {}
+    mutating func tells(_ message: FlowMessage) {}
 }

@@ -8,13 +8,17 @@ public struct InstalledFlow: Hashable, Sendable {
     public let statistics: FlowStatistics
 }
 
-/// A flow that went because of its age.
+/// A flow that went by itself.
 public struct ExpiredFlow: Hashable, Sendable {
     public enum Reason: String, Sendable {
         /// No packet for `idleTimeout` seconds.
         case idle
-        /// `hardTimeout` seconds since it was added.
+        /// `hardTimeout` seconds since it was added, or learned last.
         case hard
+        /// It was learned, and made room for another one.
+        case eviction
+        /// It was learned, and what taught it has gone (`delete_learned`).
+        case delete
     }
 
     public let bridge: String

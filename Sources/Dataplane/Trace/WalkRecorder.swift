@@ -104,6 +104,17 @@ struct WalkRecorder: WalkObserver {
 
     mutating func noted(_ note: WalkNote) { add(.note(note), deeper: 1) }
 
+    mutating func tells(_ message: FlowMessage) {
+        switch message.head.subject {
+        case .learn:
+            let learn = bridges[message.head.bridge]?.tables.learns.learn(message.head.number)
+            if let learn { noted(.learns(learn.flow(message.words))) }
+        case .finish:
+            let timeouts = message.words[1]
+            noted(.finishes(idle: UInt16(truncatingIfNeeded: timeouts), hard: UInt16(timeouts >> 16)))
+        }
+    }
+
     /// What the walk left behind.
     mutating func finish(_ program: Program) {
         let packet = trace.packet
