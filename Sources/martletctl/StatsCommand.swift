@@ -50,7 +50,11 @@ struct StatsCommand: ParsableCommand {
             try reading.show(StatsCache()) { response in
                 let workers = lcore ? response.lcores : []
                 let columns = [response.total] + workers.map(\.figures)
-                let rows = StatsCache.Figures.rows.map { name, value in [name] + columns.map { "\(value($0))" } }
+                let rows =
+                    StatsCache.Figures.rows.map { name, value in [name] + columns.map { "\(value($0))" } }
+                    + StatsCache.Learned.rows.map { name, value in
+                        [name, "\(value(response.learned))"] + workers.map { _ in "" }
+                    }
                 return table(["CACHE", "TOTAL"] + workers.map { "LCORE-\($0.lcore)" }, rows)
             }
         }
@@ -83,6 +87,15 @@ extension Reading {
                 }
             )
         }
+    }
+}
+
+extension StatsCache.Learned {
+    fileprivate static var rows: [(String, (Self) -> UInt64)] {
+        [
+            ("flows learned", \.added), ("learned anew", \.changed), ("learned, evicted", \.evicted),
+            ("beyond limit", \.refused), ("not yet learned", \.lost),
+        ]
     }
 }
 

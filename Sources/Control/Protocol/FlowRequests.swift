@@ -148,6 +148,8 @@ public struct FlowRemoved: Notification, Hashable {
 
     public enum Reason: String, Codable, Sendable {
         case idle, hard, delete
+        /// A learn action had learned as many as it may.
+        case eviction
         /// A group or meter that it used was deleted.
         case group, meter
     }

@@ -107,6 +107,19 @@ public struct StatsCache: Request {
     public struct Response: Codable, Hashable, Sendable {
         public let total: Figures
         public let lcores: [Worker]
+        public let learned: Learned
+    }
+
+    /// What became of flows to learn.
+    public struct Learned: Codable, Hashable, Sendable {
+        /// Flows that came, and that were there and got other actions.
+        public let added: UInt64
+        public let changed: UInt64
+        /// Flows that made room for others of their learn action, and that would have been beyond its limit.
+        public let evicted: UInt64
+        public let refused: UInt64
+        /// Times that a worker could not say it, and left it to a later packet.
+        public let lost: UInt64
     }
 
     public struct Worker: Codable, Hashable, Sendable {

@@ -23,7 +23,9 @@ extension Switch {
         for index in wanted {
             let flow = document.flows[index]
             let former = dataplane.flowNumber(of: flow, on: request.bridge).flatMap { gone.removeValue(forKey: $0) }
-            if former?.flow != flow { adding.append(index) }
+            // One that was learned is to be written down, now that somebody says it.
+            let isKept = former.map { !flow.outlivesDaemon || flowRows[request.bridge]?[$0.number] != nil } ?? false
+            if former?.flow != flow || !isKept { adding.append(index) }
         }
         try change(request.bridge, removing: Array(gone.keys), adding: try document.said(adding))
         tell(of: Array(gone.values), on: request.bridge, .delete)
@@ -75,10 +77,25 @@ extension Switch {
         }
     }
 
-    /// Removes the flows whose time has come, and says so. They were never in the state file.
-    func expireFlows() {
-        for expired in dataplane.expireFlows() {
-            tell(of: [expired.flow], on: expired.bridge, expired.reason == .idle ? .idle : .hard)
+    /// Removes the flows whose time has come, and says so.
+    func expireFlows() { forget(dataplane.expireFlows()) }
+
+    /// Learns the flows that packets taught since the last call. They are never in the state file.
+    func learnFlows() { forget(dataplane.learnFlows()) }
+
+    /// Says that flows went by themselves. Of these the state file has those that got a timeout later (`fin_timeout`), and
+    /// those that went with what taught others.
+    private func forget(_ gone: [ExpiredFlow]) {
+        var rows: [Int64] = []
+        for one in gone {
+            if let row = flowRows[one.bridge]?[one.flow.number] { rows.append(row) }
+            flowRows[one.bridge]?[one.flow.number] = nil
+            tell(of: [one.flow], on: one.bridge, FlowRemoved.Reason(one.reason))
+        }
+        do {
+            try store.changeFlows(removing: rows, adding: [])
+        } catch {
+            logger.error("flows that went will come back at the next start", metadata: ["reason": "\(error.reason)"])
         }
     }
 
@@ -138,18 +155,33 @@ extension Switch {
     /// those that they replaced would have lost their counters.
     /// - Parameter adding: no two with the same table, priority and match.
     private func change(_ bridge: String, removing: [UInt32] = [], adding: [SaidFlow] = []) throws(Refusal) {
-        let gone = removing + adding.compactMap { dataplane.flowNumber(of: $0.flow, on: bridge) }
+        let flows = adding.map(\.flow)
+        let learned = dataplane.learnedFlows(goingWith: removing, adding: flows, on: bridge)
+        let gone =
+            removing + flows.compactMap { dataplane.flowNumber(of: $0, on: bridge) } + learned.map(\.number)
         var row = lastFlowRow
         let records = adding.filter(\.flow.outlivesDaemon).map { said in
             row += 1
             return FlowRecord(row: row, bridge: bridge, flow: said.flow, line: said.line)
         }
         try store.changeFlows(removing: gone.compactMap { flowRows[bridge]?[$0] }, adding: records)
-        let numbers = try dataplane.changeFlows(of: bridge, removing: removing, adding: adding.map(\.flow))
+        let numbers = try dataplane.changeFlows(of: bridge, removing: removing, adding: flows)
         for number in gone { flowRows[bridge]?[number] = nil }
         for (number, said) in zip(numbers, adding) where said.flow.outlivesDaemon {
             lastFlowRow += 1
             flowRows[bridge, default: FlowRows()][number] = lastFlowRow
+        }
+        tell(of: learned, on: bridge, .delete)
+    }
+}
+
+extension FlowRemoved.Reason {
+    init(_ reason: ExpiredFlow.Reason) {
+        switch reason {
+        case .idle: self = .idle
+        case .hard: self = .hard
+        case .eviction: self = .eviction
+        case .delete: self = .delete
         }
     }
 }

@@ -66,7 +66,11 @@ extension Switch {
         let workers = zip(io.workers(), dataplane.laneCacheStatistics).map { worker, statistics in
             StatsCache.Worker(lcore: worker.lcore, figures: StatsCache.Figures(statistics))
         }
-        return StatsCache.Response(total: StatsCache.Figures(dataplane.cacheStatistics), lcores: workers)
+        return StatsCache.Response(
+            total: StatsCache.Figures(dataplane.cacheStatistics),
+            lcores: workers,
+            learned: StatsCache.Learned(dataplane.learnStatistics)
+        )
     }
 
     public func workerStatistics() -> StatsWorkers.Response {
@@ -88,6 +92,16 @@ extension Switch {
     private func ports(named name: String?) throws(Refusal) -> [Port] {
         if let name { return [try port(name)] }
         return ports.values.sorted { $0.record.name < $1.record.name }
+    }
+}
+
+extension StatsCache.Learned {
+    fileprivate init(_ statistics: LearnStatistics) {
+        added = statistics.added
+        changed = statistics.changed
+        evicted = statistics.evicted
+        refused = statistics.refused
+        lost = statistics.lost
     }
 }
 

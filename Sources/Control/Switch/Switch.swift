@@ -169,17 +169,31 @@ extension Switch: Service {
 
     /// How soon groups learn of a link that is lost.
     private static let beatsPerSecond = 10
+    /// How soon a flow is learned.
+    private static let learnInterval = Duration.milliseconds(10)
 
-    /// The switch's clock: follows the links that groups watch, ages stations and flows once a second and tries failed
-    /// ports again. Ends when the task is cancelled or the service group shuts down.
+    /// The switch's clock: follows the links that groups watch, learns flows, ages stations and flows once a second and
+    /// tries failed ports again. Ends when the task is cancelled or the service group shuts down.
     public func run() async throws {
         await cancelWhenGracefulShutdown {
-            var beats = 0
-            while (try? await Task.sleep(for: .milliseconds(1000 / Self.beatsPerSecond))) != nil {
-                beats += 1
-                await self.followLinks()
-                if beats.isMultiple(of: Self.beatsPerSecond) { await self.tick(beats / Self.beatsPerSecond) }
+            await withTaskGroup { group in
+                group.addTask { await self.beat() }
+                group.addTask {
+                    while (try? await Task.sleep(for: Self.learnInterval)) != nil {
+                        // Asked here, so that the control thread does not wake for nothing.
+                        if self.dataplane.hasFlowsToLearn { await self.learnFlows() }
+                    }
+                }
             }
+        }
+    }
+
+    private nonisolated func beat() async {
+        var beats = 0
+        while (try? await Task.sleep(for: .milliseconds(1000 / Self.beatsPerSecond))) != nil {
+            beats += 1
+            await followLinks()
+            if beats.isMultiple(of: Self.beatsPerSecond) { await tick(beats / Self.beatsPerSecond) }
         }
     }
 

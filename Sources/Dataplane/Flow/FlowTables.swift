@@ -153,15 +153,16 @@ final class FlowTables {
         }
     }
 
-    /// The flows that use one of some groups or meters.
+    /// The flows that use one of some groups or meters, and those that go with them.
     func flows(using identifiers: Set<UInt32>, in used: KeyPath<[Action], Set<UInt32>>) -> [InstalledFlow] {
         guard !identifiers.isEmpty else { return [] }
-        let now = Dataplane.milliseconds
-        return flows.enumerated().compactMap { number, installed in
+        let now = readers.now()
+        let users = flows.enumerated().compactMap { number, installed -> InstalledFlow? in
             guard let installed else { return nil }
             let isUser = !installed.flow.actions[keyPath: used].isDisjoint(with: identifiers)
             return isUser ? described(installed, UInt32(number), now) : nil
         }
+        return withLearned(users)
     }
 
     func described(_ installed: Installed, _ number: UInt32, _ now: UInt64) -> InstalledFlow {
@@ -230,7 +231,7 @@ final class FlowTables {
         } catch {
             throw Refusal(error.reason)
         }
-        let orphans = withLearned(flows(using: change.removed, in: \.groups))
+        let orphans = flows(using: change.removed, in: \.groups)
         let gone = orphans.map { end($0.number, at: next) }
         groups.apply(change) { retired.append($0) }
         readers.versions.willChange(.groups(of: bridge))
@@ -241,7 +242,7 @@ final class FlowTables {
     /// The same for meters that are there, and for bands that can be.
     func commitMeters(removing: Set<UInt32>, adding: [Meter]) -> [InstalledFlow] {
         let next = readers.versions.next
-        let orphans = withLearned(flows(using: removing, in: \.meters))
+        let orphans = flows(using: removing, in: \.meters)
         let gone = orphans.map { end($0.number, at: next) }
         for meter in adding {
             let cell = meters[meter.identifier]?.cell ?? MeterCell.made(meter)
