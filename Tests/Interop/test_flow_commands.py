@@ -245,7 +245,7 @@ def test_flows_outlive_the_daemon_but_those_with_timeouts(room):
 # --- the flows of real deployments -------------------------------------------------------------------------------
 
 # It shrinks with what the dataplane can run; then the dumps load whole.
-NOT_YET = ("ct(", "ct_clear", "learn(")
+NOT_YET = ("ct(", "ct_clear")
 DUMPS = ["br-int", "br-tun", "br-phys", "noop/br-int", "noop/br-tun", "noop/br-phys"]
 
 
