@@ -70,7 +70,8 @@ extension Learn {
 
 extension MatchBuilder {
     fileprivate mutating func set(learned target: Subfield, _ bits: UInt128) {
-        guard target.isWholeField else { return set(target, bits) }
+        // A VLAN's number has 12 bits here: the one that says that there is a tag stays as it was said before.
+        guard target.isWholeField, target.field != .vlanVID else { return set(target, bits) }
         set(target.field, bits, mask: target.field.fullMask)
     }
 }
