@@ -9,54 +9,19 @@ import subprocess
 import sys
 import time
 
+import changes
+import loads
 import machine
+import memory
 import report
 import traffic
-from contenders import MARTLET_FOLDER, OVS_DAEMON, RIGS, Case, Guests, Rig, contenders
+from contenders import MARTLET_FOLDER, OVS_DAEMON, RIGS, Case, Rig, contenders
+from measurement import attempt, order
 
 LOCK = "/run/martlet-benchmark.lock"
-RESULTS = pathlib.Path(__file__).resolve().parent / "results"
 MAC_COUNTS = [1, 1_000, 10_000, 100_000]
 V2V_FLOWS = 1000
-
-
-def measure(case, contender, seconds, tsc, nice):
-    """One fresh start of one contender: its packet rate over `seconds`."""
-    with machine.Scratch() as scratch:
-        rig = Rig(case, scratch)
-        guests = Guests(rig, nice) if case.rig == "v2v" else None
-        contender.start(rig, nice)
-        if guests:
-            guests.start()
-        note = contender.warm()
-        watched = [contender.child] + ([guests.child] if guests else [])
-        before = _sample(contender, guests, watched)
-        time.sleep(seconds)
-        after = _sample(contender, guests, watched)
-        for child in watched:
-            child.check()
-    return _result(before, after, tsc) | ({"note": note} if note else {})
-
-
-def _sample(contender, guests, watched):
-    started = time.monotonic()
-    packets = guests.packets() if guests else contender.packets()
-    finished = time.monotonic()
-    return (started + finished) / 2, packets, [child.cpu_nanoseconds() for child in watched], finished
-
-
-def _result(before, after, tsc):
-    seconds = after[0] - before[0]
-    *offered, entered, left = (late - early for early, late in zip(before[1], after[1]))
-    if left <= 0:
-        raise RuntimeError("no packet came through")
-    shares = [machine.share_of_core(early, late, after[3] - before[3]) for early, late in zip(before[2], after[2])]
-    result = {"mpps": left / seconds / 1e6, "loss": max(0, 1 - left / entered), "share": shares[0],
-              # Cycles that the polling thread really had: a competitor on its core costs rate, not cycles per packet.
-              "cycles": tsc * seconds * min(1, shares[0]) / left}
-    if offered:
-        result |= {"offered_mpps": offered[0] / seconds / 1e6, "guest_share": shares[1]}
-    return result
+_SUBJECTS = {**dict.fromkeys(loads.SUBJECTS, loads), "changes": changes, "memory": memory}
 
 
 def cases(options):
@@ -77,13 +42,6 @@ def _flow_counts(options, rig, mac_count, first):
     return dict.fromkeys(max(count, mac_count) for count in asked)
 
 
-def order(names, round_number):
-    """Rotates and turns the order from round to round, so that no contender always follows the same one."""
-    start = round_number % len(names)
-    rotated = names[start:] + names[:start]
-    return rotated if round_number % 2 == 0 else rotated[::-1]
-
-
 def run(options, tsc, records):
     chosen = list(cases(options))
     names = {rig: [name for name in contenders(rig) if name in options.contenders] for rig in options.rig}
@@ -94,7 +52,7 @@ def run(options, tsc, records):
             case.prepare(traffic_scratch.folder)
             for round_number in range(options.runs):
                 for name in order(names[case.rig], round_number):
-                    record = _attempt(case, name, options, tsc) | {"round": round_number}
+                    record = attempt(case, contenders(case.rig)[name], options, tsc) | {"round": round_number}
                     records.append(record)
                     done += 1
                     left = (time.monotonic() - started) / done * (total - done)
@@ -102,16 +60,8 @@ def run(options, tsc, records):
                           f"{report.in_words(record)}  ({left / 60:.0f} min left)", flush=True)
 
 
-def _attempt(case, name, options, tsc):
-    """A disturbed run is measured again; the one with the largest share of its cores counts, however fast."""
-    record = case.columns() | {"contender": name}
-    attempts = []
-    try:
-        while len(attempts) <= options.retries and (not attempts or report.disturbed(attempts[-1])):
-            attempts.append(measure(case, contenders(case.rig)[name], options.seconds, tsc, options.nice))
-        return record | max(attempts, key=report.least_share) | {"attempts": len(attempts)}
-    except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as failure:
-        return record | {"failure": str(failure)}
+def write(options, records, description, complete):
+    report.write(report.RESULTS, options.kind, records, description, vars(options), complete)
 
 
 def soak(options):
@@ -133,13 +83,13 @@ def soak(options):
                   flush=True)
     growth = samples[-1]["RssAnon"] - samples[0]["RssAnon"]
     print(f"\nanonymous memory grew by {growth} kB between the first and the last sample")
-    report.write_soak(RESULTS, samples, machine.describe())
+    report.write_soak(report.RESULTS, samples, machine.describe())
     return 0 if growth <= options.allowed_growth else 1
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="run.sh", description=__doc__)
-    parser.add_argument("subject", nargs="?", choices=["rates", "soak"], default="rates")
+    parser.add_argument("subject", nargs="?", choices=["rates", "soak", *_SUBJECTS], default="rates")
     listed = lambda kind: lambda text: [kind(item) for item in text.split(",")]
     parser.add_argument("--rig", type=listed(str), default=["synthetic", "v2v"], metavar=",".join(RIGS))
     parser.add_argument("--sizes", type=listed(str.lower), default=traffic.SIZES, help="bytes with FCS, or imix")
@@ -147,6 +97,7 @@ def parse_arguments():
     parser.add_argument("--flows", type=listed(int), help="five-tuples (default: as many as MACs; V2V with 1 MAC also 1000)")
     parser.add_argument("--sources", type=int, default=1, help="source MACs in the synthetic rig")
     parser.add_argument("--contenders", type=listed(str), help="default: all")
+    parser.add_argument("--loads", type=listed(str), help="attack, newcomers: what comes in (default: all)")
     parser.add_argument("--runs", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--product", action="store_true", help="every size with every MAC count (hours)")
@@ -166,6 +117,8 @@ def _complete(parser, options):
     _refuse_strangers(parser, "size", options.sizes, {"imix", *map(str, range(64, 1519))})
     _refuse_strangers(parser, "contender", options.contenders or [], known)
     options.contenders = options.contenders or sorted(known)
+    _refuse_strangers(parser, "load", options.loads or [], set(loads.LOADS.get(options.subject, [])))
+    options.loads = options.loads or loads.LOADS.get(options.subject, [])
     for count in [*options.macs, *(options.flows or []), options.sources]:
         if not 1 <= count <= 1_000_000:
             parser.error(f"{count} MACs or flows: a count is between 1 and 1000000")
@@ -213,7 +166,7 @@ def main():
     options = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
-    if options.subject == "soak":
+    if options.subject in ("soak", "changes", "memory"):
         options.contenders = ["martlet"]
     held = lock()  # kept open until the process ends
     machine.Scratch.sweep()
@@ -224,12 +177,13 @@ def main():
         return soak(options)
     records, tsc = [], machine.tsc_hertz()
     complete = False
+    subject = _SUBJECTS.get(options.subject, sys.modules[__name__])
     try:
-        run(options, tsc, records)
+        subject.run(options, tsc, records)
         complete = True
     finally:
         if records:
-            report.write(RESULTS, options.kind, records, machine.describe() | {"tsc_hertz": tsc}, vars(options), complete)
+            subject.write(options, records, machine.describe() | {"tsc_hertz": tsc}, complete)
     return 0 if not any("failure" in record for record in records) else 1
 
 

@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import time
 
+import fresh
 import pipelines
 import traffic
 from machine import OTHER_CORE, RPC, SWITCH_CORE, Child, Telemetry, wait_until
@@ -31,6 +32,8 @@ class Case:
     mac_count: int
     flow_count: int  # five-tuples (V2V: in each direction), never fewer than MACs
     source_count: int = 1  # V2V: as many as MACs
+    fresh_headers = None  # settings of fresh.FreshHeaders
+    warm_limit = 60  # seconds that a switch has to reach its steady state, and does not reach under some loads
 
     def prepare(self, folder):
         self.folder = folder
@@ -52,10 +55,20 @@ class Rig:
 
     def __init__(self, case, scratch):
         self.case, self.scratch = case, scratch
+        self._fresh = None if case.fresh_headers is None else fresh.FreshHeaders(scratch.folder, case.fresh_headers)
         if case.rig != "v2v":
             self.devices = {"out": "net_null0,no-rx=1", "in": f"net_pcap0,rx_pcap={case.captures[0]},infinite_rx=1"}
         else:
             self.sockets = {name: scratch.folder / name for name in ("g0", "g1")}
+
+    @property
+    def environment(self):
+        """Of the switch's process."""
+        return self._fresh.environment if self._fresh else {}
+
+    def fresh_count(self):
+        """Packets so far whose headers nobody had seen."""
+        return self._fresh.count() if self._fresh else 0
 
     @property
     def mbuf_count(self):
@@ -79,7 +92,7 @@ class Testpmd:
             "dpdk-testpmd", *SWITCH_CORES, "--no-pci", "--in-memory", "--file-prefix", prefix,
             "--socket-mem", rig.memory_megabytes, *(f"--vdev={device}" for device in devices),
             "--", "-i", "--nb-cores=1", f"--forward-mode={self.mode}", f"--total-num-mbufs={rig.mbuf_count}",
-            "--no-mlockall", "--auto-start"], nice)
+            "--no-mlockall", "--auto-start"], nice, rig.environment)
         self.ports = EthdevCounters(prefix, self.child)
 
     def warm(self):
@@ -120,7 +133,7 @@ class OpenVSwitch:
         # A network namespace of its own: the daemon's tap `ovs-netdev` can exist once in each.
         self.child = Child(rig.scratch, "ovs-vswitchd", [
             "unshare", "--net", OVS_DAEMON, f"unix:{self.folder}/db.sock",
-            f"--unixctl={self.folder}/vswitchd.ctl"], nice, self.environment)
+            f"--unixctl={self.folder}/vswitchd.ctl"], nice, {**self.environment, **rig.environment})
         self._add_bridge()
         for number, name in enumerate(self._ports(), 1):
             self._vsctl("--timeout=60", "add-port", self.BRIDGE, name, "--", "set", "Interface", name,
@@ -171,9 +184,9 @@ class OpenVSwitch:
         time.sleep(0.3)
         self._steady, self._misses, note = 0, -1, None
         try:
-            wait_until(self._is_steady, 60, "Open vSwitch to install its flows", self.child)
+            wait_until(self._is_steady, self.rig.case.warm_limit, "Open vSwitch to install its flows", self.child)
         except TimeoutError:
-            note = "flows still missed after 60 s"
+            note = f"flows still missed after {self.rig.case.warm_limit} s"
         self._vsctl("--no-wait", "remove", "Open_vSwitch", ".", "other_config", "max-revalidator")
         time.sleep(0.5)
         return note
@@ -213,24 +226,35 @@ class Martlet:
 
     def start(self, rig, nice):
         self.case, folder = rig.case, rig.scratch.folder
-        path = folder / "martlet.sock"
+        self.socket = path = folder / "martlet.sock"
         (folder / "state").mkdir()
         self.child = Child(rig.scratch, "martletd", [
             MARTLET_FOLDER / "martletd", "--state-dir", folder / "state", "--socket", path,
             "--file-prefix", f"{rig.scratch.prefix}-switch", "--worker-lcores", SWITCH_CORE, "--main-lcore", OTHER_CORE,
-            "--socket-memory", 512 if rig.mbuf_count < LARGE_POOL else 2 * rig.memory_megabytes], nice)
+            "--socket-memory", 512 if rig.mbuf_count < LARGE_POOL else 2 * rig.memory_megabytes], nice,
+            rig.environment)
         wait_until(lambda: self._connect(path), 20, "martletd to listen on its control socket", self.child)
         self.control.call("bridge.add", {"name": self.BRIDGE, "fdb_capacity": rig.case.fdb_capacity})
         for name, port in self._ports(rig).items():
             self.control.call("port.add", {"bridge": self.BRIDGE, "name": name, **port})
             self._add_entries(name)
         if self.flows:
-            self._replace_flows("\n".join(self.flows(rig.case)))
+            self.change_flows("flow.replace", self.flows(rig.case))
 
-    def _replace_flows(self, text, piece=500_000):
+    def change_flows(self, method, flows, piece=500_000):
+        """One transaction, of more flows than a message holds."""
+        text = "\n".join(flows)
         for start in range(0, len(text), piece):
             self.control.call("flow.stage", {"text": text[start:start + piece]})
-        self.control.call("flow.replace", {"bridge": self.BRIDGE, "staged": True})
+        self.control.call(method, {"bridge": self.BRIDGE, "staged": True})
+
+    def cache(self):
+        """`stats cache`, all workers together."""
+        return self.control.call("stats.cache", {})["total"]
+
+    def drops(self):
+        """Packets that came in and did not leave, whatever the reason: every one of them is counted."""
+        return sum(drop["packets"] for drop in self.control.call("stats.drops", {})["drops"])
 
     def _connect(self, path):
         try:

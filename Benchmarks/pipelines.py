@@ -6,6 +6,7 @@ rules whose masks differ in every bit of two fields, with headers that make a cl
 """
 PIPELINES = ["output", "exact", "deep", "acl"]
 IN, OUT = 2, 1
+ACL = {"nw_src": 0x0A000001, "tp_src": 12345, "tp_dst": 9}  # what `attacked` lets pass; traffic.frame sends to port 9
 
 
 def flows(pipeline, flow_count):
@@ -17,10 +18,13 @@ def _output(_):
 
 
 def _exact(flow_count):
-    """As traffic.frame numbers them."""
-    address = lambda number: f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-    return [f"priority=1,udp,in_port={IN},nw_src={address(0x800001 + flow)},nw_dst={address(1 + flow)},"
-            f"tp_src={1024 + flow % 60000},tp_dst=9,actions=output:{OUT}" for flow in range(flow_count)]
+    return [exact_flow(flow) for flow in range(flow_count)]
+
+
+def exact_flow(number):
+    """Of the five-tuple that traffic.frame gives a number."""
+    return (f"priority=1,udp,in_port={IN},nw_src={_address(0x0A800001 + number)},nw_dst={_address(0x0A000001 + number)},"
+            f"tp_src={1024 + number % 60000},tp_dst=9,actions=output:{OUT}")
 
 
 def _deep(_):
@@ -33,3 +37,25 @@ def _acl(_):
     return [f"priority=30,udp,tp_dst=80,actions=output:{OUT}", f"priority=20,udp,nw_src=10.0.0.1,actions=output:{OUT}",
             f"priority=10,udp,tp_src=12345,actions=output:{OUT}", f"priority=5,udp,tp_dst=9,actions=output:{OUT}",
             "priority=1,actions=drop"]
+
+
+def attacked():
+    """An access list as a tenant writes it, whose every header field a stranger can choose."""
+    return [f"priority=30,udp,tp_dst={ACL['tp_dst']},actions=output:{OUT}",
+            f"priority=20,udp,nw_src={_address(ACL['nw_src'])},actions=output:{OUT}",
+            f"priority=10,udp,tp_src={ACL['tp_src']},actions=output:{OUT}", "priority=1,actions=drop"]
+
+
+def wide(count=10_000):
+    """Eight tables of `count` flows, by addresses and by ports in turn, so that no mask makes connections alike."""
+    flows = []
+    for table in range(8):
+        action = f"output:{OUT}" if table == 7 else f"resubmit(,{table + 1})"
+        match = (lambda n: f"tp_dst={n}") if table % 2 else (lambda n: f"nw_src={_address(0x0A000000 + (n << 8))}/24")
+        flows += [f"table={table},priority=1,udp,{match(number)},actions={action}" for number in range(count)]
+        flows.append(f"table={table},priority=0,actions={action}")
+    return flows
+
+
+def _address(number):
+    return ".".join(str(byte) for byte in number.to_bytes(4, "big"))

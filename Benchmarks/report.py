@@ -1,8 +1,10 @@
 """The results: statistics over the runs, ratios, the issue's goals, as Markdown, JSON and an SVG plot."""
 import datetime
 import json
+import pathlib
 import statistics
 
+RESULTS = pathlib.Path(__file__).resolve().parent / "results"
 COLOURS = {"martlet": "#d1495b", "testpmd-io": "#9aa5b1", "testpmd-macswap": "#52606d", "testpmd-vhost": "#52606d",
            "ovs-normal": "#2e86ab", "ovs-output": "#84c0dc", "ovs-flows": "#84c0dc"}
 OWN_CORE = 0.95        # a polling thread that got less of its core than this was not alone
@@ -98,12 +100,12 @@ def spread(values):
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def ratio(numerators, denominators):
+def ratio(numerators, denominators, rate=lambda run: run["mpps"]):
     """Of the pairs measured in the same round, without disturbed ones unless there are no others; None without a pair."""
     by_round = {run["round"]: run for run in denominators}
     pairs = [(run, by_round[run["round"]]) for run in numerators if run["round"] in by_round]
     calm = [pair for pair in pairs if not any(map(disturbed, pair))]
-    ratios = [over["mpps"] / under["mpps"] for over, under in calm or pairs]
+    ratios = [rate(over) / rate(under) for over, under in calm or pairs]
     return {**spread(ratios), "pairs": len(ratios), "disturbed": not calm} if ratios else None
 
 
@@ -115,15 +117,23 @@ def goals(table):
             if (row["rig"], row["size"], row["contender"]) == (rig, size, peer) and macs in (None, row["macs"]):
                 measured = row.get("martlet_ratio")
                 lines.append((f"{case_in_words(row)}: martlet : {peer}", f">= {least}" if least else "to be told",
-                              _ratio_text(measured) or "not measured", _verdict(measured, least)))
+                              ratio_text(measured) or "not measured", verdict(measured, least)))
     return lines
 
 
-def _verdict(measured, least):
+def verdict(measured, least):
     if not measured:
         return ""
-    verdict = "" if least is None else "met" if measured["median"] >= least else "MISSED"
-    return verdict + (" (disturbed: measure again)" if measured["disturbed"] else "")
+    words = "" if least is None else "met" if measured["median"] >= least else "MISSED"
+    return words + (" (disturbed: measure again)" if measured["disturbed"] else "")
+
+
+def at_most(what, most, values):
+    """A line of goals for what is to be little: the worst run counts."""
+    if not values:
+        return what, f"<= {most:,}", "not measured", ""
+    return what, f"<= {most:,}", f"{statistics.median(values):,.4g} ({min(values):,.4g}-{max(values):,.4g})", (
+        "met" if max(values) <= most else "MISSED")
 
 
 def write(folder, kind, records, machine, options, complete):
@@ -147,6 +157,24 @@ def write_soak(folder, samples, machine):
     lines += [f"| {s['seconds']:.0f} | {s['packets']:,} | {s['VmRSS']:,} | {s['RssAnon']:,} |" for s in samples]
     stem.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print(f"written: {stem}.md, .json")
+
+
+def write_document(folder, kind, document, text, panels=()):
+    """The results of one subject. `document` has the machine, the options, the goals and what else the JSON is to say;
+    `text` is Markdown."""
+    stem = _stem(folder, kind)
+    document = {"date": _today(), **document}
+    lines = [f"# {kind.capitalize()}, {document['date']}", "", *_machine_lines(document["machine"])]
+    if not document["complete"]:
+        lines += ["", "**The run was interrupted: what follows is a part.**"]
+    lines += ["", "## Goals", "", _goal_table(document["goals"])]
+    if panels:
+        rows = [row for _, groups in panels for group in groups.values() for row in group]
+        stem.with_suffix(".svg").write_text(plot(panels, _names(rows)))
+        lines += [f"![Mpps]({stem.name}.svg)", ""]
+    stem.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    stem.with_suffix(".md").write_text("\n".join([*lines, *text]) + "\n")
+    print("\n" + _goal_table(document["goals"]) + f"\nwritten: {stem}.md", flush=True)
 
 
 def _stem(folder, kind):
@@ -200,10 +228,10 @@ def _rate_table(table):
         name = row["contender"] + "".join(f" ({note})" for note in row["notes"])
         yield (f"| {row['size']} | {row['macs']} | {row['flows']} | {name} | {mpps['min']:.2f} | {mpps['median']:.2f} "
                f"| {mpps['max']:.2f} |{offered} {row['cycles']:.0f} | {_percent(row['loss'])} | {row['share']:.2f} "
-               f"| {_ratio_text(row.get('martlet_ratio'))} |")
+               f"| {ratio_text(row.get('martlet_ratio'))} |")
 
 
-def _ratio_text(ratio):
+def ratio_text(ratio):
     return f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})" if ratio else ""
 
 
@@ -221,8 +249,11 @@ PANEL_WIDTH, PANEL_HEIGHT, MARGIN, GAP = 560, 220, 44, 60
 
 
 def _plot(table):
-    panels = list(_panels(table))
-    names = _names(table)
+    return plot(list(_panels(table)), _names(table))
+
+
+def plot(panels, names):
+    """Of [(title, {label of a group of bars: its rows})]."""
     height = 40 + -(-len(panels) // 2) * (PANEL_HEIGHT + GAP)
     body = [_legend(names)]
     for i, (title, groups) in enumerate(panels):

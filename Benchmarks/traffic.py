@@ -2,8 +2,11 @@
 
 Sizes are those of RFC 2544, with the frame check sequence: a frame of 64 B is 60 bytes in the capture.
 """
+import itertools
 import random
 import struct
+
+import pipelines
 
 SIZES = ["64", "128", "256", "512", "1024", "1518", "imix"]
 IMIX = [64] * 7 + [570] * 4 + [1518]
@@ -27,11 +30,15 @@ def macs(count, role, seed=1):
 def frame(destination, source, flow, size):
     """One UDP frame. `flow` numbers the five-tuple. Every MAC has its own: Open vSwitch's exact-match cache is keyed by
     a hash of it, and with one five-tuple for all MACs its entries would evict each other."""
+    return _udp(destination, source, (0x0A800001 + flow, 0x0A000001 + flow), (1024 + flow % 60000, 9), size)
+
+
+def _udp(destination, source, addresses, ports, size):
     length = size - FCS_LENGTH - 14
-    addresses = struct.pack("!II", 0x0A800001 + flow, 0x0A000001 + flow)
+    addresses = struct.pack("!II", *addresses)
     header = struct.pack("!BBHHHBBH", 0x45, 0, length, 0, 0x4000, 64, 17, 0) + addresses
     header = header[:10] + struct.pack("!H", _checksum(header)) + header[12:]
-    udp = struct.pack("!HHHH", 1024 + flow % 60000, 9, length - 20, 0)  # 0: no UDP checksum (RFC 768)
+    udp = struct.pack("!HHHH", *ports, length - 20, 0)  # 0: no UDP checksum (RFC 768)
     return destination + source + b"\x08\x00" + header + udp + bytes(length - 28)
 
 
@@ -53,6 +60,36 @@ def write(path, size, destinations, sources, flow_count, seed=1):
             packet = frame(destinations[pair], sources[pair % len(sources)], flow, sizes[i % len(sizes)])
             capture.write(struct.pack("<IIII", 0, i, len(packet), len(packet)) + packet)
     return count
+
+
+def write_attacked(path, destination, source, flow_count, share, packet_count, seed=1):
+    """Writes a capture of 64 B in which `share` of the packets, at random, are an attack on `pipelines.ACL`. The others
+    send `flow_count` five-tuples in turn; the attack has `explosion` in turn."""
+    chance, attack = random.Random(seed), explosion(seed)
+    victims = [frame(destination, source, flow, 64) for flow in range(flow_count)]
+    attackers = [_udp(destination, source, (nw_src, 0x0A000001), ports, 64) for nw_src, *ports in attack]
+    counts = {False: 0, True: 0}
+    with open(path, "wb") as capture:
+        capture.write(_PCAP_FILE_HEADER)
+        for i in range(packet_count):
+            is_attack = chance.random() < share
+            frames = attackers if is_attack else victims
+            packet = frames[counts[is_attack] % len(frames)]
+            counts[is_attack] += 1
+            capture.write(struct.pack("<IIII", 0, i, len(packet), len(packet)) + packet)
+    return packet_count
+
+
+def explosion(seed=1):
+    """(nw_src, tp_src, tp_dst) that differ from `pipelines.ACL` first in each combination of their bits, the rest at
+    random: a classifier that asks for no more bits than it needs makes a mask of each (32 * 16 * 16 of them)."""
+    chance = random.Random(seed)
+    differing = lambda value, width, bit: (value ^ 1 << width - 1 - bit) ^ chance.getrandbits(width - 1 - bit)
+    widths = [(pipelines.ACL[field], width) for field, width in (("nw_src", 32), ("tp_src", 16), ("tp_dst", 16))]
+    headers = [tuple(differing(value, width, bit) for (value, width), bit in zip(widths, bits))
+               for bits in itertools.product(*(range(width) for _, width in widths))]
+    chance.shuffle(headers)
+    return headers
 
 
 def _checksum(header):
