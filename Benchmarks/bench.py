@@ -162,6 +162,11 @@ def check_programs(options):
             raise machine.Refusal(f"{program} is missing; it comes from {source}")
 
 
+def _hugepage_megabytes(most):
+    """What the largest of the contenders asks for, with `most` packets in a capture."""
+    return 1536 if most <= 10_000 else 2048 if most <= 200_000 else 1024 + most * 3 // 1024
+
+
 def main():
     options = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -171,7 +176,7 @@ def main():
     held = lock()  # kept open until the process ends
     machine.Scratch.sweep()
     check_programs(options)
-    machine.preflight(2048 if max(options.macs + (options.flows or [])) > 10_000 else 1536)
+    machine.preflight(_hugepage_megabytes(max(options.macs + (options.flows or []))))
     os.sched_setaffinity(0, {machine.OTHER_CORE})
     if options.subject == "soak":
         return soak(options)

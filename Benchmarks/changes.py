@@ -119,20 +119,21 @@ def _all(records, what, name):
 
 
 def _text(records):
-    yield (f"martletd's worker has all the packets it can take ({CONNECTIONS:,} five-tuples, 64 B) on core 1; its control plane and the "
-           "client are on core 0. The state file keeps every flow before it is answered for. Lost are packets counted under a "
+    yield (f"martletd's worker has all the packets it can take ({CONNECTIONS:,} five-tuples, 64 B) on core 1; its control plane "
+           "and the client are on core 0. The state file keeps every flow before it is answered for. Lost are packets counted under a "
            "drop reason, as each is that came in and did not leave.")
     yield from ("", f"{SINGLES:,} flows, one call of `flow.add` each, into a table of {FLOWS:,}:", "",
                 "| p50 ms | p99 | max | Mpps before | meanwhile | packets in | lost |", "|--:|--:|--:|--:|--:|--:|--:|")
     for record in records:
         if record["what"] == "singles":
-            yield ("| {p50:.3f} | {p99:.3f} | {max:.3f} | {mpps:.2f} | {mpps_meanwhile:.2f} | {entered:,} | {lost:,} |".format(**record))
+            yield ("| {p50:.3f} | {p99:.3f} | {max:.3f} | {mpps:.2f} | {mpps_meanwhile:.2f} | {entered:,} | {lost:,} |"
+                   .format(**record))
     yield from ("", f"{FLOWS:,} flows, one `martletctl flow add --file`:", "", "| seconds | lost |", "|--:|--:|")
     for record in records:
         if record["what"] == "at once":
             yield "| {seconds:.2f} | {lost:,} |".format(**record)
-    yield from ("", f"{CHANGES:,} changes of the flows of a bridge with one connection, beside a bridge with {CONNECTIONS:,}:", "",
-                "| misses | entries walked anew | lost |", "|--:|--:|--:|")
+    yield from ("", f"{CHANGES:,} changes of the flows of a bridge with one connection, beside a bridge with {CONNECTIONS:,}:",
+                "", "| misses | entries walked anew | lost |", "|--:|--:|--:|")
     for record in records:
         if record["what"] == "tenants":
             yield "| {misses:,} | {invalidated:,} | {lost:,} |".format(**record)

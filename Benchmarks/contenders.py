@@ -156,7 +156,11 @@ class OpenVSwitch:
                     f"other_config:dpdk-extra=--no-pci --in-memory --file-prefix {self._prefix}",
                     f"other_config:dpdk-socket-mem={max(1024, self.rig.memory_megabytes)}",
                     f"other_config:pmd-cpu-mask={1 << SWITCH_CORE:#x}", f"other_config:dpdk-lcore-mask={1 << OTHER_CORE:#x}",
-                    "other_config:max-revalidator=50", f"other_config:flow-limit={max(200_000, 4 * self.rig.case.mac_count)}")
+                    "other_config:max-revalidator=50", f"other_config:flow-limit={self._flow_limit}")
+
+    @property
+    def _flow_limit(self):
+        return max(200_000, 4 * self.rig.case.mac_count, 2 * self.rig.case.flow_count)
 
     def _add_bridge(self):
         self._vsctl("--timeout=60", "add-br", self.BRIDGE, "--", "set", "Bridge", self.BRIDGE, "datapath_type=netdev",
@@ -220,6 +224,7 @@ class Martlet:
 
     name = "martlet"
     BRIDGE = "br0"
+    MOST_FLOWS = 250_000  # of a call: what waits for it has 64 MiB at most
 
     def __init__(self, flows=None):
         self.flows = flows
@@ -231,15 +236,21 @@ class Martlet:
         self.child = Child(rig.scratch, "martletd", [
             MARTLET_FOLDER / "martletd", "--state-dir", folder / "state", "--socket", path,
             "--file-prefix", f"{rig.scratch.prefix}-switch", "--worker-lcores", SWITCH_CORE, "--main-lcore", OTHER_CORE,
-            "--socket-memory", 512 if rig.mbuf_count < LARGE_POOL else 2 * rig.memory_megabytes], nice,
-            rig.environment)
+            "--socket-memory", 512 if rig.mbuf_count < LARGE_POOL else self._memory_megabytes(rig)], nice, rig.environment)
         wait_until(lambda: self._connect(path), 20, "martletd to listen on its control socket", self.child)
         self.control.call("bridge.add", {"name": self.BRIDGE, "fdb_capacity": rig.case.fdb_capacity})
         for name, port in self._ports(rig).items():
             self.control.call("port.add", {"bridge": self.BRIDGE, "name": name, **port})
             self._add_entries(name)
         if self.flows:
-            self.change_flows("flow.replace", self.flows(rig.case))
+            flows = self.flows(rig.case)
+            self.change_flows("flow.replace", flows[:self.MOST_FLOWS])
+            for start in range(self.MOST_FLOWS, len(flows), self.MOST_FLOWS):
+                self.change_flows("flow.add", flows[start:start + self.MOST_FLOWS])
+
+    def _memory_megabytes(self, rig):
+        """Its pools have a power of two of buffers, of 2.4 KB."""
+        return 256 + (1 << (rig.mbuf_count + 4096).bit_length()) * 5 // 2048
 
     def change_flows(self, method, flows, piece=500_000):
         """One transaction, of more flows than a message holds."""

@@ -39,7 +39,7 @@ struct Workload {
         ),
         Workload(
             name: "every packet a new connection, 8 tables of 10,000 flows",
-            frames: { (0..<262_144).map(packet) },
+            frames: { (0..<262_144).map(stranger) },
             cacheCapacity: 16_384,
             flows: { wide }
         ),
@@ -100,6 +100,16 @@ struct Workload {
         frame += [UInt8(truncatingIfNeeded: scattered >> 24), UInt8(truncatingIfNeeded: scattered >> 16)]
         frame += [UInt8(truncatingIfNeeded: number >> 8), UInt8(truncatingIfNeeded: number)]
         return frame + [UInt8](repeating: 0, count: 60 - frame.count)
+    }
+
+    /// A packet of a new connection that meets one of `wide`'s flows in each table, as far from the last one's as may be.
+    private static func stranger(_ number: Int) -> [UInt8] {
+        var frame = packet(number)
+        let scattered = UInt64(truncatingIfNeeded: number) &* 0x9e37_79b9_7f4a_7c15
+        let (network, port) = ((scattered >> 40) % 10_000, (scattered >> 16 & 0xff_ffff) % 10_000)
+        (frame[27], frame[28]) = (UInt8(network >> 8), UInt8(network & 255))
+        (frame[36], frame[37]) = (UInt8(port >> 8), UInt8(port & 255))
+        return frame
     }
 
     private static func known(_ count: Int) -> Workload {
