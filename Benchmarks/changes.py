@@ -40,8 +40,8 @@ def _singles(options):
         before, drops, started = switch.packets(), switch.drops(), time.monotonic()
         times = [_timed(switch, pipelines.exact_flow(FLOWS + number)) for number in range(SINGLES)]
         after, seconds = switch.packets(), time.monotonic() - started
-        result = {"mpps": idle, "mpps_meanwhile": (after[1] - before[1]) / seconds / 1e6, "lost": switch.drops() - drops,
-                  "entered": after[0] - before[0]}
+        result = {"mpps": idle, "mpps_meanwhile": (after[1] - before[1]) / seconds / 1e6, "entered": after[0] - before[0],
+                  **_lost(switch, drops)}
     return {"what": "singles", **{name: value * 1e3 for name, value in _percentiles(times).items()}, **result}
 
 
@@ -63,6 +63,11 @@ def _percentiles(times):
     return {"p50": at(0.5), "p99": at(0.99), "max": times[-1]}
 
 
+def _lost(switch, before):
+    lost = switch.drops() - before
+    return {"lost": lost.total(), "reasons": " ".join(sorted(lost))}
+
+
 def _at_once(options):
     """One transaction from a file, as a person would: the process of martletctl is in the time."""
     with machine.Scratch() as scratch:
@@ -74,7 +79,7 @@ def _at_once(options):
         drops, started = switch.drops(), time.monotonic()
         subprocess.run([MARTLET_FOLDER / "martletctl", "--socket", switch.socket, "flow", "add", switch.BRIDGE, "--file", path],
                        check=True, capture_output=True, timeout=120)
-        return {"what": "at once", "seconds": time.monotonic() - started, "lost": switch.drops() - drops}
+        return {"what": "at once", "seconds": time.monotonic() - started, **_lost(switch, drops)}
 
 
 def _tenants(options):
@@ -90,7 +95,7 @@ def _tenants(options):
             _timed(switch, pipelines.exact_flow(1 + number))
         after = switch.cache()
         return {"what": "tenants", "changes": CHANGES, "misses": after["misses"] - before["misses"],
-                "invalidated": after["invalidated"] - before["invalidated"], "lost": switch.drops() - drops}
+                "invalidated": after["invalidated"] - before["invalidated"], **_lost(switch, drops)}
 
 
 def _add_tenant(switch, case):
@@ -126,14 +131,14 @@ def _text(records):
                 "| p50 ms | p99 | max | Mpps before | meanwhile | packets in | lost |", "|--:|--:|--:|--:|--:|--:|--:|")
     for record in records:
         if record["what"] == "singles":
-            yield ("| {p50:.3f} | {p99:.3f} | {max:.3f} | {mpps:.2f} | {mpps_meanwhile:.2f} | {entered:,} | {lost:,} |"
+            yield ("| {p50:.3f} | {p99:.3f} | {max:.3f} | {mpps:.2f} | {mpps_meanwhile:.2f} | {entered:,} | {lost:,} {reasons} |"
                    .format(**record))
     yield from ("", f"{FLOWS:,} flows, one `martletctl flow add --file`:", "", "| seconds | lost |", "|--:|--:|")
     for record in records:
         if record["what"] == "at once":
-            yield "| {seconds:.2f} | {lost:,} |".format(**record)
+            yield "| {seconds:.2f} | {lost:,} {reasons} |".format(**record)
     yield from ("", f"{CHANGES:,} changes of the flows of a bridge with one connection, beside a bridge with {CONNECTIONS:,}:",
                 "", "| misses | entries walked anew | lost |", "|--:|--:|--:|")
     for record in records:
         if record["what"] == "tenants":
-            yield "| {misses:,} | {invalidated:,} | {lost:,} |".format(**record)
+            yield "| {misses:,} | {invalidated:,} | {lost:,} {reasons} |".format(**record)

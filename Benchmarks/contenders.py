@@ -1,6 +1,7 @@
 """The switches under test, and the guests they serve. Each starts on SWITCH_CORE with the ports of a `Case`, knows where
 every MAC address is before the first packet arrives, and forwards until its `Scratch` ends. `warm` waits for the steady
 state and returns a note if there is none."""
+import collections
 import dataclasses
 import os
 import pathlib
@@ -264,8 +265,11 @@ class Martlet:
         return self.control.call("stats.cache", {})["total"]
 
     def drops(self):
-        """Packets that came in and did not leave, whatever the reason: every one of them is counted."""
-        return sum(drop["packets"] for drop in self.control.call("stats.drops", {})["drops"])
+        """{reason: packets} that came in and did not leave: every one of them is counted."""
+        counts = collections.Counter()
+        for drop in self.control.call("stats.drops", {})["drops"]:
+            counts[drop["reason"]] += drop["packets"]
+        return counts
 
     def _connect(self, path):
         try:
