@@ -7,7 +7,7 @@ from machine import wait_until
 
 FLOWS = [100_000, 1_000_000]
 PIECE = 10_000  # of a transaction: what reading its text takes is small beside the flows then
-ENTRIES = 1_000_000  # of the 1,048,576 that the caches have if not told otherwise
+ENTRIES = 900_000  # of the 1,048,576 that the caches have if not told otherwise
 GATE = "priority=65535"
 FLOW_GOAL, CONNECTION_GOAL = 400, 256  # bytes
 
@@ -56,9 +56,10 @@ def _filled(switch):
     switch.control.call("flow.del", {"bridge": switch.BRIDGE, "match": GATE, "strict": True})
     wait_until(lambda: switch.cache()["entries"] >= ENTRIES, 60, "a nearly full cache", switch.child)
     grown, cache = switch.child.memory_kilobytes()["RssAnon"] - start, switch.cache()
-    if cache["evicted"] or cache["aged"]:
-        raise RuntimeError("connections were forgotten while they were counted")
-    count = cache["misses"] - misses
+    if cache["uncacheable"] or cache["aged"]:
+        raise RuntimeError("connections were not kept, or forgotten, while they were counted")
+    # Each was missed once; some had to make room in full buckets.
+    count = (cache["misses"] - misses) * cache["entries"] // (cache["entries"] + cache["evicted"])
     return {"count": count, "kilobytes": grown, "bytes_each": grown * 1024 / count, "entries": cache["entries"],
             "programs": cache["programs"]}
 
