@@ -2,10 +2,8 @@
 import argparse
 import fcntl
 import os
-import pathlib
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
