@@ -15,6 +15,8 @@ public struct FlowPort: RawRepresentable, Hashable, Sendable {
     public static let controller = FlowPort(0xfffd)
     public static let local = FlowPort(0xfffe)
     public static let none = FlowPort(0xffff)
+    /// What `actset_output` is while an action set has no output (OpenFlow 1.5).
+    public static let unset = FlowPort(0xfff7)
 
     /// Numbers below are ports of the bridge.
     public static let firstReserved: UInt32 = 0xff00
@@ -28,6 +30,7 @@ public struct FlowPort: RawRepresentable, Hashable, Sendable {
     static let reserved: [(name: String, port: FlowPort)] = [
         ("IN_PORT", .inPort), ("TABLE", .table), ("NORMAL", .normal), ("FLOOD", .flood), ("ALL", .all),
         ("CONTROLLER", .controller), ("LOCAL", .local), ("NONE", .none), ("ANY", .none),
+        ("UNSET", .unset),
     ]
 
     /// The port that a decimal number names in either numbering, or nil for a number that neither has.

@@ -96,15 +96,24 @@ struct PacketFacts {
         switch field {
         case .tcpSource, .tcpDestination, .udpSource, .udpDestination, .sctpSource, .sctpDestination, .icmpType,
             .icmpCode, .icmpv6Type, .icmpv6Code:
-            isIP && [1, 6, 17, 58, 132].contains(networkProtocol) ? nil : "tcp, udp, sctp, icmp or icmp6"
+            missingForTransport
         case .ipSource, .ipDestination, .arpSPA, .arpTPA: etherType == 0x0800 || isARP ? nil : "ip, arp or rarp"
         case .vlanPCP: nil
         // Without the protocol Open vSwitch does not even print them.
         case .ctTPSource where !hasOriginalProtocol, .ctTPDestination where !hasOriginalProtocol: "ct_nw_proto"
         case .nwProto, .arpOp: isIP || isARP ? nil : "ip, ipv6, arp or rarp"
-        case .tcpFlags: isIP && networkProtocol == 6 ? nil : Prerequisite.tcp.requirement
+        case .tcpFlags where isIP && networkProtocol == 6: missingForTransport
         default:
             meets(field.shape.prerequisite) ? nil : field.shape.prerequisite.requirement
+        }
+    }
+
+    /// Open vSwitch takes ICMP's type and code of later fragments, though no packet has them, and refuses ports.
+    private var missingForTransport: String? {
+        switch networkProtocol {
+        case 6 where isIP, 17 where isIP, 132 where isIP: isLaterFragment ? "another nw_frag than later" : nil
+        case 1 where isIP, 58 where isIP: nil
+        default: "tcp, udp, sctp, icmp or icmp6"
         }
     }
 }

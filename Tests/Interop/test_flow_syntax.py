@@ -209,6 +209,20 @@ priority=95,icmp6,reg5=0x5,in_port=3,dl_src=fa:16:3e:cd:d3:be,ipv6_src=fe80::1,i
 ct_state=+est-rel-rpl,ip,reg6=0x2
 actset_output=1
 actset_output=LOCAL
+actset_output=unset
+actset_output=0xfff7
+actset_output=65527
+in_port=UNSET
+tcp,nw_frag=later,tp_src=80
+tcp,tp_dst=80,nw_frag=later
+udp6,nw_frag=later,udp_src=80
+sctp,nw_frag=later,sctp_dst=80/0xf0
+tcp,nw_frag=later,tcp_flags=+syn
+tcp,nw_frag=first,tp_src=80
+tcp,nw_frag=yes,tp_src=80
+tcp,nw_frag=not_later,tcp_flags=+syn
+icmp,nw_frag=later,icmp_type=8
+icmp6,nw_frag=later,icmp_type=135
 """.split("\n")[1:-1]
 ACTIONS = """
 drop

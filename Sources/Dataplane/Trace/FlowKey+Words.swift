@@ -17,8 +17,10 @@ extension FlowKey {
         return fields
     }
 
+    /// A later fragment has none.
     private var transportFields: [Field] {
-        switch (UInt16(get(.ethType)), UInt8(get(.nwProto))) {
+        guard get(.ipFrag) & 2 == 0 else { return [] }
+        return switch (UInt16(get(.ethType)), UInt8(get(.nwProto))) {
         case (EtherType.ipv4, 1): [.icmpType, .icmpCode]
         case (EtherType.ipv6, 58): [.icmpv6Type, .icmpv6Code] + discoveryFields
         case (_, IPProtocol.udp): [.udpSource, .udpDestination]
