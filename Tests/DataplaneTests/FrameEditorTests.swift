@@ -94,7 +94,8 @@ extension [UInt8] {
         let number = Int(key.get(.nwProto))
         guard layout.transport != 0, [1, 6, 17, 58].contains(number) else { return sums }
         if number == 17 && self[layout.transport + 6] == 0 && self[layout.transport + 7] == 0 { return sums }
-        let addresses = layout.kind == .ipv4 ? network + 12..<network + 20 : network + 8..<network + 40
+        let last = layout.hasSegmentsLeft ? network + 24 : network + 40
+        let addresses = layout.kind == .ipv4 ? network + 12..<network + 20 : network + 8..<last
         let covered = sum(layout.transport..<(count - layout.transport) / 2 * 2 + layout.transport)
         sums.append(number == 1 ? covered : Self.folded(UInt32(covered) + UInt32(sum(addresses))))
         return sums

@@ -106,7 +106,7 @@ extension FlowKey {
         for word in 0..<4 { self[19 + word] = header.number64(at: 8 + 8 * word) }
         var next = header.number8(at: 6)
         var kind: UInt8 = 0
-        guard Self.skipExtensions(&reader, next: &next, fragment: &kind) else { return }
+        guard Self.skipExtensions(&reader, next: &next, fragment: &kind, &layout) else { return }
         layout.network = start
         layout.kind = .ipv6
         let first = header.number32(at: 0)
@@ -125,12 +125,14 @@ extension FlowKey {
     private static func skipExtensions(
         _ reader: inout HeaderReader,
         next: inout UInt8,
-        fragment: inout UInt8
+        fragment: inout UInt8,
+        _ layout: inout FrameLayout
     ) -> Bool {
         while true {
             switch next {
             case IPProtocol.hopByHop, IPProtocol.routing, IPProtocol.destinationOptions:
                 guard let header = reader.peek(8) else { return false }
+                if next == IPProtocol.routing && header.number8(at: 3) != 0 { layout.hasSegmentsLeft = true }
                 next = header.number8(at: 0)
                 guard reader.pull((Int(header.number8(at: 1)) + 1) * 8) != nil else { return false }
             case IPProtocol.authentication:
@@ -234,6 +236,8 @@ struct FrameLayout {
     var tagTypes = (outer: TPID.customer.rawValue, inner: TPID.customer.rawValue)
     var network = 0
     var transport = 0
+    /// An IPv6 routing header that names further nodes: the packet's destination is the last of them (RFC 8200 section 4.4).
+    var hasSegmentsLeft = false
     /// A neighbour discovery message with a target, and its link-layer addresses.
     var hasTarget = false
     var sourceAddress = 0

@@ -42,8 +42,12 @@ struct FrameEditor {
         case 18 where layout.kind == .ipv6:
             edit(layout.network, value >> 16 & 0xf, mask >> 16 & 0xf)
             edit(layout.network + 2, value & 0xffff, mask & 0xffff)
-        case 19...22 where layout.kind == .ipv6:
+        case 19...20 where layout.kind == .ipv6:
             edit64(layout.network + 8 + 8 * (word - 19), value, mask, transport: coversAddresses)
+        case 21...22 where layout.kind == .ipv6:
+            // Checksums cover the last destination (RFC 8200 section 8.1).
+            let isCovered = coversAddresses && !layout.hasSegmentsLeft
+            edit64(layout.network + 8 + 8 * (word - 19), value, mask, transport: isCovered)
         case 23...24 where layout.hasTarget:
             edit64(layout.transport + 8 + 8 * (word - 23), value, mask, transport: true)
         case 25: rewriteLinkAddress(layout.network + 8, layout.sourceAddress, value, mask)
