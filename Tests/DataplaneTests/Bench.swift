@@ -66,6 +66,26 @@ final class Bench {
         self.init(.init(repeating: .allTagged, count: count), settings: settings, frameLength: frameLength)
     }
 
+    /// Ports 0 and 1 on "br", 3 on "other"; 2 and 4 are the ends of a patch between them. Numbers count from 1.
+    static func patched() -> Bench {
+        let places: [(UInt16, String, UInt16?)] = [
+            (0, "br", nil), (1, "br", nil), (2, "br", 4), (3, "other", nil), (4, "other", 2),
+        ]
+        let ports = places.map { index, bridge, peer in
+            PortConfiguration(
+                index: PortIndex(index),
+                name: "p\(index)",
+                bridge: bridge,
+                number: PortNumber(index + 1)!,
+                vlan: .allTagged,
+                frameLength: 1514,
+                peer: peer.map { PortIndex($0) }
+            )
+        }
+        let bridges = ["br", "other"].map { BridgeConfiguration(name: $0, settings: .init()) }
+        return Bench(SwitchConfiguration(bridges: bridges, ports: ports))
+    }
+
     /// Replaces the flows of a bridge, and its groups if there are some among the texts.
     func replaceFlows(_ texts: [String], of bridge: String = "br") throws {
         let flows = try texts.filter { !$0.hasPrefix("group_id=") }.map { try FlowText.flow($0) }

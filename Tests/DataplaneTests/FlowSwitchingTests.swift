@@ -110,28 +110,8 @@ import Wire
 
     // MARK: - Patches
 
-    /// Ports 0 and 1 on "br", 3 on "other"; 2 and 4 are the ends of a patch between them.
-    private static func patched() -> Bench {
-        let places: [(UInt16, String, UInt16?)] = [
-            (0, "br", nil), (1, "br", nil), (2, "br", 4), (3, "other", nil), (4, "other", 2),
-        ]
-        let ports = places.map { index, bridge, peer in
-            PortConfiguration(
-                index: PortIndex(index),
-                name: "p\(index)",
-                bridge: bridge,
-                number: PortNumber(index + 1)!,
-                vlan: .allTagged,
-                frameLength: 1514,
-                peer: peer.map { PortIndex($0) }
-            )
-        }
-        let bridges = ["br", "other"].map { BridgeConfiguration(name: $0, settings: .init()) }
-        return Bench(SwitchConfiguration(bridges: bridges, ports: ports))
-    }
-
     @Test func learnsThroughAPatch() {
-        let bench = Self.patched()
+        let bench = Bench.patched()
         var answer = Self.plain
         answer.swapAddresses()
         let now = Dataplane.now
@@ -142,7 +122,7 @@ import Wire
     }
 
     @Test func forgetsRegistersAtAPatchAndEditsBehindIt() throws {
-        let bench = Self.patched()
+        let bench = Bench.patched()
         try bench.replaceFlows(["in_port=1,actions=load:5->NXM_NX_REG0[],output:3,output:2"])
         try bench.replaceFlows(
             ["reg0=0,in_port=5,actions=mod_dl_dst:02:00:00:00:00:08,output:4,exit", "reg0=5,actions=drop"],
@@ -153,8 +133,22 @@ import Wire
         #expect(bench.receive(Self.plain, from: 0).sent == [1: [Self.plain], 3: [edited]])
     }
 
+    @Test func remembersANormalThatLoopsOnce() throws {
+        let bench = Bench.patched()
+        try bench.replaceFlows(["actions=output:3"])
+        try bench.replaceFlows(["actions=NORMAL,resubmit(,0)"], of: "other")
+        #expect(bench.receive(Self.plain, from: 0).sent[3]?.count == WalkLimit.depth)
+    }
+
+    @Test func keepsTheStackOfEveryTurnOfALoop() throws {
+        let bench = Bench.patched()
+        try bench.replaceFlows(["actions=output:3"])
+        try bench.replaceFlows(["actions=clone(output:4),push:NXM_OF_ETH_SRC[],resubmit(,0)"], of: "other")
+        #expect(bench.receive(Self.plain, from: 0).sent[3]?.count == WalkLimit.depth)
+    }
+
     @Test func endsALoopOfPatches() throws {
-        let bench = Self.patched()
+        let bench = Bench.patched()
         try bench.replaceFlows(["actions=output:3,IN_PORT"])
         try bench.replaceFlows(["actions=IN_PORT"], of: "other")
         // What the loop sends is lost in it; the first bridge's own way goes on.

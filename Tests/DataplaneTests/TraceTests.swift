@@ -44,7 +44,8 @@ import Wire
         let flows = [
             "table=0,priority=9,dl_vlan=7,actions=drop", "priority=8,dl_vlan=8,actions=resubmit(,0)",
             "priority=7,ip,actions=dec_ttl,output:2", "priority=0,actions=NORMAL",
-            "priority=6,dl_vlan=6,actions=" + Array(repeating: "push:NXM_NX_REG0[]", count: 65).joined(separator: ","),
+            "priority=6,dl_vlan=6,actions="
+                + Array(repeating: "push:NXM_NX_REG0[]", count: WalkMemory.stackLimit + 1).joined(separator: ","),
         ]
         try bench.replaceFlows(flows)
         func reason(_ frame: [UInt8], from port: UInt16 = 0) throws -> DropReason {

@@ -98,7 +98,13 @@ import Testing
             ["table=0,actions=resubmit(,1),resubmit(,1)", "table=1,actions=resubmit(,2),resubmit(,2)"]
                 + (2..<20).map { "table=\($0),actions=resubmit(,\($0 + 1)),resubmit(,\($0 + 1))" }, .flowLoop
         ),
-        (["actions=" + Array(repeating: "push:NXM_NX_REG0[]", count: 65).joined(separator: ",")], .flowTooLong),
+        (
+            [
+                "actions="
+                    + Array(repeating: "push:NXM_NX_REG0[]", count: WalkMemory.stackLimit + 1).joined(separator: ",")
+            ],
+            .flowTooLong
+        ),
         (["actions=" + Array(repeating: "output:2", count: 4097).joined(separator: ",")], .flowTooLong),
     ])
     func endsAWalkThatHasNoEnd(flows: [String], reason: DropReason) throws {

@@ -35,6 +35,14 @@ struct Program {
         /// A message, and then its words.
         case tell(Telling)
         case word(UInt64)
+
+        /// What NORMAL found out is about.
+        var station: StationName? {
+            switch self {
+            case .learn(let name, _), .found(let name, _): name
+            case .tell, .word: nil
+            }
+        }
     }
 
     /// A station of a bridge and VLAN: the packet's own address as it came in, or, where flows have written it, `address`.
@@ -120,7 +128,8 @@ struct Program {
 
 /// What a worker's walks need beside the stack: allocated once.
 struct WalkMemory {
-    static let stackLimit = 64
+    /// Enough for a loop that pushes in each of its turns within the clones of those before.
+    static let stackLimit = WalkLimit.depth * WalkLimit.depth
 
     let steps: UnsafeMutablePointer<Program.Step>
     let checks: UnsafeMutablePointer<Program.Check>

@@ -100,7 +100,16 @@ extension Walk {
         program.count += 1
     }
 
+    /// What NORMAL finds again is recorded once, so that a flow with NORMAL that loops ends where others do. Not across
+    /// another station that the bridge learned: it may be the same one, elsewhere.
     mutating func record(_ check: Program.Check) {
+        if let station = check.station {
+            for former in (0..<program.checkCount).reversed() {
+                let known = program.checks[former]
+                if known == check { return }
+                if case .learn(let name, _) = known, name.bridge == station.bridge { break }
+            }
+        }
         guard program.checkCount < Program.checkCapacity else { return fail(.flowTooLong) }
         program.checks[program.checkCount] = check
         program.checkCount += 1
