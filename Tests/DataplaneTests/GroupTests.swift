@@ -54,6 +54,21 @@ import Wire
         #expect(Self.outputs(bench, Self.packet(0)).isEmpty)
     }
 
+    /// A bucket has no match that says of what kind its packets are.
+    @Test func leavesOutEditsOfABucketForPacketsOfAnotherKind() throws {
+        let edits = "mod_nw_src:1.2.3.4,load:0x2->NXM_OF_ARP_OP[],set_field:9->udp_src,mod_nw_tos:32"
+        let bench = try Self.bench(["group_id=1,type=all,bucket=actions=\(edits),output:2"])
+        let arp: [UInt8] =
+            [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1]
+            + [UInt8](repeating: 0, count: 28)
+        var reply = arp
+        reply[21] = 2
+        #expect(bench.receive(arp, from: 0).sent == [1: [reply]], "an operation, and no IP address")
+        let tcp = Self.packet(0)
+        let sent = try #require(bench.receive(tcp, from: 0).sent[1]?.first)
+        #expect(Array(sent[26..<30]) == [1, 2, 3, 4] && sent[15] == 32 && sent[34..<36] == tcp[34..<36])
+    }
+
     @Test func changesAGroupUnderItsFlowsAndRemovesThemWithIt() throws {
         let bench = try Self.bench(["group_id=1,type=indirect,bucket=actions=output:2"])
         try bench.dataplane.changeGroups(

@@ -95,6 +95,8 @@ extension Instruction {
         let last = [ActionSetKind.group, .output, .resubmit].lazy.compactMap { ofKind[$0]?.last }.first
         guard let last else { return [] }
         let edits = [ActionSetKind.popTag, .pushTag, .decrementTTL].compactMap { ofKind[$0]?.last }
-        return try compiled(edits + (ofKind[.fields] ?? []) + [last], context)
+        var instructions: [Instruction] = []
+        for action in edits + (ofKind[.fields] ?? []) + [last] { instructions += try conditional(action, context) }
+        return instructions
     }
 }

@@ -42,6 +42,8 @@ struct Instruction: BitwiseCopyable {
         case learn, source
         /// The flow gets timeouts when its packet ends a connection: idle in the lower 16 bits of `value`, hard above.
         case finish
+        /// Nothing of the next `count` instructions for a packet that does not meet the `Precondition` in `table`.
+        case require
         case exit
     }
 

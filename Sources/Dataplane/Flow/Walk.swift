@@ -229,6 +229,10 @@ struct Walk<Observer: WalkObserver> {
             case .outputTruncated:
                 output(UInt16(truncatingIfNeeded: instruction.value), maxLength: UInt32(instruction.mask))
             case .checkLength: return checkLength(instruction, instructions + next, count: count - next)
+            case .require:
+                // Written by `Instruction.conditional`.
+                let isMet = meets(Precondition(rawValue: instruction.table).unsafelyUnwrapped)
+                next += isMet ? 0 : Int(instruction.count)
             case .learn:
                 learn(instruction, instructions + next)
                 next += Int(instruction.count)
