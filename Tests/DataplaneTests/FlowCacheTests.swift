@@ -39,6 +39,33 @@ import Wire
         }
     }
 
+    /// Over a patch, with groups, action sets, conjunctions, lengths and NORMAL, while all of them change.
+    @Test(arguments: seeds)
+    func sendsByTheCacheWhatTheTablesOfTwoBridgesSend(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<25 {
+            let (cached, walked) = (Bench.patched(), Bench.patched())
+            let pool = (0..<40).map { _ in
+                Bool.random(using: &random) ? RandomFrame.make(&random) : RandomFrame.switched(&random)
+            }
+            for turn in 0..<30 {
+                let change = RandomChange(isFirst: turn == 0, &random)
+                for bench in [cached, walked] { try change.apply(to: bench) }
+                for _ in 0..<3 {
+                    let burst = (0..<Int.random(in: 1...12, using: &random)).map { _ in
+                        Frame(pool.randomElement(using: &random)!)
+                    }
+                    let port: UInt16 = [0, 1, 3].randomElement(using: &random)!
+                    walked.emptyCache()
+                    let (actual, expected) = (cached.receive(burst, from: port), walked.receive(burst, from: port))
+                    try #require(actual.sent == expected.sent, "seed \(seed), port \(port)\n\(cached.tables)")
+                    try #require(actual.reasons == expected.reasons, "seed \(seed)\n\(cached.tables)")
+                }
+            }
+            #expect(cached.dataplane.cacheStatistics.exactHits > 0)
+        }
+    }
+
     /// What `PlainPacket` reads is what `FlowKey(frame:)` reads.
     @Test(arguments: seeds)
     func readsPlainPacketsAsAllOthers(seed: UInt64) {
@@ -178,7 +205,54 @@ import Wire
     }
 }
 
+/// A change of a bridge of `Bench.patched()`: all of its tables, some flows, its groups alone, or a link.
+private struct RandomChange {
+    private var tables: [String: [String]] = [:]
+    private var bridge: String
+    private var flows: [String] = []
+    private var groups: [String] = []
+    private var link: (port: UInt16, isLive: Bool)?
+
+    init(isFirst: Bool, _ random: inout SeededGenerator) {
+        bridge = ["br", "other"].randomElement(using: &random)!
+        let all = RandomTables.bridges
+        guard !isFirst else {
+            for name in ["br", "other"] { tables[name] = all[name]!.groups(&random) + all[name]!.flows(8, &random) }
+            return
+        }
+        switch Int.random(in: 0..<6, using: &random) {
+        case 0: tables[bridge] = all[bridge]!.groups(&random) + all[bridge]!.flows(8, &random)
+        case 1, 2: flows = all[bridge]!.flows(2, &random)
+        case 3: groups = all[bridge]!.groups(&random)
+        case 4: link = (.random(in: 0...4, using: &random), .random(using: &random))
+        default: break
+        }
+    }
+
+    func apply(to bench: Bench) throws {
+        for (bridge, texts) in tables { try bench.replaceFlows(texts, of: bridge) }
+        let last = bench.dataplane.flows(of: bridge).map(\.number).max()
+        if !flows.isEmpty {
+            let added = try flows.map { try FlowText.flow($0) }
+            try bench.dataplane.changeFlows(of: bridge, removing: last.map { [$0] } ?? [], adding: added)
+        }
+        if !groups.isEmpty {
+            try bench.dataplane.changeGroups(of: bridge, adding: groups.map { try FlowText.group($0) })
+        }
+        if let link { bench.dataplane.setLive(port: PortIndex(link.port), link.isLive) }
+    }
+}
+
 extension Bench {
+    /// All flows and groups, as text.
+    fileprivate var tables: String {
+        ["br", "other"].map { bridge in
+            let groups = dataplane.groups(of: bridge).map { FlowText.print($0) }
+            let flows = dataplane.flows(of: bridge).map { FlowText.print($0.flow) }
+            return ([bridge] + groups + flows).joined(separator: "\n")
+        }.joined(separator: "\n")
+    }
+
     /// Lets every entry grow old.
     fileprivate func emptyCache() {
         maintain(now: 100 + FlowCache.idleLimit + 1)
