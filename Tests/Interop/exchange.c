@@ -109,11 +109,21 @@ static void drain(uint16_t group) {
     }
 }
 
-static struct rte_mbuf *frame_of(const void *octets, uint16_t length) {
-    struct rte_mbuf *frame = rte_pktmbuf_alloc(pool);
-    char *place = frame == NULL ? NULL : rte_pktmbuf_append(frame, length);
-    if (place == NULL) fail("no buffer for a frame");
-    memcpy(place, octets, length);
+/* In as many buffers as it takes. */
+static struct rte_mbuf *frame_of(const uint8_t *octets, uint16_t length) {
+    struct rte_mbuf *frame = NULL;
+    do {
+        struct rte_mbuf *part = rte_pktmbuf_alloc(pool);
+        if (part == NULL) fail("no buffer for a frame");
+        uint16_t count = RTE_MIN(length, rte_pktmbuf_tailroom(part));
+        memcpy(rte_pktmbuf_append(part, count), octets, count);
+        if (frame == NULL)
+            frame = part;
+        else if (rte_pktmbuf_chain(frame, part) != 0)
+            fail("a frame of too many buffers");
+        octets += count;
+        length -= count;
+    } while (length != 0);
     return frame;
 }
 
@@ -142,7 +152,7 @@ static void settle(struct rte_ring *last, uint16_t group) {
 
 /* One request and its answer. False at the end of the input. */
 static int serve(void) {
-    static char octets[LONGEST];
+    static uint8_t octets[LONGEST];
     uint32_t count;
     if (!read_all(&count, sizeof count)) return 0;
     answer_length = answer_count = 0;

@@ -20,7 +20,10 @@ CUSTOMER, SERVICE = 0x8100, 0x88A8
 IPV4, ARP, RARP, IPV6 = 0x0800, 0x0806, 0x8035, 0x86DD
 # Types of no protocol that the switch reads; below 0x600 they are lengths (IEEE Std 802.3, clause 3.2.6).
 OTHER_TYPES = [0x88CC, 0x9000, 0x8847, 0x894F, 0x0600, 0x05FF, 0x002E, 0x0000, 0x8902, 0xFFFF, 0x9100]
-SHORTEST, LONGEST = 14, 1514
+# What Open vSwitch's dummy ports take.
+SHORTEST = 14
+# Payloads of jumbo frames, well below what ports of either switch take.
+JUMBO = 1600, 8000
 
 
 def checksum(octets):
@@ -45,10 +48,12 @@ class FrameDraw(Draw):
             octets += bytes(60 - len(octets))
         if self.chance(10):
             octets = self._spoilt(octets)
-        return octets[:LONGEST]
+        return octets
 
     def _spoilt(self, octets):
         """With another octet somewhere behind the addresses."""
+        if len(octets) <= SHORTEST:
+            return octets
         place = self.number(12, min(len(octets), 90) - 1)
         return octets[:place] + self.octets(1) + octets[place + 1:]
 
@@ -66,9 +71,12 @@ class FrameDraw(Draw):
         return tags
 
     def _typed(self):
-        kind = self.weighted((IPV4, 10), (IPV6, 8), (ARP, 4), (RARP, 1), ("snap", 1), ("other", 1))
+        kind = self.weighted((IPV4, 20), (IPV6, 16), (ARP, 8), (RARP, 2), ("snap", 2), ("llc", 1), ("other", 2))
         if kind == "snap":
             return self._snap()
+        if kind == "llc":
+            # As of the spanning tree (IEEE Std 802.1Q, clause 14.1).
+            return struct.pack("!H", 38) + b"\x42\x42\3" + self.octets(35)
         if kind == "other":
             return struct.pack("!H", self.pick(OTHER_TYPES)) + self.octets(self.number(0, 50))
         return struct.pack("!H", kind) + self._network(kind)
@@ -142,6 +150,9 @@ class FrameDraw(Draw):
     def _extension(self, kind, following):
         """RFC 8200, section 4; RFC 4302, section 2.2."""
         length = self.number(0, 2)
+        if kind == 43:
+            # A routing header with segments left or without (RFC 8200, section 4.4).
+            return bytes((following, length, 0, self.pick((0, 0, 1, 2)))) + self.octets(length * 8 + 4)
         if kind == 44:
             return struct.pack("!BBH", following, 0, self.pick((0, 0, 1, 6, 0x10, 0x11))) + self.octets(4)
         octets = (length + 2) * 4 if kind == 51 else (length + 1) * 8
@@ -153,13 +164,13 @@ class FrameDraw(Draw):
 
     def _transport(self, number, addresses):
         """A message of protocol `number` with its checksum."""
-        make = {1: self._icmp, 6: self._tcp, 17: self._udp, 58: self._icmp6, 132: self._sctp}.get(number)
+        make = {1: self._icmp, 2: self._igmp, 6: self._tcp, 17: self._udp, 58: self._icmp6, 132: self._sctp}.get(number)
         if make is None:
             return self.octets(self.number(0, 40))
         octets, place = make()
         if place is None:
             return octets
-        header = b"" if number == 1 else addresses + struct.pack("!HH", len(octets), number)
+        header = b"" if number in (1, 2) else addresses + struct.pack("!HH", len(octets), number)
         right = checksum(header + octets) or (0xFFFF if number == 17 else 0)
         return octets[:place] + self._sum(right) + octets[place + 2:]
 
@@ -186,6 +197,10 @@ class FrameDraw(Draw):
         return bytes((self.pick((0, 3, 8, 8, 11, 13)), self.pick((0, 0, 1, 4)), 0, 0)) + self.octets(4) \
             + self._payload(), 2
 
+    def _igmp(self):
+        """RFC 2236, section 2."""
+        return bytes((self.pick((0x11, 0x16, 0x17)), 0, 0, 0)) + bytes.fromhex(self.pick(ADDRESSES)), 2
+
     def _icmp6(self):
         """Echo, and neighbour discovery with its options (RFC 4861, section 4)."""
         kind = self.pick((128, 129, 133, 134, 135, 135, 135, 136, 136, 136))
@@ -200,4 +215,6 @@ class FrameDraw(Draw):
         return octets, 2
 
     def _payload(self):
+        if self.chance(150):
+            return self.octets(self.number(*JUMBO))
         return self.octets(self.weighted((0, 2), (1, 1), (18, 6), (26, 3), (100, 1)))

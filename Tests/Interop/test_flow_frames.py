@@ -15,7 +15,7 @@ import pytest
 
 from flow_cases import ALL_TAGGED, Case, CaseDraw, Shrinker, difference, drawn, is_meant
 from random_frames import FrameDraw
-from twins import PORTS, MartletTwin, OpenVSwitchTwin
+from twins import NAMES, PORTS, MartletTwin, OpenVSwitchTwin
 
 GOLDEN = Path(__file__).with_name("flow_frames.txt")
 SEED = os.environ.get("MARTLET_TEST_SEED", "1")
@@ -87,7 +87,7 @@ def test_cases_that_differed_once(bench, case):
 
 @pytest.mark.parametrize("name", MISSION)
 def test_flows_of_deployments(bench, name):
-    empty = Case(dict.fromkeys(PORTS, ALL_TAGGED), MISSION[name], [])
+    empty = Case(dict.fromkeys(NAMES, ALL_TAGGED), MISSION[name], [])
     draw = FrameDraw(name)
     packets = [(draw.pick(PORTS), mission_frame(draw)) for _ in range(2000)]
     bench.assert_same(Case(empty.vlans, empty.flows, [pair for pair in packets if not is_meant(pair[1], empty)]), name)

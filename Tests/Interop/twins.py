@@ -14,16 +14,19 @@ from pathlib import Path
 
 from dummy_switch import DummySwitch
 from frames import PCAP_HEADER, RECORD
+from martlet import BINARIES
 from processes import eventually, run
-from random_flows import is_modern
+from random_flows import LENGTH_TABLE, is_modern
 
-# Two bridges with a patch between them, as soon as Martlet's control socket has ports of type patch.
-PATCHES = False
+# Whether Martlet's control socket has groups and meters.
+OBJECTS = b"martletctl group" in subprocess.run([BINARIES / "martletctl", "group", "--help"],
+                                                capture_output=True).stdout
 # The ports of each bridge, which have numbers and names (p1 ...) of their own.
-BRIDGES = {"br0": (1, 2, 3, 4, 5), "br1": (6, 7)} if PATCHES else {"br0": (1, 2, 3, 4, 5)}
+BRIDGES = {"br0": (1, 2, 3, 4, 5), "br1": (6, 7)}
 PORTS = tuple(port for ports in BRIDGES.values() for port in ports)
-# The numbers of the patch's ends.
-PATCH = {"br0": 8, "br1": 9} if PATCHES else {}
+# The numbers of the ends of the patch between them.
+PATCH = {"br0": 8, "br1": 9}
+NAMES = {port: f"p{port}" for port in PORTS} | {PATCH["br0"]: "patch-br1", PATCH["br1"]: "patch-br0"}
 # As many as a worker takes from a port at once.
 GROUP = 32
 
@@ -42,20 +45,28 @@ def groups_of(packets, size=GROUP):
     return groups
 
 
-def flows_of(bridge, flows):
-    """Those of `flows` that are a bridge's: flows of br1 begin with its name and a space."""
-    other = [flow.removeprefix("br1 ") for flow in flows if flow.startswith("br1 ")]
-    return other if bridge == "br1" else [flow for flow in flows if not flow.startswith("br1 ")]
+def lines_of(bridge, lines):
+    """Those of `lines` that are a bridge's: lines of br1 begin with its name and a space."""
+    other = [line.removeprefix("br1 ") for line in lines if line.startswith("br1 ")]
+    return other if bridge == "br1" else [line for line in lines if not line.startswith("br1 ")]
+
+
+def sorted_out(lines):
+    """Meters, groups and flows, apart."""
+    meters = [line for line in lines if line.startswith("meter=")]
+    groups = [line for line in lines if line.startswith("group_id=")]
+    return meters, groups, [line for line in lines if line not in meters and line not in groups]
 
 
 def counts_in(bridge, text):
-    """{(bridge, table, priority): (packets, bytes)} of a dump, summed; in table 254 Open vSwitch has its own."""
+    """{(bridge, table, priority): (packets, bytes)} of a dump, summed. In table 254 Open vSwitch has its own; the flows of
+    LENGTH_TABLE it counts whatever a packet's length is."""
     counts = {}
     for line in text:
         table = re.search(r"\btable(?:_id)?=(\d+)", line)
         priority = re.search(r"\bpriority=(\d+)", line)
         key = (bridge, int(table.group(1)) if table else 0, int(priority.group(1)) if priority else 32768)
-        if key[1] != 254:
+        if key[1] not in (254, LENGTH_TABLE):
             former = counts.get(key, (0, 0))
             counts[key] = tuple(count + int(re.search(rf"{word}=(\d+)", line).group(1))
                                 for word, count in zip(("n_packets", "n_bytes"), former))
@@ -72,12 +83,12 @@ class OpenVSwitchTwin(DummySwitch):
         self._vsctl_run("set", "Open_vSwitch", ".", "other_config:flow-limit=0", "other_config:vlan-limit=2",
                         "--", "set-fail-mode", "br0", "secure",
                         *(word for port in range(6, 9) for word in ("--", "del-port", f"p{port}")))
-        if PATCHES:
-            self._add_patch()
+        self._add_patch()
+        self._objects = {}
         self._captures = {}
         for port in PORTS:
             path = self._directory / f"p{port}.pcap"
-            self._vsctl_run("set", "interface", f"p{port}", f"options:tx_pcap={path}")
+            self._vsctl_run("set", "interface", f"p{port}", f"options:tx_pcap={path}", "mtu_request=9000")
             eventually(lambda: path.exists() and path.stat().st_size == len(PCAP_HEADER), 10, f"{path}")
             self._captures[port] = os.open(path, os.O_RDWR)
         self._control = socket.socket(socket.AF_UNIX)
@@ -91,9 +102,9 @@ class OpenVSwitchTwin(DummySwitch):
             self._vsctl_run("add-port", "br1", f"p{port}", "--", "set", "interface", f"p{port}", "type=dummy",
                             f"ofport_request={port}")
         for bridge, peer in (("br0", "br1"), ("br1", "br0")):
-            name = f"patch-{peer}"
+            name = NAMES[PATCH[bridge]]
             self._vsctl_run("add-port", bridge, name, "--", "set", "interface", name, "type=patch",
-                            f"options:peer=patch-{bridge}", f"ofport_request={PATCH[bridge]}")
+                            f"options:peer={NAMES[PATCH[peer]]}", f"ofport_request={PATCH[bridge]}")
 
     def _vsctl_run(self, *words):
         done = self._run(*self._vsctl, *words)
@@ -116,8 +127,8 @@ class OpenVSwitchTwin(DummySwitch):
         words = []
         for port, (mode, tag, trunks) in policies.items():
             members = "cvlans" if mode == "dot1q-tunnel" else "trunks"
-            words += ["--", "clear", "port", f"p{port}", "tag", "trunks", "cvlans", "vlan_mode", "--", "set", "port",
-                      f"p{port}", f"vlan_mode={mode}"]
+            words += ["--", "clear", "port", NAMES[port], "tag", "trunks", "cvlans", "vlan_mode", "--", "set", "port",
+                      NAMES[port], f"vlan_mode={mode}"]
             words += [f"tag={tag}"] if tag is not None else []
             words += [f"{members}={','.join(map(str, trunks))}"] if trunks else []
         if words:
@@ -126,17 +137,31 @@ class OpenVSwitchTwin(DummySwitch):
     def load(self, flows):
         """Makes `flows` all the flows, and forgets what was learned."""
         for bridge in BRIDGES:
-            own = flows_of(bridge, flows)
+            meters, groups, own = sorted_out(lines_of(bridge, flows))
             modern = [flow for flow in own if is_modern(flow)]
-            self._change_flows(bridge, "OpenFlow10", ["delete"] + [f"add {flow}" for flow in own if flow not in modern])
-            if modern:
-                self._change_flows(bridge, "OpenFlow15", [f"add {flow}" for flow in modern])
+            self._change_objects(bridge, meters, groups)
+            former = [f"add {flow}" for flow in own if flow not in modern]
+            self._change(bridge, "OpenFlow10", "add-flows", ["delete", *former])
+            self._change(bridge, "OpenFlow15", "add-flows", [f"add {flow}" for flow in modern])
             self._call("fdb/flush", bridge)
 
-    def _change_flows(self, bridge, version, lines):
-        socket = f"unix:{self._directory}/{bridge}.mgmt"
-        done = subprocess.run(["ovs-ofctl", "-O", version, "add-flows", socket, "-"], input="\n".join(lines), text=True,
-                              env=self._environment, capture_output=True)
+    def _change_objects(self, bridge, meters, groups):
+        if (meters, groups) == self._objects.get(bridge):
+            return
+        self._objects[bridge] = meters, groups
+        self._ofctl_run("OpenFlow15", "del-groups", bridge)
+        self._ofctl_run("OpenFlow15", "del-meters", bridge)
+        for meter in meters:
+            self._ofctl_run("OpenFlow15", "add-meter", bridge, meter)
+        self._change(bridge, "OpenFlow15", "add-groups", groups)
+
+    def _change(self, bridge, version, command, lines):
+        if lines:
+            self._ofctl_run(version, command, bridge, "-", text="\n".join(lines))
+
+    def _ofctl_run(self, version, command, bridge, *words, text=""):
+        done = subprocess.run(["ovs-ofctl", "-O", version, command, f"unix:{self._directory}/{bridge}.mgmt", *words],
+                              input=text, text=True, env=self._environment, capture_output=True)
         if done.returncode != 0 or "OFPT_ERROR" in done.stderr:
             raise Refused(f"{self.name}: {done.stderr}")
 
@@ -200,10 +225,10 @@ class MartletTwin:
         for bridge, ports in BRIDGES.items():
             self.daemon.add_bridge(bridge)
             for port in ports:
-                self.daemon.add_port(f"p{port}", "ring", "--number", port, bridge=bridge, size=1024, mtu=1500)
+                self.daemon.add_port(f"p{port}", "ring", "--number", port, bridge=bridge, size=1024, mtu=9000)
         for bridge, number in PATCH.items():
-            peer = "br1" if bridge == "br0" else "br0"
-            self.daemon.add_port(f"patch-{peer}", "patch", "--number", number, bridge=bridge, peer=f"patch-{bridge}")
+            peer = PATCH["br1" if bridge == "br0" else "br0"]
+            self.daemon.add_port(NAMES[number], "patch", "--number", number, bridge=bridge, peer=NAMES[peer])
         self.daemon.add_bridge("sentinels")
         for name in ("from", "to"):
             self.daemon.add_port(name, "ring", bridge="sentinels", size=64)
@@ -220,13 +245,20 @@ class MartletTwin:
         for port, (mode, tag, trunks) in policies.items():
             given = {"tag": tag} if tag is not None else {}
             given |= {"trunks": list(trunks)} if trunks else {}
-            self._call("port.set", name=f"p{port}", vlan_mode=mode, **given)
+            self._call("port.set", name=NAMES[port], vlan_mode=mode, **given)
 
     def load(self, flows):
         for bridge in BRIDGES:
+            meters, groups, own = sorted_out(lines_of(bridge, flows))
             # An empty table first: flows that stay would keep their counters.
             self._call("flow.del", bridge=bridge)
-            self._call("flow.add", bridge=bridge, flows="\n".join(flows_of(bridge, flows)))
+            if OBJECTS:
+                for kind in ("group", "meter"):
+                    self._call(f"{kind}.del", bridge=bridge)
+                for kind, lines in (("meter", meters), ("group", groups)):
+                    if lines:
+                        self._call(f"{kind}.add", bridge=bridge, **{f"{kind}s": "\n".join(lines)})
+            self._call("flow.add", bridge=bridge, flows="\n".join(own))
             self._call("fdb.flush", bridge=bridge)
 
     def counts(self):
