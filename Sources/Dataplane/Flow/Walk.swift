@@ -250,13 +250,14 @@ struct Walk<Observer: WalkObserver> {
         enter(next, port: port)
     }
 
-    /// Runs the rest of a flow with a bit that says whether the packet is longer than so much, as it is by now. Outside of
-    /// the flow nothing is seen of the bit, nor of what the rest did (as in Open vSwitch).
+    /// Runs the rest of a flow, if there is one, with a bit that says whether the packet is longer than so much, as it is by
+    /// now. Outside of the flow nothing is seen of the bit, nor of what the rest did (as in Open vSwitch).
     private mutating func checkLength(
         _ instruction: Instruction,
         _ rest: UnsafePointer<Instruction>,
         count: Int
     ) {
+        guard count > 0 else { return }
         program.dependsOnLength = true
         let tagBytes = (tags.count - tagCount) * tagLength
         let isLarger = Int(length) + tagBytes > Int(instruction.value)
@@ -283,13 +284,15 @@ struct Walk<Observer: WalkObserver> {
         (bridge, hasExited, failure) = (formerBridge, false, nil)
     }
 
-    /// A clone's stack and action set begin as copies.
+    /// A clone's stack and action set begin as copies; the set of packets whose length is not larger begins empty, as Open
+    /// vSwitch runs it for larger ones first.
     private mutating func clone(
         _ instructions: UnsafePointer<Instruction>,
         count: Int,
         writing bit: Instruction? = nil
     ) {
-        let (stack, set) = (stackFloor..<stackCount, actionSetFloor..<actionSetCount)
+        let firstMember = bit?.value == 0 ? actionSetCount : actionSetFloor
+        let (stack, set) = (stackFloor..<stackCount, firstMember..<actionSetCount)
         guard stackCount + stack.count <= WalkMemory.stackLimit,
             actionSetCount + set.count <= ActionSetMember.capacity
         else { return fail(.flowTooLong) }
