@@ -462,22 +462,44 @@ def split(text):
     return parts
 
 
-def simplifications(flow):
-    """The flow without one of its actions, or one field of its match; a clone opened."""
-    match, actions = flow.split(" actions=")
-    parts = split(actions)
-    for place, part in enumerate(parts):
-        rest = parts[:place] + parts[place + 1:]
-        if part != "drop":
-            yield f"{match} actions={','.join(rest) or 'drop'}"
-        if part.startswith("clone("):
-            inside = split(part[len("clone("):-1])
-            yield f"{match} actions={','.join(parts[:place] + inside + parts[place + 1:])}"
-            for at in range(len(inside)):
-                fewer = ",".join(inside[:at] + inside[at + 1:])
-                if fewer:
-                    yield f"{match} actions={','.join(parts[:place] + [f'clone({fewer})'] + parts[place + 1:])}"
+def simplifications(line):
+    """A flow without one of its actions, or one field of its match; a group without a bucket or an action of one."""
+    if line.removeprefix("br1 ").startswith("meter="):
+        return
+    if line.removeprefix("br1 ").startswith("group_id="):
+        yield from simpler_groups(line)
+        return
+    match, actions = line.split(" actions=")
+    for simpler in simpler_lists(actions):
+        yield f"{match} actions={simpler}"
     fields = match.split(",")
     for place, field in enumerate(fields):
         if not field.removeprefix("br1 ").startswith(("table=", "priority=")):
             yield f"{','.join(fields[:place] + fields[place + 1:])} actions={actions}"
+
+
+def simpler_groups(line):
+    head, *buckets = line.split(",bucket=")
+    for place, bucket in enumerate(buckets):
+        before, after = buckets[:place], buckets[place + 1:]
+        yield ",bucket=".join([head, *before, *after])
+        options, actions = bucket.split("actions=")
+        for simpler in simpler_lists(actions):
+            yield ",bucket=".join([head, *before, f"{options}actions={simpler}", *after])
+
+
+def simpler_lists(actions):
+    """A list of actions without one of them, or with what a clone or an action set holds in its place or simpler."""
+    parts = split(actions)
+    for place, part in enumerate(parts):
+        before, after = parts[:place], parts[place + 1:]
+        if part != "drop":
+            yield ",".join(before + after) or "drop"
+        name, bracket, inside = part.partition("(")
+        if not bracket or name not in ("clone", "write_actions"):
+            continue
+        inside = inside[:-1]
+        yield ",".join([*before, inside, *after])
+        for simpler in simpler_lists(inside):
+            if simpler != "drop":
+                yield ",".join([*before, f"{name}({simpler})", *after])

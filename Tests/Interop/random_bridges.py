@@ -8,8 +8,8 @@ from random_flows import KINDS, TABLES, FlowDraw
 
 CONJUNCTION_KINDS = ("", "", "ip", "tcp", "udp", "ipv6", "arp", "icmp6")
 # Rates that are never reached, of packets and of kilobits: a drop would depend on the clock.
-RATES = ("pktps bands=type=drop rate=4000000000", "kbps bands=type=drop rate=4000000000",
-         "pktps burst stats bands=type=drop rate=4000000000 burst_size=4000000000")
+METERS = ("meter=1 pktps bands=type=drop rate=4000000000", "meter=2 kbps bands=type=drop rate=4000000000",
+          "meter=3 pktps burst stats bands=type=drop rate=4000000000 burst_size=4000000000")
 
 
 class BridgeDraw(FlowDraw):
@@ -28,8 +28,8 @@ class BridgeDraw(FlowDraw):
         return meters + groups + flows + [f"table=0,priority=0,cookie=0xff actions={self.actions('')}"]
 
     def _draw_meters(self):
-        self.meters = list(range(1, self.weighted((0, 2), (1, 1), (2, 1)) + 1))
-        return [f"meter={number} {self.pick(RATES)}" for number in self.meters]
+        self.meters = list(range(1, self.number(0, len(METERS)) + 1))
+        return list(METERS[:len(self.meters)])
 
     # Groups
 

@@ -61,8 +61,8 @@ class FlowDraw(Draw):
     `ports` are those of devices, `patch` is the number of the port to the other bridge. `normal` is whether NORMAL is
     among the actions. Then sources stay addresses of stations, and tags are never of VLAN 0: NORMAL drops the ones and
     takes the others off, where Open vSwitch does not. `priorities` is whether tags get one: see `_priority_tag` in
-    flow_cases. `cuts` is whether some outputs are cut off; then no flow gives or takes a tag: see `_cut_tags`. `objects`
-    is whether there may be groups and meters, `groups` and `meters` are the numbers of those that there are.
+    flow_cases. `cuts` is whether some outputs are cut off; then no flow gives or takes a tag: see `_cut_tags`.
+    `objects` is whether there may be groups and meters, `groups` and `meters` are the numbers of those that there are.
     """
 
     def __init__(self, seed, ports, patch, normal, cuts, objects, priorities=True):
