@@ -133,11 +133,12 @@ def drawn(seed, number, vlans):
     """Case `number` of a run."""
     draw = Draw(f"{seed}/{number}")
     normal, flows = draw.chance(2), []
-    # See `_cut_tags`.
-    cuts = draw.chance(3) and (not normal or set(vlans.values()) == {ALL_TAGGED})
+    # See `_cut_tags` and `_second_tag`.
+    is_plain = not normal or set(vlans.values()) == {ALL_TAGGED}
+    cuts = draw.chance(3) and is_plain
     for bridge, ports in BRIDGES.items():
-        bridge_draw = BridgeDraw(f"{seed}/{number}/flows/{bridge}", ports, PATCH[bridge], normal, cuts, OBJECTS,
-                                 priorities=not tunnels(vlans))
+        bridge_draw = BridgeDraw(f"{seed}/{number}/flows/{bridge}", ports, PATCH[bridge], normal, cuts,
+                                 is_plain and not cuts, OBJECTS, priorities=not tunnels(vlans))
         prefix = "" if bridge == "br0" else f"{bridge} "
         flows += [prefix + line for line in bridge_draw.lines(draw.number(1, FLOWS))]
     frames = FrameDraw(f"{seed}/{number}/frames")
@@ -221,9 +222,10 @@ def _priority_tag(frame, tags, case):
 def _second_tag(frame, tags, case):
     """With a vlan-limit of 2 Open vSwitch's NORMAL takes both tags off, or does not send the frame, where one is meant:
     at access ports, and wherever a tag is all zeros. Of three tags it forgets one, and a write of vlan_tci that takes
-    one tag off takes off the other too."""
-    count = len(tags) + case.pushes
-    limited = set(case.vlans.values()) != {ALL_TAGGED} or any(control == 0 for _, control in tags)
+    one tag off takes off the other too. What comes from an access port has a tag behind the patch."""
+    has_access = case.normal and set(case.vlans.values()) != {ALL_TAGGED}
+    count = max(len(tags), 1 if has_access else 0) + case.pushes
+    limited = has_access or any(control == 0 for _, control in tags)
     return count > 2 or count > 1 and (case.writes_control or case.normal and limited)
 
 

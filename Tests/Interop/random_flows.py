@@ -61,16 +61,17 @@ class FlowDraw(Draw):
     `ports` are those of devices, `patch` is the number of the port to the other bridge. `normal` is whether NORMAL is
     among the actions. Then sources stay addresses of stations, and tags are never of VLAN 0: NORMAL drops the ones and
     takes the others off, where Open vSwitch does not. `priorities` is whether tags get one: see `_priority_tag` in
-    flow_cases. `cuts` is whether some outputs are cut off; then no flow gives or takes a tag: see `_cut_tags`.
+    flow_cases. `cuts` is whether some outputs are cut off; then no flow gives or takes a tag: see `_cut_tags`. `pushes`
+    is whether flows may give a packet a second tag: see `_second_tag`.
     `objects` is whether there may be groups and meters, `groups` and `meters` are the numbers of those that there are.
     """
 
-    def __init__(self, seed, ports, patch, normal, cuts, objects, priorities=True):
+    def __init__(self, seed, ports, patch, normal, cuts, pushes, objects, priorities=True):
         super().__init__(seed)
         self._devices, self._normal = list(ports), normal
         self._ports = self._devices + [patch]
         self._priorities = (0, 3, 7) if priorities else (0,)
-        self._cuts, self._objects = cuts, objects
+        self._cuts, self._pushes, self._objects = cuts, pushes, objects
         self.groups, self.meters = [], []
 
     def flow(self, priority, cookie, table=None, kind=None, needs=()):
@@ -78,7 +79,7 @@ class FlowDraw(Draw):
         if kind is None:
             kind = self.pick(COMMON_KINDS) if not self.chance(3) else self.pick(list(KINDS))
         modern = self.chance(3)
-        pushes = modern and not self._cuts and self.chance(2)
+        pushes = modern and self._pushes and self.chance(2)
         table = self.pick((0, 0) + TABLES) if table is None else table
         match = [f"table={table}", f"priority={priority}", f"cookie={cookie:#x}", *needs] + ([kind] if kind else [])
         taken = [field.split("=")[0] for field in needs]
