@@ -43,7 +43,7 @@ import Wire
     @Test(arguments: seeds)
     func sendsByTheCacheWhatTheTablesOfTwoBridgesSend(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
-        for _ in 0..<25 {
+        for _ in 0..<10 {
             let (cached, walked) = (Bench.patched(), Bench.patched())
             let pool = (0..<40).map { _ in
                 Bool.random(using: &random) ? RandomFrame.make(&random) : RandomFrame.switched(&random)
