@@ -252,7 +252,8 @@ class FlowDraw(Draw):
         """What has its place behind actions (OpenFlow 1.5.1 section 5.5)."""
         instructions = ["clear_actions"] if self.chance(10) else []
         if self.chance(3):
-            members = [self.pick(self._members(allows))() for _ in range(self.number(1, 4))]
+            # Each once: Martlet refuses to pop a tag that was popped.
+            members = dict.fromkeys(self.pick(self._members(allows))() for _ in range(self.number(1, 4)))
             instructions.append(f"write_actions({','.join(members)})")
         if self.chance(4):
             instructions.append("write_metadata:0x1/0xf")
