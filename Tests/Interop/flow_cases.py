@@ -8,7 +8,7 @@ from draw import Draw
 from processes import TooLate, eventually
 from random_bridges import BridgeDraw
 from random_frames import FrameDraw
-from twins import BRIDGES, GROUP, NAMES, OBJECTS, PATCH, PORTS, Refused, groups_of
+from twins import BRIDGES, GROUP, NAMES, PATCH, PORTS, Refused, groups_of
 
 ALL_TAGGED = ("trunk", None, ())
 # Drops of frames whose way is too long.
@@ -138,7 +138,7 @@ def drawn(seed, number, vlans):
     cuts = draw.chance(3) and is_plain
     for bridge, ports in BRIDGES.items():
         bridge_draw = BridgeDraw(f"{seed}/{number}/flows/{bridge}", ports, PATCH[bridge], normal, cuts,
-                                 is_plain and not cuts, OBJECTS, priorities=not tunnels(vlans))
+                                 is_plain and not cuts, priorities=not tunnels(vlans))
         prefix = "" if bridge == "br0" else f"{bridge} "
         flows += [prefix + line for line in bridge_draw.lines(draw.number(1, FLOWS))]
     frames = FrameDraw(f"{seed}/{number}/frames")

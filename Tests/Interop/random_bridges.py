@@ -18,7 +18,7 @@ class BridgeDraw(FlowDraw):
     def lines(self, count):
         """With `count` flows beside those of conjunctions. Flows have a priority and a cookie of their own each; table
         0 always has one for all packets."""
-        meters, groups = (self._draw_meters(), self._draw_groups()) if self._objects else ([], [])
+        meters, groups = self._draw_meters(), self._draw_groups()
         conjunctions = self.number(1, 2) if self.chance(3) else 0
         priorities = self.distinct(range(1, 1000), count + 3 + 2 * conjunctions)
         flows = [self.flow(priorities.pop(), cookie) for cookie in range(1, count + 1)]

@@ -62,16 +62,16 @@ class FlowDraw(Draw):
     among the actions. Then sources stay addresses of stations, and tags are never of VLAN 0: NORMAL drops the ones and
     takes the others off, where Open vSwitch does not. `priorities` is whether tags get one: see `_priority_tag` in
     flow_cases. `cuts` is whether some outputs are cut off; then no flow gives or takes a tag: see `_cut_tags`. `pushes`
-    is whether flows may give a packet a second tag: see `_second_tag`.
-    `objects` is whether there may be groups and meters, `groups` and `meters` are the numbers of those that there are.
+    is whether flows may give a packet a second tag: see `_second_tag`. `groups` and `meters` are the numbers of those
+    that there are.
     """
 
-    def __init__(self, seed, ports, patch, normal, cuts, pushes, objects, priorities=True):
+    def __init__(self, seed, ports, patch, normal, cuts, pushes, priorities=True):
         super().__init__(seed)
         self._devices, self._normal = list(ports), normal
         self._ports = self._devices + [patch]
         self._priorities = (0, 3, 7) if priorities else (0,)
-        self._cuts, self._pushes, self._objects = cuts, pushes, objects
+        self._cuts, self._pushes = cuts, pushes
         self.groups, self.meters = [], []
 
     def flow(self, priority, cookie, table=None, kind=None, needs=()):

@@ -14,13 +14,9 @@ from pathlib import Path
 
 from dummy_switch import DummySwitch
 from frames import PCAP_HEADER, RECORD
-from martlet import BINARIES
 from processes import eventually, run
 from random_flows import LENGTH_TABLE, is_modern
 
-# Whether Martlet's control socket has groups and meters.
-OBJECTS = b"martletctl group" in subprocess.run([BINARIES / "martletctl", "group", "--help"],
-                                                capture_output=True).stdout
 # The ports of each bridge, which have numbers and names (p1 ...) of their own.
 BRIDGES = {"br0": (1, 2, 3, 4, 5), "br1": (6, 7)}
 PORTS = tuple(port for ports in BRIDGES.values() for port in ports)
@@ -254,12 +250,11 @@ class MartletTwin:
             meters, groups, own = sorted_out(lines_of(bridge, flows))
             # An empty table first: flows that stay would keep their counters.
             self._call("flow.del", bridge=bridge)
-            if OBJECTS:
-                for kind in ("group", "meter"):
-                    self._call(f"{kind}.del", bridge=bridge)
-                for kind, lines in (("meter", meters), ("group", groups)):
-                    if lines:
-                        self._call(f"{kind}.add", bridge=bridge, **{f"{kind}s": "\n".join(lines)})
+            for kind in ("group", "meter"):
+                self._call(f"{kind}.del", bridge=bridge)
+            for kind, lines in (("meter", meters), ("group", groups)):
+                if lines:
+                    self._call(f"{kind}.add", bridge=bridge, **{f"{kind}s": "\n".join(lines)})
             self._call("flow.add", bridge=bridge, flows="\n".join(own))
             self._call("fdb.flush", bridge=bridge)
 
