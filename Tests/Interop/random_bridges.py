@@ -55,9 +55,9 @@ class BridgeDraw(FlowDraw):
         return f"watch_port:{self.port()},"
 
     def _select(self):
-        """Every bucket that may be selected does the same: which one it is each switch finds out in its own way."""
-        method = self.pick(("", "selection_method=hash,", "selection_method=hash,fields(ip_dst,tcp_src),",
-                            "selection_method=dp_hash,"))
+        """Every bucket that may be selected does the same: which one it is each switch finds out in its own way. By
+        dp_hash, its default, Open vSwitch sends the packet around once more and counts the bytes that it has by then."""
+        method = self.pick(("selection_method=hash,", "selection_method=hash,fields(ip_dst,tcp_src),"))
         actions = self.bucket_actions()
         buckets = [f"bucket=weight:{self.number(1, 9)},actions={actions}" for _ in range(self.number(1, 3))]
         buckets += [f"bucket=weight:0,actions={self.bucket_actions()}"] if self.chance(3) else []
