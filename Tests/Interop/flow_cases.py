@@ -215,8 +215,11 @@ def _priority_tag(frame, tags, case):
     dot1q-tunnel Martlet gives the service tag the priority of the customer's, and keeps a tag that is all zeros."""
     if not case.normal or not tags:
         return False
+    # The second one is the first where flows pop a tag.
+    if any(control >> 13 != 0 and control & 0xFFF == 0 for _, control in tags[:2 if case.changes_tags else 1]):
+        return True
     priority, vid = tags[0][1] >> 13, tags[0][1] & 0xFFF
-    return priority != 0 and vid == 0 or tunnels(case.vlans) and (priority != 0 or vid == 0)
+    return tunnels(case.vlans) and (priority != 0 or vid == 0)
 
 
 def _second_tag(frame, tags, case):
