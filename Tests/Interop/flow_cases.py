@@ -207,7 +207,8 @@ def _drop_eligible(frame, tags, case):
 
 def _reserved_vlan(frame, tags, case):
     """NORMAL drops VLAN 4095, which IEEE Std 802.1Q-2022 (clause 9.6) reserves."""
-    return case.normal and tags and tags[0][1] & 0xFFF == 0xFFF
+    # The second one is the first where flows pop a tag.
+    return case.normal and any(control & 0xFFF == 0xFFF for _, control in tags[:2 if case.changes_tags else 1])
 
 
 def _priority_tag(frame, tags, case):
