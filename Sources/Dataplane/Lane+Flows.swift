@@ -15,11 +15,14 @@ extension Lane {
         var isLong: Bool
         /// `PlainPacket` read its packets. The others' runs have one packet each, whose flow key and layout are noted.
         var isPlain: Bool
+        /// The flow key of a plain run's first packet is noted all the same.
+        var isRead = false
     }
 
     /// Where a burst came from, and by what it is switched.
     struct Burst {
         let packets: UnsafeMutablePointer<Packet?>
+        let count: Int
         let port: UInt16
         /// The port's OpenFlow number, and the slot of its bridge.
         let number: UInt16
@@ -28,7 +31,10 @@ extension Lane {
         let versions: Versions
         /// Of the cache, when the burst's keys were taken.
         let interestVersion: UInt64
-        var walks = 0
+        /// Misses, how many there may be, and since when they were counted in nanoseconds, if there is a limit.
+        var misses = 0
+        var missLimit = Int.max
+        var missesSince: UInt64 = 0
         /// Packets that the cache knew; those of them that a wildcard entry answered for.
         var hits = 0
         var wildcardHits = 0
@@ -47,6 +53,7 @@ extension Lane {
         let burst = flows.burst
         burst.pointee = Burst(
             packets: packets,
+            count: count,
             port: port,
             number: context.state.ports[Int(port)].number,
             bridge: context.state.ports[Int(port)].bridge,
@@ -55,20 +62,23 @@ extension Lane {
             interestVersion: flows.cache.masks.interestVersion
         )
         let runCount = takeKeys(burst, count: count)
+        var unknownCount = 0
         for run in 0..<runCount {
             let candidate = flows.cache.candidate(flows.runs[run].hash)
             flows.runs[run].candidate = candidate
+            if candidate == 0 { unknownCount &+= 1 }
             martlet_prefetch(flows.cache.entry(candidate))
         }
+        if unknownCount > 1 { fetchTables(burst, runCount: runCount) }
         for run in 0..<runCount {
             let program = flows.cache.entry(flows.runs[run].candidate).pointee.program
             martlet_prefetch(flows.cache.programs.header(program))
         }
-        let limit = missLimit(count)
-        for run in 0..<runCount { switchRun(run, burst, walkLimit: limit) }
+        for run in 0..<runCount { switchRun(run, burst) }
+        if burst.pointee.missesSince != 0 { chargeMisses(burst) }
         flows.cache.statistics.pointee.exactHits &+= UInt64(burst.pointee.hits &- burst.pointee.wildcardHits)
         flows.cache.statistics.pointee.wildcardHits &+= UInt64(burst.pointee.wildcardHits)
-        flows.recentHits.pointee &+= burst.pointee.hits
+        flows.missBudget.note(hits: burst.pointee.hits)
     }
 
     // MARK: - Keys
@@ -184,7 +194,7 @@ extension Lane {
     // MARK: - Programs
 
     @inline(__always)
-    private func switchRun(_ run: Int, _ burst: UnsafeMutablePointer<Burst>, walkLimit: Int) {
+    private func switchRun(_ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
         let cache = flows.cache
         let candidate = flows.runs[run].candidate
         if !flows.runs[run].isLong, cache.isExact(candidate, flows.key(run)),
@@ -197,12 +207,12 @@ extension Lane {
                 return runAll(entry.pointee.program, run, flows.runs[run].first, flows.runs[run &+ 1].first, burst)
             }
         }
-        switchOther(run, burst, walkLimit: walkLimit)
+        switchOther(run, burst)
     }
 
     /// A run that is not in the cache, or that takes more than a comparison.
     @inline(never)
-    private func switchOther(_ run: Int, _ burst: UnsafeMutablePointer<Burst>, walkLimit: Int) {
+    private func switchOther(_ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
         let masks = flows.cache.masks
         var index = flows.runs[run].first
         let end = flows.runs[run + 1].first
@@ -218,7 +228,7 @@ extension Lane {
                 }
                 retake(run, burst)
             }
-            if let program = program(run, index, burst, walkLimit: walkLimit) {
+            if let program = program(run, index, burst) {
                 runAll(program, run, index, next, burst)
                 index = next
             } else {
@@ -228,9 +238,9 @@ extension Lane {
     }
 
     /// The program of a run's packets, as the cache has it; nil when it has none: the packet was walked, or dropped.
-    private func program(_ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>, walkLimit: Int) -> UInt32? {
+    private func program(_ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> UInt32? {
         let cache = flows.cache
-        let known = cache.find(flows.key(run), isLong: flows.runs[run].isLong, level: 0, hash: flows.runs[run].hash)
+        let known = find(run)
         var isStale = false
         if known != 0 {
             let entry = cache.entry(known)
@@ -241,21 +251,27 @@ extension Lane {
             }
             cache.statistics.pointee.invalidated &+= 1
         }
-        guard readPlain(run, index, burst) else { return nil }
-        if let program = programOfOthers(run, index, burst, replacing: known) { return program }
         // A known connection is no new one because its tables have changed.
-        guard isStale || burst.pointee.walks < walkLimit else {
+        guard isStale || admitsMiss(burst) else {
             discard(burst.pointee.packets[index].unsafelyUnwrapped, .missBudget, on: burst.pointee.port)
             return nil
         }
-        burst.pointee.walks += 1
+        guard readPlain(run, index, burst) else { return nil }
+        if let program = programOfOthers(run, index, burst, replacing: known) { return program }
         walk(run, index, burst, replacing: known)
         return nil
     }
 
+    /// A run's entry under its own key; 0 when there is none.
+    private func find(_ run: Int) -> UInt32 {
+        flows.cache.find(flows.key(run), isLong: flows.runs[run].isLong, level: 0, hash: flows.runs[run].hash)
+    }
+
     /// A plain run's flow key is not noted yet: a walk asks for all of it.
-    private func readPlain(_ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
+    func readPlain(_ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
         guard flows.runs[run].isPlain else { return true }
+        if flows.runs[run].isRead && index == flows.runs[run].first { return true }
+        flows.runs[run].isRead = false
         return read(burst.pointee.packets[index].unsafelyUnwrapped, burst, run: run)
     }
 
@@ -308,7 +324,9 @@ extension Lane {
     /// The program of an entry, with one more reference; nil for none, and for one that does not hold any more.
     private func program(of found: UInt32, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> UInt32? {
         let cache = flows.cache
-        guard found != 0, cache.isCurrent(found, burst.pointee.context.version, burst.pointee.versions) else { return nil }
+        guard found != 0, cache.isCurrent(found, burst.pointee.context.version, burst.pointee.versions) else {
+            return nil
+        }
         let program = cache.entry(found).pointee.program
         guard passesChecks(program, index, burst) else { return nil }
         cache.entry(found).pointee.used = burst.pointee.context.now
@@ -400,15 +418,15 @@ extension Lane {
         )
         let length = UInt64(packet.pointee.packet_length)
         let now = burst.pointee.context.now
+        // At once, for the rules are at hand.
+        for visit in 0..<program.visitCount {
+            program.visits[visit].rule?.pointee.counts[number].add(packets: 1, bytes: length, now: now)
+        }
         if let kept = keep(program, run, burst, replacing: known) {
-            cache.programs.count(kept, packets: 1, bytes: length, lane: number, now: now)
             tellAll(cache.programs.checks(kept), count: program.checkCount, now: now)
         } else {
             cache.statistics.pointee.uncacheable &+= 1
             tellAll(program.checks, count: program.checkCount, now: now)
-            for visit in 0..<program.visitCount {
-                program.visits[visit].rule?.pointee.counts[number].add(packets: 1, bytes: length, now: now)
-            }
         }
         self.run(program.sequence, packet, PacketEditor(packet, key, layout), burst)
     }
@@ -419,13 +437,16 @@ extension Lane {
         -> UInt32?
     {
         let cache = flows.cache
-        guard !program.dependsOnLength else { return nil }
+        guard !program.dependsOnLength, cache.programs.fits(program) else { return nil }
+        guard known != 0 || cache.admits(flows.runs[run].hash) else { return nil }
         let interestVersion = cache.masks.interestVersion
         let mask = cache.masks.number(of: program.mask)
-        guard let block = cache.programs.intern(program, mask: mask) else { return nil }
+        guard let block = cache.intern(program, mask: mask, now: burst.pointee.context.now) else { return nil }
         let isSameKey = interestVersion == cache.masks.interestVersion
         if !isSameKey { retake(run, burst) }
-        remember(block, run, burst, replacing: isSameKey ? known : 0)
+        // Also to make room, entries may have gone.
+        let present = known == 0 ? 0 : find(run)
+        remember(block, run, burst, replacing: present)
         // Under all bits of interest the exact entry says it already.
         let isWild = mask != MaskTable.none && Int(mask) <= MaskTable.levels && !cache.masks.isInterest(mask)
         if isWild { generalize(block, mask, run, burst) }
@@ -441,13 +462,6 @@ extension Lane {
         put(program, under: key, isLong, hash, level: level, burst, replacing: present)
     }
 
-    /// How many packets of a burst may be taken through the tables. While there are known connections, and more packets
-    /// wait than a burst takes, new ones do not get all of the time.
-    private func missLimit(_ count: Int) -> Int {
-        count == Self.burstLength && flows.recentHits.pointee > Self.burstLength
-            ? Self.burstLength / 4 : Self.burstLength
-    }
-
     // MARK: - Upkeep
 
     /// What is to be done now and then beside packets: old entries go, rules get their counts. Call it every millisecond.
@@ -456,7 +470,7 @@ extension Lane {
         flows.cache.flushCounts(limit: 256, now: now)
         flows.cache.sweep(256, version: state.pointee.versions.current, state.pointee.versions, now: now)
         flows.mailbox.serve(flows.cache)
-        flows.recentHits.pointee = 0
+        flows.missBudget.endTurn()
     }
 }
 

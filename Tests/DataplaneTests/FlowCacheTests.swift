@@ -183,6 +183,21 @@ import Wire
         #expect(bench.dataplane.cacheStatistics.misses == flood.misses, "the quiet port keeps its own")
     }
 
+    /// Connections of one packet take nobody's place.
+    @Test func admitsTheSecondPacketOfAConnectionToAFullCache() throws {
+        let bench = Bench(.bridge([.allTagged, .allTagged]), cacheCapacity: 256)
+        try bench.replaceFlows(["udp,tp_dst=0,actions=drop", "priority=1,actions=output:2"])
+        for port in UInt16(1)...256 { bench.receive(Self.packet(port: port, ttl: 64), from: 0) }
+        let full = bench.dataplane.cacheStatistics
+        for port in UInt16(300)..<2300 { bench.receive(Self.packet(port: port, ttl: 64), from: 0) }
+        #expect(bench.dataplane.cacheStatistics.evicted == full.evicted, "each has come once")
+        for _ in 0..<2 { bench.receive(Self.packet(port: 5000, ttl: 64), from: 0) }
+        let admitted = bench.dataplane.cacheStatistics
+        #expect(admitted.evicted == full.evicted + 1)
+        bench.receive(Self.packet(port: 5000, ttl: 64), from: 0)
+        #expect(bench.dataplane.cacheStatistics.misses == admitted.misses)
+    }
+
     @Test func countsPacketsOfTheCacheForTheFlowsTheyMet() throws {
         let bench = Bench(ports: 2)
         try bench.replaceFlows(["table=0,actions=resubmit(,1)", "table=1,actions=output:2"])

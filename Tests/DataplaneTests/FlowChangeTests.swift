@@ -122,15 +122,28 @@ import Testing
     @Test func dropsNoKnownConnectionForAChange() throws {
         let bench = Bench(ports: 2)
         try bench.replaceFlows(["udp,tp_dst=0,actions=drop", "priority=1,actions=output:2"])
-        var frames = (1...32).map { Frame(Self.packet(port: UInt16($0))) }
+        let frames = (1...32).map { Frame(Self.packet(port: UInt16($0))) }
         for _ in 0..<10 { bench.receive(frames, from: 0) }
         try bench.change(with: "priority=2,actions=output:2")
         let outcome = bench.receive(frames, from: 0)
         #expect(outcome.sent[1]?.count == 32 && outcome.reasons.isEmpty)
-        frames = (101...132).map { Frame(Self.packet(port: UInt16($0))) }
-        bench.receive([Frame](repeating: Frame(Self.packet), count: 32), from: 0)
-        bench.receive([Frame](repeating: Frame(Self.packet), count: 32), from: 0)
-        #expect(bench.receive(frames, from: 0).dropped.count > 0, "new ones have a budget")
+    }
+
+    /// New connections do not get all of the time while there are known ones, and those lose nothing.
+    @Test func dropsNewConnectionsOfAFloodBesideKnownOnes() throws {
+        let bench = Bench(ports: 2)
+        try bench.replaceFlows(["udp,tp_dst=0,actions=drop", "priority=1,actions=output:2"])
+        var (dropped, sent) = (0, 0)
+        for turn in 0..<2000 {
+            let known = [Frame](repeating: Frame(Self.packet(port: 80)), count: 16)
+            let new = (0..<16).map { Frame(Self.packet(port: UInt16(100 + turn * 16 + $0))) }
+            let outcome = bench.receive(known + new, from: 0)
+            dropped += outcome.dropped.count
+            sent += outcome.sent[1]?.filter { $0 == Self.packet(port: 80) }.count ?? 0
+            #expect(outcome.reasons.keys.allSatisfy { $0.reason == .missBudget })
+        }
+        #expect(sent == 2000 * 16)
+        #expect(dropped > 1000, "the flood would take nearly all of the time")
     }
 
     private static let last = "table=1,priority=10,actions=output:2"

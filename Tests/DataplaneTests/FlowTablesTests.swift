@@ -195,6 +195,8 @@ extension FlowTables {
         let version: UInt64
 
         func find(_ key: FlowKey, in table: UInt8) -> (number: UInt32?, priority: UInt16?, mask: FlowKey) {
+            let path = SearchPath()
+            defer { path.free() }
             var (key, mask, written) = (key, FlowKey(), FlowKey())
             written.set(.conjID, Field.conjID.fullMask)
             let rule = key.withUnsafeMutableWords { key in
@@ -207,7 +209,8 @@ extension FlowTables {
                                     version: version,
                                     mask: mask.baseAddress!,
                                     written: written.baseAddress!,
-                                    soft: soft.baseAddress!
+                                    soft: soft.baseAddress!,
+                                    path: path
                                 )
                             )
                         }

@@ -12,8 +12,9 @@ import Flows
 /// Why it is never wrong: a program is good for every packet that agrees with the walked one under its mask, as long as
 /// the tables that the walk visited are the same; an entry says up to which version they were held to be (`version`).
 ///
-/// Bounds: `capacity` entries. A full cache takes from the port with the most of them, the oldest that was not used of late,
-/// so that a port that floods evicts its own. The hash has secrets. One worker reads and writes; nothing is shared.
+/// Bounds: `capacity` entries. A full cache takes a connection in when its second packet comes, and for it takes from the
+/// port with the most of them, the oldest that was not used of late, so that a port that floods evicts its own. The hash has
+/// secrets. One worker reads and writes; nothing is shared.
 struct FlowCache {
     struct Entry: BitwiseCopyable {
         var words: InlineArray<5, UInt64> = InlineArray(repeating: 0)
@@ -68,6 +69,8 @@ struct FlowCache {
     }
 
     static var ways: Int { 8 }
+    /// Connections, of late, that are remembered for having had one packet; a power of 2.
+    private static var doorLimit: Int { 1 << 16 }
     private static var furtherLength: Int { CacheKey.length - CacheKey.shortLength }
     /// Seconds after which a silent connection is forgotten.
     static var idleLimit: UInt32 { 30 }
@@ -83,6 +86,8 @@ struct FlowCache {
     private let links: UnsafeMutablePointer<Link>
     private let further: UnsafeMutablePointer<UInt64>
     private let lists: UnsafeMutablePointer<List>
+    /// Bits of their hashes.
+    private let door: UnsafeMutablePointer<UInt16>
     private let state: UnsafeMutablePointer<State>
     private let lane: Int
 
@@ -104,6 +109,7 @@ struct FlowCache {
         further = LazyMemory.allocate(UInt64.self, (capacity + 1) * Self.furtherLength)
         lists = .allocate(capacity: PortIndex.capacity)
         lists.initialize(repeating: List(), count: PortIndex.capacity)
+        door = LazyMemory.allocate(UInt16.self, Self.doorLimit)
         state = .allocate(capacity: 1)
         state.initialize(to: State(capacity: capacity, furtherCapacity: capacity))
         statistics = .allocate(capacity: 1)
@@ -120,6 +126,7 @@ struct FlowCache {
         LazyMemory.free(entries, entryCount)
         LazyMemory.free(links, capacity)
         LazyMemory.free(further, capacity * Self.furtherLength)
+        LazyMemory.free(door, Self.doorLimit)
         lists.deallocate()
         state.deallocate()
         statistics.deallocate()
@@ -247,8 +254,35 @@ struct FlowCache {
         statistics.pointee.entries -= 1
     }
 
+    private var isFull: Bool { state.pointee.free == 0 && Int(state.pointee.usedLimit) > state.pointee.capacity }
+
+    /// Whether a new connection gets an entry: always while there is room. In a full cache the second packet has to come
+    /// first, so that connections of one packet, of a scan or a flood, take nobody's place.
+    func admits(_ hash: UInt64) -> Bool {
+        guard isFull else { return true }
+        let place = Int(truncatingIfNeeded: hash >> 16) & (Self.doorLimit - 1)
+        let mark = UInt16(truncatingIfNeeded: hash >> 48) | 1
+        if door[place] == mark { return true }
+        door[place] = mark
+        return false
+    }
+
+    /// The block of a program that fits, with one more reference. When there is no memory, entries make room.
+    /// - Returns: nil when that was not enough.
+    func intern(_ program: Program, mask: UInt8, now: UInt32) -> UInt32? {
+        for _ in 0..<Self.evictionLimit {
+            if let block = programs.intern(program, mask: mask) { return block }
+            guard statistics.pointee.entries != 0 else { return nil }
+            evict(now: now)
+        }
+        return nil
+    }
+
+    /// Entries that one program may cost.
+    private static var evictionLimit: Int { 4 }
+
     private func allocate(now: UInt32) -> UInt32? {
-        if state.pointee.free == 0 && Int(state.pointee.usedLimit) > state.pointee.capacity { evict(now: now) }
+        if isFull { evict(now: now) }
         let free = state.pointee.free
         if free != 0 {
             state.pointee.free = links[Int(free)].older
@@ -387,7 +421,7 @@ public struct CacheStatistics: Hashable, Sendable, BitwiseCopyable {
     public var exactHits: UInt64 = 0
     public var wildcardHits: UInt64 = 0
     public var misses: UInt64 = 0
-    /// Misses whose program cannot be kept.
+    /// Misses whose program cannot be kept, or not for the one packet of a connection.
     public var uncacheable: UInt64 = 0
     /// Entries that went because tables changed, were walked anew for it, were silent, or made room.
     public var invalidated: UInt64 = 0

@@ -12,8 +12,7 @@ import Flows
     /// The flow key and layout of each run's packet, where they were read.
     private let packetKeys: UnsafeMutablePointer<UInt64>
     let layouts: UnsafeMutablePointer<FrameLayout>
-    /// How many packets of late were of known connections; see `Lane.missLimit`.
-    let recentHits: UnsafeMutablePointer<Int>
+    let missBudget: MissBudget
     let burst: UnsafeMutablePointer<Lane.Burst>
 
     init(cacheCapacity: Int, lane: Int) {
@@ -27,8 +26,7 @@ import Flows
         packetKeys = .allocate(capacity: Lane.burstLength * FlowKey.wordCount)
         layouts = .allocate(capacity: Lane.burstLength)
         layouts.initialize(repeating: FrameLayout(), count: Lane.burstLength)
-        recentHits = .allocate(capacity: 1)
-        recentHits.initialize(to: 0)
+        missBudget = MissBudget()
         burst = .allocate(capacity: 1)
     }
 
@@ -41,7 +39,7 @@ import Flows
         keys.deallocate()
         packetKeys.deallocate()
         layouts.deallocate()
-        recentHits.deallocate()
+        missBudget.free()
         burst.deallocate()
     }
 

@@ -2,8 +2,8 @@ import Flows
 
 /// The programs that a lane's cache has, each once: connections that go the same way share one.
 ///
-/// A program is a block of memory from an arena, named by the number of its first unit. Blocks come in powers of two and
-/// stay what they were cut as. One worker reads and writes; nothing here is shared.
+/// A program is a block of memory from an arena, named by the number of its first unit. Blocks come in sizes a half or a
+/// third apart and stay what they were cut as. One worker reads and writes; nothing here is shared.
 struct ProgramStore {
     /// What a block begins with.
     struct Header {
@@ -29,9 +29,9 @@ struct ProgramStore {
 
     static var unit: Int { 64 }
     private static var stepOffset: Int { MemoryLayout<Header>.stride }
-    private static var classCount: Int { 12 }
+    private static var classCount: Int { 22 }
     /// Longer programs are walked for each packet.
-    static var longestProgram: Int { unit << (classCount - 1) }
+    private static var longestProgram: Int { unit * units(of: classCount - 1) }
     static var visitLimit: Int { 255 }
 
     private let memory: UnsafeMutableRawPointer
@@ -51,7 +51,7 @@ struct ProgramStore {
         var dirtyFirst = 0
         var dirtyCount = 0
         /// First free block of each size.
-        var free: InlineArray<12, UInt32> = InlineArray(repeating: 0)
+        var free: InlineArray<22, UInt32> = InlineArray(repeating: 0)
     }
 
     /// - Parameter capacity: programs, of the least size.
@@ -59,8 +59,8 @@ struct ProgramStore {
         let places = max(capacity, 16).nextPowerOf2 * 2
         placeMask = places - 1
         self.places = LazyMemory.allocate(UInt32.self, places)
-        // Twice what the smallest programs need.
-        let unitCount = capacity * 2 + 1024
+        // For programs of four to eight look-ups.
+        let unitCount = capacity * 3 + 4096
         memory = UnsafeMutableRawPointer(LazyMemory.allocate(UInt64.self, unitCount * Self.unit / 8))
         state = .allocate(capacity: 1)
         state.initialize(to: State(unitCount: unitCount, programLimit: max(capacity, 16)))
@@ -118,9 +118,10 @@ struct ProgramStore {
         return Program.Sequence(steps: steps(block), count: Int(header.pointee.stepCount), drop: drop)
     }
 
-    private static func size(steps: Int, checks: Int, visits: Int) -> Int {
-        stepOffset + steps * MemoryLayout<Program.Step>.stride + checks * MemoryLayout<Program.Check>.stride
-            + visits * (MemoryLayout<UnsafeMutablePointer<Rule>?>.stride + MemoryLayout<TablePlace>.stride)
+    private static func size(of program: Program) -> Int {
+        stepOffset + program.count * MemoryLayout<Program.Step>.stride
+            + program.checkCount * MemoryLayout<Program.Check>.stride
+            + program.visitCount * (MemoryLayout<UnsafeMutablePointer<Rule>?>.stride + MemoryLayout<TablePlace>.stride)
             + MemoryLayout<UInt64>.size
     }
 
@@ -128,9 +129,9 @@ struct ProgramStore {
 
     /// The block of a program that was walked, with one more reference.
     /// - Parameter mask: the number of the program's mask.
-    /// - Returns: nil for one that is too long, or when there is no memory.
+    /// - Returns: nil when there is no memory.
+    /// - Precondition: it `fits`.
     func intern(_ program: Program, mask: UInt8) -> UInt32? {
-        guard program.visitCount <= Self.visitLimit else { return nil }
         let (hash, altered) = (Self.hash(program), program.alteredParts)
         var place = Int(hash) & placeMask
         while places[place] != 0 {
@@ -256,19 +257,28 @@ struct ProgramStore {
 
     // MARK: - Memory
 
+    /// Whether a program is not too long.
+    func fits(_ program: Program) -> Bool {
+        program.visitCount <= Self.visitLimit && Self.size(of: program) <= Self.longestProgram
+    }
+
+    /// 1, 2, 3, 4, 6, 8, 12, 16 ...
+    private static func units(of sizeClass: Int) -> Int {
+        sizeClass == 0 ? 1 : (2 + (sizeClass - 1) & 1) << ((sizeClass - 1) >> 1)
+    }
+
     private func allocate(_ program: Program) -> UInt32? {
-        let size = Self.size(steps: program.count, checks: program.checkCount, visits: program.visitCount)
-        guard size <= Self.longestProgram else { return nil }
+        let size = Self.size(of: program)
         var sizeClass = 0
-        while Self.unit << sizeClass < size { sizeClass += 1 }
+        while Self.unit * Self.units(of: sizeClass) < size { sizeClass += 1 }
         let free = state.pointee.free[sizeClass]
         if free != 0 {
             state.pointee.free[sizeClass] = header(free).pointee.hash
             return free
         }
-        guard state.pointee.usedUnits + 1 << sizeClass <= state.pointee.unitCount else { return nil }
+        guard state.pointee.usedUnits + Self.units(of: sizeClass) <= state.pointee.unitCount else { return nil }
         let block = UInt32(state.pointee.usedUnits)
-        state.pointee.usedUnits += 1 << sizeClass
+        state.pointee.usedUnits += Self.units(of: sizeClass)
         header(block).pointee.sizeClass = UInt8(sizeClass)
         return block
     }

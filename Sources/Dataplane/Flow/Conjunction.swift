@@ -30,6 +30,49 @@ struct FlowSearch: BitwiseCopyable {
     let written: UnsafeMutablePointer<UInt64>
     /// Room for `SoftMatch.capacity` of them.
     let soft: UnsafeMutablePointer<SoftMatch>
+    /// Gets the tuples.
+    let path: SearchPath
+}
+
+/// The tuples that a walk searched: the next packet's walk is likely to search them too, so that what it will read there
+/// can be fetched before.
+struct SearchPath: BitwiseCopyable {
+    static var capacity: Int { 32 }
+
+    private struct State {
+        var count = 0
+        /// Of the tables. In another one the tuples may be gone.
+        var version: UInt64 = 0
+    }
+
+    private let tuples: UnsafeMutablePointer<UnsafeMutablePointer<Tuple>>
+    private let state: UnsafeMutablePointer<State>
+
+    init() {
+        tuples = .allocate(capacity: Self.capacity)
+        state = .allocate(capacity: 1)
+        state.initialize(to: State())
+    }
+
+    func free() {
+        tuples.deallocate()
+        state.deallocate()
+    }
+
+    func begin(at version: UInt64) { state.pointee = State(count: 0, version: version) }
+
+    @inline(__always)
+    func note(_ tuple: UnsafeMutablePointer<Tuple>) {
+        guard state.pointee.count < Self.capacity else { return }
+        tuples[state.pointee.count] = tuple
+        state.pointee.count += 1
+    }
+
+    /// How many there are in a version.
+    func count(at version: UInt64) -> Int { state.pointee.version == version ? state.pointee.count : 0 }
+
+    @inline(__always)
+    subscript(index: Int) -> UnsafeMutablePointer<Tuple> { tuples[index] }
 }
 
 /// A rule with clauses that a packet meets: whether it meets a conjunction shows once all such rules are known.

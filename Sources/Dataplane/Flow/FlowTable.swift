@@ -47,6 +47,7 @@ struct FlowTable: ~Copyable {
         for index in 0..<list.count {
             let entry = list.entries[index]
             if entry.highest <= priority { break }
+            search.path.note(entry.tuple)
             entry.tuple.pointee.addMask(to: search.mask, written: search.written)
             guard let rule = entry.tuple.pointee.find(search, above: priority) else { continue }
             if rule.pointee.clauseCount == 0 {

@@ -136,6 +136,7 @@ struct WalkMemory {
     let visits: UnsafeMutablePointer<Program.Visit>
     let stack: UnsafeMutablePointer<UInt128>
     let soft: UnsafeMutablePointer<SoftMatch>
+    let path: SearchPath
     let actionSet: UnsafeMutablePointer<ActionSetMember>
     /// The packet's key as it came in, and as it is by now.
     let packet: KeyWords
@@ -156,6 +157,7 @@ struct WalkMemory {
         visits = .allocate(capacity: WalkLimit.flows + 1)
         stack = .allocate(capacity: Self.stackLimit)
         soft = .allocate(capacity: SoftMatch.capacity)
+        path = SearchPath()
         actionSet = .allocate(capacity: ActionSetMember.capacity)
         packet = .allocated()
         key = .allocated()
@@ -176,6 +178,7 @@ struct WalkMemory {
         visits.deallocate()
         stack.deallocate()
         soft.deallocate()
+        path.free()
         actionSet.deallocate()
         for words in [packet, key, mask, altered, written, pending, recorded, editable, own] {
             words.words.deallocate()

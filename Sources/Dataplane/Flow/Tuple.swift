@@ -1,129 +1,6 @@
+import CPacket
 import Flows
 import Synchronization
-
-/// A flow as workers find it. Stays in its place from its insertion until no worker uses it any more.
-struct Rule: ~Copyable {
-    /// The control plane's number of the flow.
-    let flow: UInt32
-    let priority: UInt16
-    let hash: UInt64
-    /// The first version of the tables that has the rule.
-    let added: UInt64
-    /// The first version that has it no more.
-    let removed = Atomic<UInt64>(.max)
-    /// What a packet must have in the words that the rule's tuple masks.
-    let values: UnsafeMutablePointer<UInt64>
-    /// What its flow does, `instructionCount` of them.
-    let instructions: UnsafeMutablePointer<Instruction>
-    let instructionCount: Int
-    /// What it says of conjunctions instead, `clauseCount` of them, ordered.
-    let clauses: UnsafeMutablePointer<Clause>
-    let clauseCount: Int
-    /// The address sets that the packet must be in, `setCount` of them, each a table of its members.
-    let sets: UnsafeMutablePointer<UnsafeMutablePointer<FlowTable>>
-    let setCount: Int
-    /// What it did, a lane; a rule that takes its place may have them too, and then frees them.
-    let counts: UnsafeMutablePointer<RuleCount>
-    var ownsCounts = true
-
-    init(_ flow: UInt32, of match: Match, _ code: RuleCode, priority: UInt16, hash: UInt64, added: UInt64) {
-        self.flow = flow
-        counts = code.counts ?? .allocate(capacity: code.laneCount)
-        if code.counts == nil { counts.initialize(repeating: RuleCount(), count: code.laneCount) }
-        instructionCount = code.instructions.count
-        instructions = .allocate(capacity: max(instructionCount, 1))
-        instructions.initialize(from: code.instructions, count: instructionCount)
-        clauseCount = code.clauses.count
-        clauses = .allocate(capacity: max(clauseCount, 1))
-        clauses.initialize(from: code.clauses, count: clauseCount)
-        setCount = code.sets.count
-        sets = .allocate(capacity: max(setCount, 1))
-        sets.initialize(from: code.sets, count: setCount)
-        self.priority = priority
-        self.hash = hash
-        self.added = added
-        let values = UnsafeMutablePointer<UInt64>.allocate(capacity: max(match.wordCount, 1))
-        var next = 0
-        match.forEachWord { _, value, _ in
-            values[next] = value
-            next += 1
-        }
-        self.values = values
-    }
-
-    static func discard(_ rule: UnsafeMutablePointer<Rule>) {
-        rule.pointee.values.deallocate()
-        rule.pointee.instructions.deallocate()
-        rule.pointee.clauses.deallocate()
-        rule.pointee.sets.deallocate()
-        if rule.pointee.ownsCounts { rule.pointee.counts.deallocate() }
-        rule.deinitialize(count: 1)
-        rule.deallocate()
-    }
-
-    /// Whether a packet that came in at a version meets the rule.
-    @inline(__always)
-    func isVisible(at version: UInt64) -> Bool { added <= version && version < removed.load(ordering: .relaxed) }
-
-    /// Whether no version is without it yet.
-    var isPresent: Bool { removed.load(ordering: .relaxed) == .max }
-
-    /// Whether the rule's values and sets are those of a match with the same mask.
-    func has(_ match: Match, _ sets: [UnsafeMutablePointer<FlowTable>]) -> Bool {
-        var isSame = setCount == sets.count
-        for index in 0..<setCount where isSame { isSame = self.sets[index] == sets[index] }
-        var next = 0
-        match.forEachWord { _, value, _ in
-            if values[next] != value { isSame = false }
-            next += 1
-        }
-        return isSame
-    }
-}
-
-/// What a rule is made of beside its match.
-struct RuleCode {
-    let instructions: [Instruction]
-    let clauses: [Clause]
-    let sets: [UnsafeMutablePointer<FlowTable>]
-    let laneCount: Int
-    /// Those of the rule whose place it takes, where it goes on counting.
-    var counts: UnsafeMutablePointer<RuleCount>?
-
-    /// - Parameter sets: those of the flow's match.
-    /// - Throws: `Refusal` for an action that the switch cannot run.
-    init(
-        _ actions: [Action],
-        sets: [UnsafeMutablePointer<FlowTable>],
-        laneCount: Int,
-        _ context: ActionContext
-    ) throws(Refusal) {
-        instructions = try Instruction.compiled(actions, context)
-        clauses = Clause.all(of: actions)
-        self.sets = sets
-        self.laneCount = laneCount
-    }
-
-    /// Of a rule that is a member of a set.
-    static var none: RuleCode { RuleCode() }
-
-    private init() { (instructions, clauses, sets, laneCount) = ([], [], [], 0) }
-}
-
-/// What one lane did by a rule. Written by the lane alone, words at a time.
-struct RuleCount: BitwiseCopyable {
-    var packets: UInt64 = 0
-    var bytes: UInt64 = 0
-    /// The second of the last packet, by the clock of `Lane.receive`; 0 when there was none.
-    var used: UInt64 = 0
-
-    @inline(__always)
-    mutating func add(packets: UInt64, bytes: UInt64, now: UInt32) {
-        self.packets &+= packets
-        self.bytes &+= bytes
-        used = UInt64(now)
-    }
-}
 
 /// The rules of a table that mask the same bits (Srinivasan, Suri, Varghese, "Packet Classification using Tuple Space
 /// Search", SIGCOMM 1999): a hash table from masked words to rules.
@@ -142,7 +19,7 @@ struct Tuple: ~Copyable {
     private(set) var clauseRuleCount = 0
     private var usedCount = 0
 
-    /// Open addressing: addresses of rules, `empty`, or `vacated`.
+    /// Open addressing: addresses of rules with marks, `empty`, or `vacated`.
     private struct Places: ~Copyable {
         let addresses: UnsafeMutablePointer<Atomic<UInt>>
         let mask: Int
@@ -226,8 +103,10 @@ struct Tuple: ~Copyable {
             let address = places.pointee.addresses[place].load(ordering: .acquiring)
             if address == Self.empty { return best }
             place &+= 1
-            guard let rule = Self.rule(at: address) else { continue }
-            if rule.pointee.hash == hash && Int(rule.pointee.priority) > priority
+            guard Self.mark(of: UInt64(address)) == Self.mark(of: hash), let rule = Self.rule(at: address) else {
+                continue
+            }
+            if Int(rule.pointee.priority) > priority
                 && Int(rule.pointee.priority) < ceiling && rule.pointee.isVisible(at: search.version)
                 && isMet(rule, by: search.key)
                 && (rule.pointee.setCount == 0 || Self.isMember(rule, search))
@@ -236,6 +115,25 @@ struct Tuple: ~Copyable {
                 priority = Int(rule.pointee.priority)
             }
         }
+    }
+
+    /// Fetches where a search with a key begins.
+    @inline(__always)
+    func fetchPlace(_ key: UnsafePointer<UInt64>) {
+        let places = places.load(ordering: .acquiring)
+        martlet_prefetch(places.pointee.addresses + (Int(truncatingIfNeeded: hash(key)) & places.pointee.mask))
+    }
+
+    /// Fetches the rule there, once the place is fetched.
+    @inline(__always)
+    func fetchRule(_ key: UnsafePointer<UInt64>) {
+        let places = places.load(ordering: .acquiring)
+        let hash = hash(key)
+        let address = places.pointee.addresses[Int(truncatingIfNeeded: hash) & places.pointee.mask]
+            .load(ordering: .acquiring)
+        guard Self.mark(of: UInt64(address)) == Self.mark(of: hash), let rule = Self.rule(at: address) else { return }
+        martlet_prefetch(rule)
+        martlet_prefetch(UnsafeRawPointer(rule) + 64)
     }
 
     /// Sets the rules aside that have clauses and the priority of one that is aside already.
@@ -247,14 +145,17 @@ struct Tuple: ~Copyable {
         _ count: inout Int
     ) {
         let places = places.load(ordering: .acquiring)
-        var place = Int(truncatingIfNeeded: first.pointee.hash)
+        let hash = hash(search.key)
+        var place = Int(truncatingIfNeeded: hash)
         while count < SoftMatch.capacity {
             place &= places.pointee.mask
             let address = places.pointee.addresses[place].load(ordering: .acquiring)
             if address == Self.empty { return }
             place &+= 1
-            guard let rule = Self.rule(at: address), rule != first, rule.pointee.clauseCount != 0 else { continue }
-            if rule.pointee.hash == first.pointee.hash && rule.pointee.priority == first.pointee.priority
+            guard Self.mark(of: UInt64(address)) == Self.mark(of: hash), let rule = Self.rule(at: address),
+                rule != first, rule.pointee.clauseCount != 0
+            else { continue }
+            if rule.pointee.priority == first.pointee.priority
                 && rule.pointee.isVisible(at: search.version) && isMet(rule, by: search.key)
                 && Self.isMember(rule, search)
             {
@@ -337,12 +238,25 @@ struct Tuple: ~Copyable {
     /// The rule of a place, nil where there is none.
     @inline(__always)
     private static func rule(at address: UInt) -> UnsafeMutablePointer<Rule>? {
-        address == vacated ? nil : UnsafeMutablePointer(bitPattern: address)
+        address == vacated ? nil : UnsafeMutablePointer(bitPattern: address & (1 << markShift - 1))
     }
+
+    /// Addresses in user space have 48 bits. Above them places have bits of the rule's hash, so that rules that are not
+    /// meant are not touched.
+    private static var markShift: Int { 48 }
+
+    @inline(__always)
+    private static func mark(of word: UInt64) -> UInt64 { word &>> UInt64(markShift) }
 
     private static func hash(_ match: Match) -> UInt64 {
         var hash = seed
         match.forEachWord { _, value, _ in hash = mixed(hash, value) }
+        return hash
+    }
+
+    private func hash(_ rule: UnsafeMutablePointer<Rule>) -> UInt64 {
+        var hash = Self.seed
+        for index in 0..<wordCount { hash = Self.mixed(hash, rule.pointee.values[index]) }
         return hash
     }
 
@@ -358,10 +272,9 @@ struct Tuple: ~Copyable {
         version: UInt64,
         retire: (Retired) -> Void
     ) -> UnsafeMutablePointer<Rule> {
-        let rule = UnsafeMutablePointer<Rule>.allocate(capacity: 1)
-        rule.initialize(to: Rule(flow, of: match, code, priority: priority, hash: Self.hash(match), added: version))
+        let rule = Rule.made(flow, of: match, code, priority: priority, added: version)
         if (usedCount + 1) * 2 > places.load(ordering: .relaxed).pointee.mask + 1 { enlarge(retire) }
-        Self.put(rule, into: places.load(ordering: .relaxed))
+        put(rule, into: places.load(ordering: .relaxed))
         usedCount += 1
         ruleCount += 1
         if !code.clauses.isEmpty { clauseRuleCount += 1 }
@@ -371,7 +284,7 @@ struct Tuple: ~Copyable {
     /// Takes a rule out that no version has any more. Its memory is the caller's to free after a quiescent state.
     mutating func remove(_ rule: UnsafeMutablePointer<Rule>) {
         places.load(ordering: .relaxed).pointee
-            .first(from: rule.pointee.hash) { $0 == UInt(bitPattern: rule) }
+            .first(from: hash(rule)) { Self.rule(at: $0) == rule }
             .pointee.store(Self.vacated, ordering: .relaxed)
         ruleCount -= 1
         if rule.pointee.clauseCount != 0 { clauseRuleCount -= 1 }
@@ -386,16 +299,17 @@ struct Tuple: ~Copyable {
         for place in 0...old.pointee.mask {
             let address = old.pointee.addresses[place].load(ordering: .relaxed)
             guard let rule = Self.rule(at: address) else { continue }
-            Self.put(rule, into: made)
+            put(rule, into: made)
         }
         usedCount = ruleCount
         places.store(made, ordering: .releasing)
         retire(Retired { Self.discard(old) })
     }
 
-    private static func put(_ rule: UnsafeMutablePointer<Rule>, into places: UnsafeMutablePointer<Places>) {
-        places.pointee.first(from: rule.pointee.hash) { $0 == empty }
-            .pointee.store(UInt(bitPattern: rule), ordering: .releasing)
+    private func put(_ rule: UnsafeMutablePointer<Rule>, into places: UnsafeMutablePointer<Places>) {
+        let hash = hash(rule)
+        let address = UInt(bitPattern: rule) | UInt(Self.mark(of: hash)) << UInt(Self.markShift)
+        places.pointee.first(from: hash) { $0 == Self.empty }.pointee.store(address, ordering: .releasing)
     }
 
     private static func made(count: Int) -> UnsafeMutablePointer<Places> {

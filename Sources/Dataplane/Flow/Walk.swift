@@ -80,6 +80,7 @@ struct Walk<Observer: WalkObserver> {
         key.all = packet
         memory.packet.all = packet
         memory.altered.clear()
+        memory.path.begin(at: context.version)
         written.clear()
         pending.clear()
         recorded.clear()
@@ -164,7 +165,8 @@ struct Walk<Observer: WalkObserver> {
                     version: context.version,
                     mask: program.mask.words,
                     written: written.words,
-                    soft: memory.soft
+                    soft: memory.soft,
+                    path: memory.path
                 )
             )
     }
