@@ -69,6 +69,7 @@ extension Lane {
             if candidate == 0 { unknownCount &+= 1 }
             martlet_prefetch(flows.cache.entry(candidate))
         }
+        if unknownCount != 0 { beginMisses(burst) }
         if unknownCount > 1 { fetchTables(burst, runCount: runCount) }
         for run in 0..<runCount {
             let program = flows.cache.entry(flows.runs[run].candidate).pointee.program
@@ -438,7 +439,8 @@ extension Lane {
     {
         let cache = flows.cache
         guard !program.dependsOnLength, cache.programs.fits(program) else { return nil }
-        guard known != 0 || cache.admits(flows.runs[run].hash) else { return nil }
+        let isFlooded = burst.pointee.missesSince != 0
+        guard known != 0 || cache.admits(flows.runs[run].hash, isFlooded: isFlooded) else { return nil }
         let interestVersion = cache.masks.interestVersion
         let mask = cache.masks.number(of: program.mask)
         guard let block = cache.intern(program, mask: mask, now: burst.pointee.context.now) else { return nil }

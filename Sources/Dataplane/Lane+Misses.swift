@@ -11,7 +11,7 @@ extension Lane {
         let tupleCount = path.count(at: burst.pointee.context.version)
         guard tupleCount != 0 else { return }
         var last = 0
-        var left = flows.missBudget.limits(burst.pointee.count) ? Self.fetchedOfLimited : Self.burstLength
+        var left = burst.pointee.missLimit
         while last < runCount && left > 0 {
             defer { last += 1 }
             guard flows.runs[last].candidate == 0, readPlain(last, flows.runs[last].first, burst) else { continue }
@@ -26,16 +26,17 @@ extension Lane {
         }
     }
 
-    /// Of a burst whose misses are limited so many are fetched for.
-    private static var fetchedOfLimited: Int { 8 }
+    /// Says how many misses there may be, if there is a limit.
+    func beginMisses(_ burst: UnsafeMutablePointer<Burst>) {
+        guard flows.missBudget.limits(burst.pointee.count) else { return }
+        let now = martlet_nanoseconds()
+        burst.pointee.missesSince = now
+        burst.pointee.missLimit = flows.missBudget.limit(of: burst.pointee.port, now: now)
+    }
 
     /// Whether there is time for a packet of an unknown connection.
     func admitsMiss(_ burst: UnsafeMutablePointer<Burst>) -> Bool {
-        if burst.pointee.misses == 0 && flows.missBudget.limits(burst.pointee.count) {
-            let now = martlet_nanoseconds()
-            burst.pointee.missesSince = now
-            burst.pointee.missLimit = flows.missBudget.limit(of: burst.pointee.port, now: now)
-        }
+        if burst.pointee.misses == 0 && burst.pointee.missesSince == 0 { beginMisses(burst) }
         guard burst.pointee.misses < burst.pointee.missLimit else { return false }
         burst.pointee.misses += 1
         return true

@@ -12,9 +12,9 @@ import Flows
 /// Why it is never wrong: a program is good for every packet that agrees with the walked one under its mask, as long as
 /// the tables that the walk visited are the same; an entry says up to which version they were held to be (`version`).
 ///
-/// Bounds: `capacity` entries. A full cache takes a connection in when its second packet comes, and for it takes from the
-/// port with the most of them, the oldest that was not used of late, so that a port that floods evicts its own. The hash has
-/// secrets. One worker reads and writes; nothing is shared.
+/// Bounds: `capacity` entries. A full or flooded cache takes a connection in when its second packet comes. For it goes,
+/// from the port with the most entries, the oldest that was not used of late, so that a port that floods evicts its own.
+/// The hash has secrets. One worker reads and writes; nothing is shared.
 struct FlowCache {
     struct Entry: BitwiseCopyable {
         var words: InlineArray<5, UInt64> = InlineArray(repeating: 0)
@@ -256,10 +256,10 @@ struct FlowCache {
 
     private var isFull: Bool { state.pointee.free == 0 && Int(state.pointee.usedLimit) > state.pointee.capacity }
 
-    /// Whether a new connection gets an entry: always while there is room. In a full cache the second packet has to come
-    /// first, so that connections of one packet, of a scan or a flood, take nobody's place.
-    func admits(_ hash: UInt64) -> Bool {
-        guard isFull else { return true }
+    /// Whether a new connection gets an entry: at once while there is room and no flood. Else its second packet has to come
+    /// first, so that connections of one packet, of a scan or a flood, take nobody's place, and little time.
+    func admits(_ hash: UInt64, isFlooded: Bool) -> Bool {
+        guard isFull || isFlooded else { return true }
         let place = Int(truncatingIfNeeded: hash >> 16) & (Self.doorLimit - 1)
         let mark = UInt16(truncatingIfNeeded: hash >> 48) | 1
         if door[place] == mark { return true }
