@@ -163,6 +163,19 @@ import Wire
         #expect(bench.learned.count == 3, "there was room for one")
     }
 
+    @Test func aStationDoesNotMoveWhenTheLimitIsReached() throws {
+        let bench = LearnBench()
+        try bench.replaceFlows(LearnBench.stations.map { $0.replacing("cookie=0x7", with: "cookie=0x7,limit=1") })
+        bench.receive(station: 1, to: 9, from: 1)
+        bench.learn()
+        bench.time += 1000
+        bench.receive(station: 1, to: 9, from: 1)
+        bench.receive(station: 1, to: 9, from: 3)
+        bench.learn()
+        #expect(Array(bench.receive(station: 2, to: 1, from: 0).sent.keys) == [1], "as in Open vSwitch")
+        #expect(bench.dataplane.learnStatistics.refused == 1, "to learn it as it is refuses nothing")
+    }
+
     @Test func deleteLearnedTakesThemAlongWithTheLastFlowThatTaught() throws {
         let bench = LearnBench()
         let teacher = LearnBench.stations[0].replacing("cookie=0x7", with: "cookie=0x7,delete_learned")

@@ -65,6 +65,10 @@ CHOSEN = [
       "NXM_OF_VLAN_TCI[0..11],output:NXM_NX_REG0[0..15]),output:2"], [f"in_port=1,dl_src={A},dl_vlan=5"]),
     # A flow that learns flows that would learn.
     (["actions=learn(table=1)", "table=1,actions=drop"], ["in_port=1", "in_port=2"]),
+    # A flow that is learned in the place of one that taught: what that taught goes.
+    ([f"table=1,priority=7,dl_dst={A},actions=learn(table=2,cookie=5,delete_learned,NXM_OF_ETH_SRC[])",
+      "table=2,cookie=5,in_port=3,actions=learn(table=3,cookie=6,delete_learned)", "table=3,cookie=6,actions=drop",
+      "table=0,actions=learn(table=1,priority=7,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[])"], [f"in_port=2,dl_src={A}"]),
     # The end of a connection shortens timeouts, of the flow whose actions run, and never makes them longer.
     (["tcp,actions=fin_timeout(idle_timeout=5,hard_timeout=9),resubmit(,1)",
       "table=1,tcp,idle_timeout=4,hard_timeout=20,actions=fin_timeout(idle_timeout=5,hard_timeout=7),resubmit(,2)",

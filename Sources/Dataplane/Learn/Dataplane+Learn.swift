@@ -10,19 +10,20 @@ extension Dataplane {
 
     /// Learns the flows that packets met learn actions for, and shortens the timeouts of those whose connections ended: a
     /// transaction for each bridge. Call it every few milliseconds.
-    /// - Returns: flows that made room for new ones.
+    /// - Returns: flows that made room for new ones, or went with what taught them.
     @discardableResult
     public func learnFlows() -> [ExpiredFlow] {
         guard hasFlowsToLearn else { return [] }
         let share = max(Self.messageLimit / lanes.count, 1)
         let messages = lanes.flatMap { $0.flows.messages.take(limit: share) }
         let ofBridge = Dictionary(grouping: messages, by: \.head.bridge)
-        var evicted: [ExpiredFlow] = []
+        var forgotten: [ExpiredFlow] = []
         for (bridge, parts) in bridges {
             guard let messages = ofBridge[parts.slot] else { continue }
-            evicted += parts.tables.obey(messages).map { ExpiredFlow(bridge: bridge, flow: $0, reason: .eviction) }
+            forgotten += parts.tables.obey(messages)
+                .map { ExpiredFlow(bridge: bridge, flow: $0.flow, reason: $0.reason) }
         }
-        return evicted
+        return forgotten
     }
 
     /// The flows that would go with others, as what taught them goes (`delete_learned`).

@@ -3,8 +3,8 @@ import Flows
 // Flows that packets taught: added, refreshed and made to go.
 extension FlowTables {
     /// Does what workers ask for, in one transaction.
-    /// - Returns: flows that made room.
-    func obey(_ messages: [FlowMessage]) -> [InstalledFlow] {
+    /// - Returns: flows that made room, or went with what taught them.
+    func obey(_ messages: [FlowMessage]) -> [Forgotten] {
         let isLarge = messages.count > RecentFlows.transactionLimit
         var change = LearnedChange(version: readers.versions.next, isLarge: isLarge)
         for message in messages {
@@ -14,8 +14,10 @@ extension FlowTables {
             }
         }
         if change.addedCount != 0 || !change.gone.isEmpty { publish(without: change.gone) }
-        return change.evicted
+        return change.forgotten
     }
+
+    typealias Forgotten = (flow: InstalledFlow, reason: ExpiredFlow.Reason)
 
     /// What a transaction of learned flows has done so far.
     struct LearnedChange {
@@ -24,7 +26,7 @@ extension FlowTables {
         let isLarge: Bool
         var addedCount = 0
         var gone: [Installed] = []
-        var evicted: [InstalledFlow] = []
+        var forgotten: [Forgotten] = []
     }
 
     /// Adds a flow, or changes or refreshes the one with its table, priority and match.
@@ -33,11 +35,17 @@ extension FlowTables {
         // The flow that said so may be gone.
         guard let learn = learns.learn(number) else { return }
         let flow = learn.flow(message.words)
-        if let former = self.number(of: flow) { return refresh(former, flow, &change) }
+        let former = self.number(of: flow)
+        if let former, flows[Int(former)]!.flow.isAsLearned(flow) {
+            flows[Int(former)]!.modified = readers.now()
+            return
+        }
+        // It holds for a change of one that is there too, as in Open vSwitch.
         if learn.limit != 0 && flowCount(of: LearnTable.Family(learn)) >= Int(learn.limit) {
             learnStatistics.refused += 1
             return
         }
+        if let former { return modify(former, flow, &change) }
         if learns.isFull(number) { evict(learnedBy: number, &change) }
         // Actions that every bridge can run: nothing is refused.
         guard let code = try? code(of: flow) else { return }
@@ -54,13 +62,15 @@ extension FlowTables {
     }
 
     /// As OpenFlow's strict modification: what the flow counted, its timeouts and flags stay (as in Open vSwitch).
-    private func refresh(_ number: UInt32, _ flow: Flow, _ change: inout LearnedChange) {
+    private func modify(_ number: UInt32, _ flow: Flow, _ change: inout LearnedChange) {
         var changed = flows[Int(number)]!.flow
         changed.actions = flow.actions
         // It means that the cookie stays.
         if flow.cookie != .max { changed.cookie = flow.cookie }
         flows[Int(number)]!.modified = readers.now()
         guard changed != flows[Int(number)]!.flow, var code = try? code(of: changed) else { return }
+        // It may have been one that teaches.
+        for orphan in learned(goingWith: [], adding: [changed]) { forget(orphan, .delete, &change) }
         var former = end(number, at: change.version)
         code.counts = former.rule.pointee.counts
         former.rule.pointee.ownsCounts = false
@@ -98,15 +108,18 @@ extension FlowTables {
     /// Takes a sixteenth of the flows that an action added: those without a packet for longest, and not learned again
     /// since. So many at once, as to find them is to look at all.
     private func evict(learnedBy teacher: UInt32, _ change: inout LearnedChange) {
-        let now = readers.now()
         let learned = flows.indices.filter { flows[$0]?.teacher == teacher }
             .map { (number: UInt32($0), active: lastActivity(of: flows[$0]!)) }
             .sorted { ($0.active, $0.number) < ($1.active, $1.number) }
         for (number, _) in learned.prefix(max(learned.count / 16, 1)) {
-            change.evicted.append(described(flows[Int(number)]!, number, now))
-            change.gone.append(end(number, at: change.version))
+            forget(number, .eviction, &change)
             learnStatistics.evicted += 1
         }
+    }
+
+    private func forget(_ number: UInt32, _ reason: ExpiredFlow.Reason, _ change: inout LearnedChange) {
+        change.forgotten.append((described(flows[Int(number)]!, number, readers.now()), reason))
+        change.gone.append(end(number, at: change.version))
     }
 
     /// Milliseconds.
@@ -147,6 +160,16 @@ extension FlowTables {
             gone.formUnion(next)
             orphans += next
         }
+    }
+}
+
+extension Flow {
+    /// Whether to learn a flow means nothing but that this one, of the same table, priority and match, is still needed.
+    fileprivate func isAsLearned(_ flow: Flow) -> Bool {
+        var same = flow
+        // It means that the cookie stays.
+        if flow.cookie == .max { same.cookie = cookie }
+        return same == self
     }
 }
 
