@@ -19,8 +19,8 @@ extension Dataplane {
     }
 
     /// The flows of a bridge that go with some groups.
-    public func flows(of bridge: String, usingGroups groups: Set<UInt32>) -> [InstalledFlow] {
-        bridges[bridge]?.tables.flows(using: groups, in: \.groups) ?? []
+    public func flows(of bridge: String, usingGroups groups: Set<UInt32>) -> OrphanedFlows {
+        bridges[bridge]?.tables.flows(using: groups, in: \.groups) ?? .none
     }
 
     /// Changes the groups of a bridge at once: a packet meets all of the change or none of it.
@@ -36,7 +36,7 @@ extension Dataplane {
         of bridge: String,
         removing: [UInt32] = [],
         adding: [Group] = []
-    ) throws(Refusal) -> [InstalledFlow] {
+    ) throws(Refusal) -> OrphanedFlows {
         guard let tables = bridges[bridge]?.tables else { throw Refusal("bridge '\(bridge)' does not exist") }
         return try tables.commitGroups(removing: removing, adding: adding)
     }

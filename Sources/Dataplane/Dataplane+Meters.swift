@@ -29,8 +29,8 @@ extension Dataplane {
     }
 
     /// The flows of a bridge that go with some meters.
-    public func flows(of bridge: String, usingMeters meters: Set<UInt32>) -> [InstalledFlow] {
-        bridges[bridge]?.tables.flows(using: meters, in: \.meters) ?? []
+    public func flows(of bridge: String, usingMeters meters: Set<UInt32>) -> OrphanedFlows {
+        bridges[bridge]?.tables.flows(using: meters, in: \.meters) ?? .none
     }
 
     /// How many flows of a bridge use each meter.
@@ -55,7 +55,7 @@ extension Dataplane {
         of bridge: String,
         removing: [UInt32] = [],
         adding: [Meter] = []
-    ) throws(Refusal) -> [InstalledFlow] {
+    ) throws(Refusal) -> OrphanedFlows {
         guard let tables = bridges[bridge]?.tables else { throw Refusal("bridge '\(bridge)' does not exist") }
         for identifier in removing where tables.meters[identifier] == nil {
             throw Refusal("meter \(identifier) does not exist")

@@ -50,6 +50,22 @@ import Testing
         #expect(try bench.store.load().flows.isEmpty)
     }
 
+    @Test func whatGoesWithTheFlowsOfAGroupIsToldAsDeleted() async throws {
+        let bench = try await Bench.furnished()
+        try await bench.addGroups("group_id=1,type=all,bucket=actions=output:1")
+        let learn = "learn(table=20,delete_learned,cookie=0x7,send_flow_rem,NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[])"
+        try await bench.add("send_flow_rem,in_port=1 actions=\(learn),group:1")
+        try await bench.teach(source: 0x0200_0000_0001, port: 2)
+        let watcher = try await bench.control.watchFlows(FlowWatch())
+        let response = try await bench.control.deleteGroups(GroupDelete(bridge: "br0", groups: [1]))
+        #expect(response.flows == 2)
+        await bench.control.endWatch(watcher)
+        var told: [FlowRemoved.Reason] = []
+        for await notice in watcher.notices { told.append(notice.reason) }
+        #expect(told == [.group, .delete])
+        #expect(try await bench.flows() == [Self.normal])
+    }
+
     @Test func aChangedFlowKeepsItsRow() async throws {
         let bench = try await Bench.furnished()
         let written = "cookie=0x9, table=20, dl_src=02:00:00:00:00:01 actions=drop"

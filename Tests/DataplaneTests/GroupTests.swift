@@ -77,7 +77,7 @@ import Wire
         )
         #expect(Self.outputs(bench, Self.packet(0)) == [3])
         let gone = try bench.dataplane.changeGroups(of: "br", removing: [1])
-        #expect(gone.map(\.flow.actions) == [[.group(1)]])
+        #expect(gone.users.map(\.flow.actions) == [[.group(1)]])
         #expect(bench.dataplane.flows(of: "br").isEmpty && bench.dataplane.groups(of: "br").isEmpty)
     }
 

@@ -77,7 +77,7 @@ import Testing
         #expect(counted.packetCount == 8 && counted.byteCount == 480 && counted.bands.first?.packetCount == 6)
         try bench.dataplane.changeMeters(of: "br", adding: [meter])
         #expect(bench.receive(frame, from: 0).sent[1]?.count == 1, "a full bucket again")
-        #expect(try bench.dataplane.changeMeters(of: "br", removing: [1]).count == 1)
+        #expect(try bench.dataplane.changeMeters(of: "br", removing: [1]).users.count == 1)
         #expect(bench.dataplane.flows(of: "br").count == 1 && bench.dataplane.meters(of: "br").isEmpty)
     }
 

@@ -143,9 +143,10 @@ extension Switch {
     }
 
     /// Does what is left to do when flows went because of something that they used.
-    func forget(_ flows: [InstalledFlow], on bridge: String, _ reason: FlowRemoved.Reason) {
-        for flow in flows { flowRows[bridge]?[flow.number] = nil }
-        tell(of: flows, on: bridge, reason)
+    func forget(_ orphans: OrphanedFlows, on bridge: String, _ reason: FlowRemoved.Reason) {
+        for flow in orphans.all { flowRows[bridge]?[flow.number] = nil }
+        tell(of: orphans.users, on: bridge, reason)
+        tell(of: orphans.learned, on: bridge, .delete)
     }
 
     /// Changes the flows of a bridge in the state file, then in the dataplane. It costs what changes.

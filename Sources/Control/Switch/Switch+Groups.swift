@@ -53,10 +53,10 @@ extension Switch {
         let orphans = dataplane.flows(of: name, usingGroups: removing)
         let none: [NumberedRecord<Group>] = []
         let numbers = removing.sorted()
-        try store.change(.groups, of: name, removing: numbers, flows: rows(of: orphans, on: name), putting: none)
+        try store.change(.groups, of: name, removing: numbers, flows: rows(of: orphans.all, on: name), putting: none)
         forget(try dataplane.changeGroups(of: name, removing: numbers), on: name, .group)
         watchedPorts[name] = dataplane.groups(of: name).watchedPorts
-        return GroupDelete.Response(deleted: removing.count, flows: orphans.count)
+        return GroupDelete.Response(deleted: removing.count, flows: orphans.all.count)
     }
 
     func groupListing(_ request: GroupDump) throws(Refusal) -> GroupListing {

@@ -48,9 +48,9 @@ extension Switch {
         let orphans = dataplane.flows(of: name, usingMeters: removing)
         let none: [NumberedRecord<Meter>] = []
         let numbers = removing.sorted()
-        try store.change(.meters, of: name, removing: numbers, flows: rows(of: orphans, on: name), putting: none)
+        try store.change(.meters, of: name, removing: numbers, flows: rows(of: orphans.all, on: name), putting: none)
         forget(try dataplane.changeMeters(of: name, removing: numbers), on: name, .meter)
-        return MeterDelete.Response(deleted: removing.count, flows: orphans.count)
+        return MeterDelete.Response(deleted: removing.count, flows: orphans.all.count)
     }
 
     public func dumpMeters(_ request: MeterDump) throws(Refusal) -> MeterDump.Response {

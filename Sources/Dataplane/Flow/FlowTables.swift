@@ -154,15 +154,16 @@ final class FlowTables {
     }
 
     /// The flows that use one of some groups or meters, and those that go with them.
-    func flows(using identifiers: Set<UInt32>, in used: KeyPath<[Action], Set<UInt32>>) -> [InstalledFlow] {
-        guard !identifiers.isEmpty else { return [] }
+    func flows(using identifiers: Set<UInt32>, in used: KeyPath<[Action], Set<UInt32>>) -> OrphanedFlows {
+        guard !identifiers.isEmpty else { return .none }
         let now = readers.now()
         let users = flows.enumerated().compactMap { number, installed -> InstalledFlow? in
             guard let installed else { return nil }
             let isUser = !installed.flow.actions[keyPath: used].isDisjoint(with: identifiers)
             return isUser ? described(installed, UInt32(number), now) : nil
         }
-        return withLearned(users)
+        let learned = learned(goingWith: users.map(\.number)).compactMap { flow($0) }
+        return OrphanedFlows(users: users, learned: learned)
     }
 
     func described(_ installed: Installed, _ number: UInt32, _ now: UInt64) -> InstalledFlow {
@@ -223,7 +224,7 @@ final class FlowTables {
 
     /// The same for groups. Flows that use a group that goes are removed.
     /// - Returns: what those flows were.
-    func commitGroups(removing: [UInt32], adding: [Group]) throws(Refusal) -> [InstalledFlow] {
+    func commitGroups(removing: [UInt32], adding: [Group]) throws(Refusal) -> OrphanedFlows {
         let next = readers.versions.next
         let change: GroupTable.Change
         do throws(GroupRefusal) {
@@ -232,7 +233,7 @@ final class FlowTables {
             throw Refusal(error.reason)
         }
         let orphans = flows(using: change.removed, in: \.groups)
-        let gone = orphans.map { end($0.number, at: next) }
+        let gone = orphans.all.map { end($0.number, at: next) }
         groups.apply(change) { retired.append($0) }
         readers.versions.willChange(.groups(of: bridge))
         publish(without: gone)
@@ -240,10 +241,10 @@ final class FlowTables {
     }
 
     /// The same for meters that are there, and for bands that can be.
-    func commitMeters(removing: Set<UInt32>, adding: [Meter]) -> [InstalledFlow] {
+    func commitMeters(removing: Set<UInt32>, adding: [Meter]) -> OrphanedFlows {
         let next = readers.versions.next
         let orphans = flows(using: removing, in: \.meters)
-        let gone = orphans.map { end($0.number, at: next) }
+        let gone = orphans.all.map { end($0.number, at: next) }
         for meter in adding {
             let cell = meters[meter.identifier]?.cell ?? MeterCell.made(meter)
             if meters[meter.identifier] != nil {

@@ -131,11 +131,6 @@ extension FlowTables {
 
     // MARK: - What goes with others
 
-    /// Flows that go, and those that go with them.
-    func withLearned(_ gone: [InstalledFlow]) -> [InstalledFlow] {
-        gone + learned(goingWith: gone.map(\.number)).compactMap { flow($0) }
-    }
-
     /// The flows that go with the last flow that has a learn action with `delete_learned` for them.
     /// - Parameters:
     ///   - removing: numbers of flows that go.

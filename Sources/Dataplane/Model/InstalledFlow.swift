@@ -8,6 +8,17 @@ public struct InstalledFlow: Hashable, Sendable {
     public let statistics: FlowStatistics
 }
 
+/// Flows that go with a group or meter.
+public struct OrphanedFlows: Hashable, Sendable {
+    public let users: [InstalledFlow]
+    /// What users learned, to be deleted with them (`delete_learned`).
+    public let learned: [InstalledFlow]
+
+    public var all: [InstalledFlow] { users + learned }
+
+    static let none = OrphanedFlows(users: [], learned: [])
+}
+
 /// A flow that went by itself.
 public struct ExpiredFlow: Hashable, Sendable {
     public enum Reason: String, Sendable {
