@@ -109,7 +109,7 @@ import Testing
         let groups = """
             NXST_GROUP_DESC reply (xid=0x2):
              group_id=2,type=all,bucket=actions=output:a # one
-            group_id=1,type=indirect
+            group_id=1,type=all
             """
         let read = try FlowText.groups(groups) { $0 == "a" ? 3 : nil }
         #expect(read.map(\.identifier) == [2, 1] && read[0].buckets[0].actions == [.output(FlowPort(rawValue: 3))])

@@ -700,6 +700,7 @@ group_id=28,type=all,selection_method=hash,bucket=output:1
 group_id=29,type=select,selection_method=foo,bucket=output:1
 group_id=31,type=select,selection_method=hash,fields(tcp_dst,nw_proto,eth_src,metadata,in_port,tun_id,reg0,vlan_tci,ip_dst,ipv6_src),bucket=output:1
 group_id=30,type=all,bucket=actions=resubmit(,5),bucket=actions=ct_clear,p2
+group_id=32,type=indirect
 """.split("\n")[1:-1]
 METERS = """
 meter=1 pktps bands=type=drop rate=1000

@@ -21,8 +21,9 @@ extension FlowParser {
         }
         try checkSelection(group)
         group.buckets = try self.buckets(buckets, group.kind)
-        guard group.kind != .indirect || group.buckets.count <= 1 else {
-            throw source.error(buckets[1], "an indirect group has at most one bucket")
+        guard group.kind != .indirect || group.buckets.count == 1 else {
+            let place = buckets.count > 1 ? buckets[1] : source.trimmed(source.line)
+            throw source.error(place, "an indirect group has one bucket")
         }
         return group
     }
