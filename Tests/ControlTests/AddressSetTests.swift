@@ -81,7 +81,10 @@ import Testing
             _ = try await bench.control.members(AddressSetShow(name: "mail"))
         }
         #expect(unknown?.reason.contains("address set 'mail' does not exist") == true)
-        let flow = await #expect(throws: FlowRefusal.self) { try await bench.add("ip,nw_src=$mail actions=drop") }
+        let flow = await #expect(throws: FlowRefusal.self) {
+            try await bench.add("actions=drop\ndl_src=$web,ip,nw_src=$mail actions=output:1")
+        }
+        #expect(flow?.line == 2 && flow?.column == 23)
         #expect(flow?.reason.contains("address set '$mail' does not exist") == true)
     }
 

@@ -86,17 +86,20 @@ import Testing
     }
 
     private static let refusals: [(text: String, line: Int, column: Int, words: String)] = [
-        ("group_id=1,type=all,bucket=actions=group:2", 1, 1, "group 1 uses group 2, which would not exist"),
+        ("group_id=1,type=all,bucket=actions=output:1,group:2", 1, 45, "group 1 uses group 2, which would not exist"),
+        ("group_id=1,type=ff,bucket=watch_group:2,actions=1", 1, 39, "group 1 uses group 2, which would not exist"),
+        ("group_id=2,type=all\n group_id=1,type=indirect", 2, 2, "an indirect group has one bucket"),
         ("group_id=1,type=all\ngroup_id=7,type=all", 2, 1, "group 7 exists already: change it with group mod"),
         ("group_id=4294967041,type=all", 1, 10, "4294967040"),
         ("\ngroup_id=1,type=indirect,bucket=actions=output:99", 2, 41, "port 99 does not exist on bridge 'br0'"),
         ("group_id=1,type=ff,bucket=watch_port:98,actions=drop", 1, 38, "port 98 does not exist on bridge 'br0'"),
         ("group_id=1,type=ff,bucket=watch_port:nix,actions=drop", 1, 38, "'nix' is not a port"),
         (
-            "group_id=1,type=all,bucket=actions=group:2\ngroup_id=2,type=all,bucket=actions=group:1", 1, 1,
+            "group_id=3,type=all\ngroup_id=1,type=all,bucket=actions=group:3,group:2\n"
+                + "group_id=2,type=all,bucket=actions=group:1", 2, 44,
             "groups would lead back to themselves: 1 -> 2 -> 1"
         ),
-        ("group_id=1,type=all,bucket=actions=ct_clear", 1, 1, "cannot be in a bucket"),
+        ("group_id=1,type=all,bucket=actions=output:1,ct_clear", 1, 45, "cannot be in a bucket"),
         ("group_id=1,type=half", 1, 17, "is not a type of group"),
         (
             "group_id=1,type=all" + String(repeating: ",bucket=actions=drop", count: 1025), 1, 1,

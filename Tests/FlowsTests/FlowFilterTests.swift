@@ -97,6 +97,15 @@ import Testing
         }
         #expect(column(of: 7) == 44 && column(of: 1) == 29)
         #expect(column(of: 9) == 2, "the flow itself")
+        let sets = "dl_src=$a,ip,nw_src=$b,actions=drop"
+        let setPlace = FlowText.place(
+            ofFlow: 0,
+            in: sets,
+            ports: { _ in nil },
+            whereAction: { _ in false },
+            orSet: { $0 == "b" }
+        )
+        #expect(setPlace == (1, 21))
         let groups = "group_id=1,type=ff,bucket=watch_port:5,actions=output:7"
         func place(_ port: UInt32) -> Int {
             let output = Action.output(FlowPort(rawValue: port))

@@ -85,8 +85,8 @@ def test_a_group_takes_its_flows_and_their_watchers_are_told(room, empty):
 
 @pytest.mark.parametrize("group, column, words", [
     ("group_id=1,type=all,bucket=actions=explode", 36, "explode"),
-    ("group_id=1,type=all,bucket=actions=group:9", 1, "group 9"),
-    ("group_id=1,type=all,bucket=actions=group:1", 1, "1 -> 1"),
+    ("group_id=1,type=all,bucket=actions=group:9", 36, "group 9"),
+    ("group_id=1,type=all,bucket=actions=group:1", 36, "1 -> 1"),
     ("group_id=4294967041,type=all", 10, "4294967040"),
     ("group_id=1,type=all,bucket=actions=output:9", 36, "port 9 does not exist on bridge 'br0'"),
     ("group_id=1,type=ff,bucket=watch_port:9,actions=drop", 38, "port 9 does not exist on bridge 'br0'"),

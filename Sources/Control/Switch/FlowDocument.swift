@@ -69,11 +69,12 @@ struct FlowDocument {
         guard let refusal = dataplane.refusal(of: flows, on: bridge) else { return }
         // Which flow it is about; the last one where it takes several.
         let index = flows.firstIndex { dataplane.refusal(of: [$0], on: bridge) != nil } ?? flows.count - 1
-        throw self.refusal(of: index, refusal.reason) { action in
+        let objects = { (action: Action) -> Bool in
             var flow = Flow()
             flow.actions = [action]
             return dataplane.refusal(of: [flow], on: bridge) != nil
         }
+        throw self.refusal(of: index, refusal.reason, becauseOf: objects) { dataplane.members(of: $0) == nil }
     }
 
     /// Checks that no flow with `check_overlap` shares packets with another one of its table and priority, as Open
@@ -111,9 +112,16 @@ struct FlowDocument {
     private func refusal(
         of index: Int,
         _ reason: String,
-        becauseOf objects: @escaping (Action) -> Bool = { _ in false }
+        becauseOf objects: @escaping (Action) -> Bool = { _ in false },
+        orSet objectsToSet: @escaping (String) -> Bool = { _ in false }
     ) -> FlowRefusal {
-        let place = FlowText.place(ofFlow: index, in: text, ports: resolvePort, whereAction: objects)
+        let place = FlowText.place(
+            ofFlow: index,
+            in: text,
+            ports: resolvePort,
+            whereAction: objects,
+            orSet: objectsToSet
+        )
         return FlowRefusal(line: place.line, column: place.column, reason: reason)
     }
 }

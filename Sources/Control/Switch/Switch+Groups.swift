@@ -98,10 +98,9 @@ extension Switch {
                 )
             }
             if let port = group.portMissing(from: numbers) {
-                let place = FlowText.place(ofGroup: index, in: document.text, ports: resolver) { action in
+                throw document.refusal(of: index, port.absence(from: bridge), ports: resolver) { action in
                     [action].portMissing(from: numbers) != nil
                 }
-                throw FlowRefusal(line: place.line, column: place.column, reason: port.absence(from: bridge))
             }
         }
         return document
@@ -111,7 +110,9 @@ extension Switch {
         let groups = document.statements
         if let refusal = dataplane.refusal(ofAdding: groups, removing: [], on: bridge) {
             let index = groups.firstIndex { refusal.groups.contains($0.identifier) } ?? groups.count - 1
-            throw document.refusal(of: index, refusal.reason)
+            throw document.refusal(of: index, refusal.reason, ports: portResolver(of: bridge)) { action in
+                refusal.actions.contains(action)
+            }
         }
         var records: [NumberedRecord<Group>] = []
         for (index, group) in groups.enumerated() {
@@ -127,6 +128,19 @@ extension Switch {
         followLinks()
         try dataplane.changeGroups(of: bridge, adding: groups)
         watchedPorts[bridge] = dataplane.groups(of: bridge).watchedPorts
+    }
+}
+
+extension StatementDocument<Group> {
+    /// The same for an action of a group, or what a bucket watches.
+    fileprivate func refusal(
+        of index: Int,
+        _ reason: String,
+        ports: @escaping PortResolver,
+        becauseOf objects: @escaping (Action) -> Bool
+    ) -> FlowRefusal {
+        let place = FlowText.place(ofGroup: index, in: text, ports: ports, whereAction: objects)
+        return FlowRefusal(line: place.line, column: place.column, reason: reason)
     }
 }
 

@@ -83,6 +83,11 @@ struct BucketEntry {
 }
 
 extension Instruction {
+    /// Whether `bucket` would not refuse an action.
+    static func canBeInBucket(_ action: Action, _ context: ActionContext) -> Bool {
+        ActionSetKind(action) != nil && (try? conditional(action, context)) != nil
+    }
+
     /// A bucket is an action set of its own (OpenFlow 1.5.1 section 5.10): without an output it does nothing.
     static func bucket(_ actions: [Action], _ context: ActionContext) throws(Refusal) -> [Instruction] {
         var ofKind: [ActionSetKind: [Action]] = [:]

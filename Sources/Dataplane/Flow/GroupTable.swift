@@ -1,4 +1,4 @@
-import Flows
+public import Flows
 
 /// What the compiler of actions knows of the bridge.
 struct ActionContext {
@@ -26,6 +26,8 @@ struct ActionContext {
 /// Why groups cannot be as they are wanted, and which of them it is about.
 public struct GroupRefusal: Error, Hashable, Sendable {
     public let groups: [UInt32]
+    /// What in their buckets is why; to watch a group is to use it.
+    public var actions: [Action] = []
     public let reason: String
 }
 
@@ -136,6 +138,7 @@ struct GroupTable {
             guard let group = groups[next] else {
                 throw GroupRefusal(
                     groups: [step.identifier],
+                    actions: [.group(next)],
                     reason: "group \(step.identifier) uses group \(next), which would not exist: add that first, or "
                         + "remove both"
                 )
@@ -143,7 +146,11 @@ struct GroupTable {
             guard !onPath.contains(next) else {
                 let circle = path.map(\.identifier).drop { $0 != next }
                 let words = (circle + [next]).map(String.init).joined(separator: " -> ")
-                throw GroupRefusal(groups: Array(circle), reason: "groups would lead back to themselves: \(words)")
+                throw GroupRefusal(
+                    groups: Array(circle),
+                    actions: circle.map { .group($0) },
+                    reason: "groups would lead back to themselves: \(words)"
+                )
             }
             guard !done.contains(next) else { continue }
             onPath.insert(next)
@@ -164,7 +171,8 @@ struct GroupTable {
             do throws(Refusal) {
                 for bucket in group.buckets { buckets.append(try Instruction.bucket(bucket.actions, context)) }
             } catch {
-                throw GroupRefusal(groups: [group.identifier], reason: error.reason)
+                let actions = group.buckets.flatMap(\.actions).filter { !Instruction.canBeInBucket($0, context) }
+                throw GroupRefusal(groups: [group.identifier], actions: actions, reason: error.reason)
             }
             codes.append((group, buckets))
         }

@@ -145,7 +145,7 @@ extension FlowParser {
             case source.isEqual(pair.key, "weight"): bucket.weight = try source.number(pair.value, "a weight")
             case source.isEqual(pair.key, "watch_port"): bucket.watchPort = try watchPort(pair.value)
             case source.isEqual(pair.key, "watch_group"):
-                bucket.watchGroup = try source.number(pair.value, "a group", atMost: Group.greatestIdentifier)
+                bucket.watchGroup = try watchGroup(pair.value)
             case source.isEqual(pair.key, "bucket_id"):
                 bucket.identifier = try source.number(pair.value, "a bucket", atMost: Group.greatestIdentifier)
                 hasIdentifier = true
@@ -176,6 +176,12 @@ extension FlowParser {
         // To watch a port is to name it.
         if objects?(.output(port)) == true { throw source.error(slice, "objected to") }
         return port == .none ? nil : port
+    }
+
+    private func watchGroup(_ slice: Slice) throws(FlowSyntaxError) -> UInt32 {
+        let group = try source.number(slice, "a group", atMost: Group.greatestIdentifier)
+        if objects?(.group(group)) == true { throw source.error(slice, "objected to") }
+        return group
     }
 }
 

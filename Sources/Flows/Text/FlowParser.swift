@@ -5,6 +5,8 @@ struct FlowParser {
     let resolvePort: PortResolver
     /// Which actions somebody objects to and wants the place of: they are refused where they stand.
     var objects: ((Action) -> Bool)?
+    /// The same for address sets.
+    var objectsToSet: ((String) -> Bool)?
 
     /// A port: its number, a reserved name, or a name of the bridge, bare or in quotes.
     func port(_ slice: Slice) throws(FlowSyntaxError) -> FlowPort {

@@ -4,43 +4,49 @@ extension FlowText {
     /// Whoever refuses one for its sense rather than its syntax says so with it. Time grows with the text.
     /// - Parameter index: of the flow in what `flows` returned, and so on.
     public static func place(of index: Int, in text: String) -> (line: Int, column: Int) {
-        place(of: index, in: text) { source in source.trimmed(source.line).start - source.line.start + 1 }
+        place(of: index, in: text) { source -> Int in source.trimmed(source.line).start - source.line.start + 1 }
     }
 
-    /// The same for an action of a flow, at any depth.
+    /// The same for an action of a flow, at any depth, or an address set of its match.
     ///
     /// - Parameters:
     ///   - ports: what the text was read with.
     ///   - objects: whether an action is the one.
+    ///   - objectsToSet: whether a set is, by its name.
     public static func place(
         ofFlow index: Int,
         in text: String,
         ports: @escaping PortResolver,
-        whereAction objects: @escaping (Action) -> Bool
+        whereAction objects: @escaping (Action) -> Bool,
+        orSet objectsToSet: @escaping (String) -> Bool = { _ in false }
     ) -> (line: Int, column: Int) {
-        place(of: index, in: text, ports, objects) { parser throws(FlowSyntaxError) in _ = try parser.flow() }
+        place(of: index, in: text) { source throws(FlowSyntaxError) in
+            var parser = FlowParser(source: source, resolvePort: ports, objects: objects)
+            parser.objectsToSet = objectsToSet
+            _ = try parser.flow()
+        }
     }
 
-    /// The same for an action of a group, or a port that a bucket watches, as an output to it.
+    /// The same for an action of a group, or a port or group that a bucket watches, as an output to it.
     public static func place(
         ofGroup index: Int,
         in text: String,
         ports: @escaping PortResolver,
         whereAction objects: @escaping (Action) -> Bool
     ) -> (line: Int, column: Int) {
-        place(of: index, in: text, ports, objects) { parser throws(FlowSyntaxError) in _ = try parser.group() }
+        place(of: index, in: text) { source throws(FlowSyntaxError) in
+            _ = try FlowParser(source: source, resolvePort: ports, objects: objects).group()
+        }
     }
 
     private static func place(
         of index: Int,
         in text: String,
-        _ ports: @escaping PortResolver,
-        _ objects: @escaping (Action) -> Bool,
-        _ read: (FlowParser) throws(FlowSyntaxError) -> Void
+        _ read: (FlowSource) throws(FlowSyntaxError) -> Void
     ) -> (line: Int, column: Int) {
-        place(of: index, in: text) { source in
+        place(of: index, in: text) { source -> Int in
             do throws(FlowSyntaxError) {
-                try read(FlowParser(source: source, resolvePort: ports, objects: objects))
+                try read(source)
                 return source.trimmed(source.line).start - source.line.start + 1
             } catch {
                 return error.column

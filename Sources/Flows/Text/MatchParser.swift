@@ -122,6 +122,7 @@ extension FlowParser {
                 "\(source.quoted(pair.value)) is not an address set; allowed after '$' are letters, digits and '_-.'"
             )
         }
+        if objectsToSet?(source.string(name)) == true { throw source.error(pair.value, "objected to") }
         reading.builder.set(field, addressSet: source.string(name))
     }
 
