@@ -6,14 +6,17 @@ into Tests/DataplaneTests/Golden/learned.txt: chosen flow tables, random ones fr
 come and go with each. Open vSwitch learns before a packet leaves; Martlet soon after, which makes no difference here.
 """
 
+import itertools
 import random
 import sys
 import tempfile
+import threading
 
 import pytest
 
 from dummy_switch import DummySwitch
 from frames import BROADCAST, customer, frame, station
+from netns import KernelPeer, Namespace
 from processes import eventually
 from test_flow_walks import GOLDEN
 from twins import MartletTwin, OpenVSwitchTwin
@@ -188,6 +191,75 @@ def test_the_answer_to_a_tunnel_goes_back_there_alone(room):
     for _ in range(3):
         left = [switch.exchange(answers) for switch in switches]
         assert left[0] == left[1] == [{GRE: [frame(guest, remote, length=80)]}]
+
+
+# --- a flood of stations ------------------------------------------------------------------------------------------
+
+# Flows that one learn action keeps.
+LEARNED_LIMIT = 65_536
+FLOODED = """table=0,priority=1,in_port=guest actions=learn(table=9,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[])
+table=0,priority=0 actions=NORMAL
+"""
+
+
+class Flood:
+    """A guest that is another station with each frame, from a thread of its own until it is left."""
+
+    def __init__(self, peer):
+        self._peer = peer
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.error = None
+
+    def _run(self):
+        whole = frame(station(1), BROADCAST)
+        try:
+            for number in itertools.count(0x02_00_00_00_00_00):
+                if self._ended.is_set():
+                    return
+                self._peer.send(whole[:6] + number.to_bytes(6, "big") + whole[12:])
+        except OSError as error:
+            self.error = error
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._thread.join(10)
+
+
+def test_a_flood_of_stations_fills_no_more_than_its_bound_and_commands_are_answered(room):
+    namespace = room.keeps(Namespace("near"))
+    daemon = room.daemon(namespace=namespace, hugepages=False)
+    daemon.add_bridge()
+    daemon.add_bridge("br1")
+    for name in ("guest", "up"):
+        daemon.add_port(name, "tap")
+        namespace.bring_up(name)
+    daemon.wait_for_link("guest", "up")
+    daemon.ctl("flow", "replace", "br0", "--file", "-", input=FLOODED)
+    guest = room.keeps(KernelPeer(namespace, "guest"))
+
+    def learned():
+        return daemon.json("stats", "cache")["learned"]
+
+    def rounds_of_commands_until_flows_are_evicted():
+        daemon.ctl("flow", "add", "br1", "in_port=1 actions=drop")
+        assert len(daemon.ctl("flow", "dump", "br1", "--no-stats").stdout.splitlines()) == 2
+        daemon.ctl("flow", "del", "br1", "in_port=1")
+        daemon.ctl("port", "list")
+        return learned()["evicted"]
+    with Flood(guest) as flood:
+        eventually(rounds_of_commands_until_flows_are_evicted, 120, "flows that make room")
+        assert flood.error is None
+    # What was on its way when the flood ended.
+    eventually(lambda: learned() == learned(), 10, "an end of learning")
+    figures = learned()
+    assert figures["added"] - figures["evicted"] <= LEARNED_LIMIT
+    lines = daemon.ctl("flow", "dump", "br0", "--no-stats").stdout.splitlines()
+    assert len(lines) == figures["added"] - figures["evicted"] + 2
 
 
 # --- the golden cases ---------------------------------------------------------------------------------------------
