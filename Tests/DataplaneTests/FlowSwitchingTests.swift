@@ -155,6 +155,14 @@ import Wire
         #expect(bench.receive(Self.plain, from: 0).sent == [0: [Self.plain]])
     }
 
+    @Test func countsAnActionSetBehindAPatchAsDeepAsItsTable() throws {
+        let bench = Bench.patched()
+        try bench.replaceFlows(["priority=2,in_port=1,actions=output:3", "priority=1,actions=write_actions(IN_PORT)"])
+        try bench.replaceFlows(["actions=output:4,write_actions(IN_PORT)"], of: "other")
+        // A turn goes through both bridges.
+        #expect(bench.receive(Self.plain, from: 0).sent[3]?.count == WalkLimit.depth / 2)
+    }
+
     // MARK: - Frames
 
     private static let plain: [UInt8] =

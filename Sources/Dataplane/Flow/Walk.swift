@@ -123,7 +123,8 @@ struct Walk<Observer: WalkObserver> {
     // MARK: - Tables
 
     /// Looks the packet up in a table, as if it had come from a port, and runs what it finds.
-    mutating func enter(_ next: UInt8, port: UInt16) {
+    /// - Parameter endsWithSet: also runs the action set, which so counts as deep as the table.
+    mutating func enter(_ next: UInt8, port: UInt16, endsWithSet: Bool = false) {
         guard depth < WalkLimit.depth else { return fail(.flowLoop) }
         guard program.visitCount <= WalkLimit.flows else { return fail(.flowLoop) }
         let (former, formerRule) = (table, self.rule)
@@ -142,6 +143,7 @@ struct Walk<Observer: WalkObserver> {
         if Observer.isActive { observer.looked(in: next, of: bridge, rule, key.all) }
         guard let rule else { return }
         run(rule.pointee.instructions, count: rule.pointee.instructionCount)
+        if endsWithSet { runActionSet() }
     }
 
     private func find(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
@@ -279,7 +281,7 @@ struct Walk<Observer: WalkObserver> {
             walk.bridge = port.pointee.bridge
             walk.forgetOwn(port: port.pointee.number)
             if Observer.isActive { walk.observer.crosses(to: peer) }
-            walk.enter(0, port: port.pointee.number)
+            walk.enter(0, port: port.pointee.number, endsWithSet: true)
             if Observer.isActive { walk.observer.returns() }
         }
         if failure != nil { program.drop = formerDrop }
