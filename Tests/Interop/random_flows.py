@@ -232,9 +232,7 @@ class FlowDraw(Draw):
         actions += [self._action(choices) for _ in range(count)]
         actions += (["pop_vlan"] if modern and "tag" in allows and self.chance(3) else []) + self._last()
         if modern and not any("check_pkt_larger" in action for action in actions):
-            # What is popped is no longer there for the action set to pop.
-            popped = "pop_vlan" in actions
-            actions += self._instructions([word for word in allows if word != "tag" or not popped], table)
+            actions += self._instructions(allows, table)
         return ",".join(action for action in actions if action) or "drop"
 
     def _allowed(self, kind):
@@ -252,8 +250,7 @@ class FlowDraw(Draw):
         """What has its place behind actions (OpenFlow 1.5.1 section 5.5)."""
         instructions = ["clear_actions"] if self.chance(10) else []
         if self.chance(3):
-            # Each once: Martlet refuses to pop a tag that was popped.
-            members = dict.fromkeys(self.pick(self._members(allows))() for _ in range(self.number(1, 4)))
+            members = [self.pick(self._members(allows))() for _ in range(self.number(1, 4))]
             instructions.append(f"write_actions({','.join(members)})")
         if self.chance(4):
             instructions.append("write_metadata:0x1/0xf")

@@ -355,6 +355,7 @@ write_actions(set_field:1->reg0,output:2)
 clear_actions,write_actions(output:1),write_metadata:1,goto_table:9
 output:1,clear_actions
 write_actions(drop)
+write_actions(pop_vlan,output:1)
 meter:1
 meter:2,output:1
 group:1
@@ -451,6 +452,7 @@ dl_vlan=3;set_field:4293->vlan_vid,NORMAL
 dl_vlan=3;set_field:5->vlan_pcp
 dl_vlan=3;pop_vlan
 dl_vlan=3;pop_vlan,output:1
+dl_vlan=3;write_actions(pop_vlan,output:1,pop_vlan)
 dl_vlan=3;strip_vlan,set_tunnel:0x66,output:2
 arp;load:0x2->NXM_OF_ARP_OP[]
 arp;load:0xa011707->NXM_OF_ARP_SPA[]

@@ -26,8 +26,9 @@ extension ActionParser {
             facts?.pushTag()
             return .pushVLAN(tpid)
         default:
-            // Open vSwitch lets OpenFlow 1.0's strip_vlan pass where no tag is matched, and only that.
-            try requireTag(unless: word == .stripVLAN, pair.key)
+            // Open vSwitch lets OpenFlow 1.0's strip_vlan pass where no tag is matched, and in action sets, whose actions do
+            // not run in this order, both.
+            try requireTag(unless: word == .stripVLAN || place == .writeActions, pair.key)
             facts?.popTag()
             return try bare(pair, word == .stripVLAN ? .stripVLAN : .popVLAN)
         }
