@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from flow_cases import ALL_TAGGED, Case, CaseDraw, Shrinker, difference, drawn, is_meant
+from differences import Shrinker, difference
+from flow_cases import ALL_TAGGED, Case, CaseDraw, drawn, is_meant
 from random_frames import FrameDraw
 from twins import NAMES, PORTS, MartletTwin, OpenVSwitchTwin
 
