@@ -221,7 +221,7 @@ class MartletTwin:
         for bridge, ports in BRIDGES.items():
             self.daemon.add_bridge(bridge)
             for port in ports:
-                self.daemon.add_port(f"p{port}", "ring", "--number", port, bridge=bridge, size=1024, mtu=9000)
+                self.daemon.add_port(f"p{port}", "ring", "--number", port, bridge=bridge, size=8192, mtu=9000)
         for bridge, number in PATCH.items():
             peer = PATCH["br1" if bridge == "br0" else "br0"]
             self.daemon.add_port(NAMES[number], "patch", "--number", number, bridge=bridge, peer=NAMES[peer])
