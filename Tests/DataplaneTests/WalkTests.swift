@@ -104,6 +104,11 @@ import Testing
         ),
         (["actions=\(WalkTests.pushes),resubmit(,1)", "table=1,actions=\(WalkTests.pushes)"], .flowTooLong),
         (["actions=" + Array(repeating: "output:2", count: 4097).joined(separator: ",")], .flowTooLong),
+        (
+            ["group_id=1,type=all,bucket=actions=drop,bucket=actions=drop", "actions=group:19"]
+                + (1..<19).map { "group_id=\($0 + 1),type=all,bucket=actions=group:\($0),bucket=actions=group:\($0)" },
+            .flowTooLong
+        ),
     ])
     func endsAWalkThatHasNoEnd(flows: [String], reason: DropReason) throws {
         let bridge = WalkBridge()

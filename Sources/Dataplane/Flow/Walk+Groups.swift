@@ -19,9 +19,16 @@ extension Walk {
     }
 
     private mutating func run(_ group: UnsafeMutablePointer<GroupEntry>, _ index: Int) {
+        guard countBucket() else { return }
         let bucket = group.pointee.buckets[index]
         scoped { $0.run(bucket.instructions, count: bucket.count) }
         forgetExit()
+    }
+
+    private mutating func countBucket() -> Bool {
+        bucketCount += 1
+        if bucketCount > WalkLimit.buckets { fail(.flowTooLong) }
+        return !hasFailed
     }
 
     // MARK: - Liveness
@@ -44,9 +51,9 @@ extension Walk {
             let port = context.state.bridges[Int(bridge)].port(numbered: bucket.watchPort)
             if port != PortEntry.noPort && context.state.liveness.isLive(port) { return true }
         }
-        guard distance < Self.watchLimit, let watched = bucket.watchGroup?.pointee.entry(at: context.version) else {
-            return false
-        }
+        guard distance < Self.watchLimit, let watched = bucket.watchGroup?.pointee.entry(at: context.version),
+            countBucket()
+        else { return false }
         return firstLive(watched, distance + 1) != nil
     }
 

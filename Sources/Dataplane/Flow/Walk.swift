@@ -7,6 +7,8 @@ enum WalkLimit {
     static let depth = 64
     /// Look-ups after the first: beyond it there is a loop that branches.
     static let flows = 4096
+    /// Buckets of groups: groups of groups multiply them.
+    static let buckets = 4096
 }
 
 /// What a walk goes by.
@@ -53,6 +55,7 @@ struct Walk<Observer: WalkObserver> {
     /// Whose actions run.
     private(set) var rule: UnsafeMutablePointer<Rule>?
     var depth = 0
+    var bucketCount = 0
     private var stackCount = 0
     /// What a bridge pushed is not the next one's, nor is its action set.
     private var stackFloor = 0
@@ -271,8 +274,8 @@ struct Walk<Observer: WalkObserver> {
         forgetExit()
     }
 
-    /// Goes on at the other end of a patch: with nothing but the packet, and its end there is no end here. What fails
-    /// there keeps what it has sent (Open vSwitch does so).
+    /// Goes on at the other end of a patch: with nothing but the packet, and its end there is no end here. A loop there
+    /// keeps what it has sent (Open vSwitch does so).
     mutating func cross(to peer: UInt16) {
         let port = context.state.ports + Int(peer)
         guard port.pointee.bridge != PortEntry.noBridge else { return }
@@ -284,8 +287,12 @@ struct Walk<Observer: WalkObserver> {
             walk.enter(0, port: port.pointee.number, endsWithSet: true)
             if Observer.isActive { walk.observer.returns() }
         }
+        bridge = formerBridge
+        // What does not fit a program is not sent in part.
+        let isFull = program.count == Program.capacity || program.checkCount == Program.checkCapacity
+        guard failure != .flowTooLong || !isFull else { return }
         if failure != nil { program.drop = formerDrop }
-        (bridge, hasExited, failure) = (formerBridge, false, nil)
+        (hasExited, failure) = (false, nil)
     }
 
     /// A clone's stack and action set begin as copies; the set of packets whose length is not larger begins empty, as Open
