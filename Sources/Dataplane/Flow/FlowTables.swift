@@ -71,6 +71,7 @@ final class FlowTables {
     /// By the number that rules carry; nil where a number is free.
     var flows: [Installed?] = []
     private var freeNumbers: [UInt32] = []
+    private var actionLists = ActionLists()
     private var flowCount = 0
     /// Flows with a timeout.
     private var mortal: Set<UInt32> = []
@@ -328,7 +329,9 @@ final class FlowTables {
         learns.use(flow, 1)
         setMortal(number, flow)
         let now = readers.now()
-        flows[Int(number)] = Installed(flow: flow, rule: rule, since: former?.since ?? now, modified: now)
+        var kept = flow
+        kept.actions = actionLists.shared(flow.actions)
+        flows[Int(number)] = Installed(flow: kept, rule: rule, since: former?.since ?? now, modified: now)
         return number
     }
 
