@@ -22,7 +22,7 @@ def test_a_connection_is_remembered_with_what_is_done(host):
     assert total["capacity"] == 4096 and total["misses"] == 1 and total["exact_hits"] == 2, total
     assert [worker["figures"] for worker in statistics["lcores"]] == [total]
     entries = host.daemon.json("flow", "cached", "--bridge", "br-int")["entries"]
-    assert sorted(entry["exact"] for entry in entries) == [False, True]
+    assert [entry["exact"] for entry in entries] == [True], "it depends on all that the cache is interested in"
     for entry in entries:
         assert (entry["port"], entry["lcore"]) == ("vm1", 1)
         assert entry["actions"] == "push_vlan(vid=1024,pcp=0),up", "straight from input to output"
@@ -38,7 +38,7 @@ def test_a_change_of_flows_makes_entries_go(host):
     host.peers["vm1"].wait_until_taken()
     host.daemon.ctl("flow", "add", "br-tun", "table=22,priority=9,dl_vlan=1 actions=drop")
     eventually(lambda: host.daemon.json("flow", "cached")["entries"] == [], 10, "an empty cache")
-    assert host.daemon.json("stats", "cache")["total"]["invalidated"] == 2
+    assert host.daemon.json("stats", "cache")["total"]["invalidated"] == 1
 
 
 @pytest.mark.parametrize("words", [["--cache-entries=1023"], ["--cache-entries=16777217"]], ids=str)

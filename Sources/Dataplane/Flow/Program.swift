@@ -128,8 +128,8 @@ struct Program {
 
 /// What a worker's walks need beside the stack: allocated once.
 struct WalkMemory {
-    /// Enough for a loop that pushes in each of its turns within the clones of those before.
-    static let stackLimit = WalkLimit.depth * WalkLimit.depth
+    /// Enough for a loop that pushes in each of its turns, in two clones each, within those of the turns before.
+    static let stackLimit = 2 * WalkLimit.depth * WalkLimit.depth
 
     let steps: UnsafeMutablePointer<Program.Step>
     let checks: UnsafeMutablePointer<Program.Check>
