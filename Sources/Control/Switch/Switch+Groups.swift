@@ -13,15 +13,7 @@ extension Switch {
     /// - Throws: `Refusal`, or `FlowRefusal` with the place in the text.
     @inline(never) public func addGroups(_ request: GroupAdd) throws -> GroupAdd.Response {
         let document = try document(request.neededText(), on: request.bridge)
-        var taken = Set(dataplane.groups(of: request.bridge).map(\.identifier))
-        for (index, group) in document.statements.enumerated() {
-            guard taken.insert(group.identifier).inserted else {
-                throw document.refusal(of: index, "group \(group.identifier) exists already: change it with group mod")
-            }
-            guard taken.count <= Self.groupLimit else {
-                throw document.refusal(of: index, "a bridge has at most \(Self.groupLimit) groups: delete some first")
-            }
-        }
+        try document.checkNew(beside: groupNumbers(of: request.bridge), limit: Self.groupLimit)
         try put(document, on: request.bridge)
         return GroupAdd.Response(added: document.statements.count)
     }
@@ -29,11 +21,7 @@ extension Switch {
     /// Replaces groups that exist, all or none.
     @inline(never) public func modifyGroups(_ request: GroupModify) throws -> GroupModify.Response {
         let document = try document(request.neededText(), on: request.bridge)
-        let known = Set(dataplane.groups(of: request.bridge).map(\.identifier))
-        if let index = document.statements.firstIndex(where: { !known.contains($0.identifier) }) {
-            let identifier = document.statements[index].identifier
-            throw document.refusal(of: index, "group \(identifier) does not exist: add it with group add")
-        }
+        try document.checkPresent(among: groupNumbers(of: request.bridge))
         try put(document, on: request.bridge)
         return GroupModify.Response(modified: document.statements.count)
     }
@@ -42,11 +30,7 @@ extension Switch {
     public func deleteGroups(_ request: GroupDelete) throws -> GroupDelete.Response {
         let name = request.bridge
         try bridge(name)
-        let known = Set(dataplane.groups(of: name).map(\.identifier))
-        let removing = request.groups.map(Set.init) ?? known
-        if let unknown = removing.subtracting(known).min() {
-            throw Refusal("group \(unknown) does not exist on bridge '\(name)': group dump \(name) shows those that do")
-        }
+        let removing = try Group.chosen(request.groups, among: groupNumbers(of: name), on: name)
         if let refusal = dataplane.refusal(ofAdding: [], removing: Array(removing), on: name) {
             throw Refusal(refusal.reason)
         }
@@ -82,6 +66,8 @@ extension Switch {
     }
 
     // MARK: Checks
+
+    private func groupNumbers(of bridge: String) -> Set<UInt32> { Set(dataplane.groups(of: bridge).map(\.identifier)) }
 
     private func document(_ text: String, on bridge: String) throws -> StatementDocument<Group> {
         try self.bridge(bridge)

@@ -11,15 +11,7 @@ extension Switch {
     /// - Throws: `Refusal`, or `FlowRefusal` with the place in the text.
     @inline(never) public func addMeters(_ request: MeterAdd) throws -> MeterAdd.Response {
         let document = try document(request.neededText(), on: request.bridge)
-        var taken = Set(dataplane.meters(of: request.bridge).map(\.meter.identifier))
-        for (index, meter) in document.statements.enumerated() {
-            guard taken.insert(meter.identifier).inserted else {
-                throw document.refusal(of: index, "meter \(meter.identifier) exists already: change it with meter mod")
-            }
-            guard taken.count <= Self.meterLimit else {
-                throw document.refusal(of: index, "a bridge has at most \(Self.meterLimit) meters: delete some first")
-            }
-        }
+        try document.checkNew(beside: meterNumbers(of: request.bridge), limit: Self.meterLimit)
         try put(document, on: request.bridge)
         return MeterAdd.Response(added: document.statements.count)
     }
@@ -27,11 +19,7 @@ extension Switch {
     /// Replaces meters that exist, all or none.
     @inline(never) public func modifyMeters(_ request: MeterModify) throws -> MeterModify.Response {
         let document = try document(request.neededText(), on: request.bridge)
-        let known = Set(dataplane.meters(of: request.bridge).map(\.meter.identifier))
-        if let index = document.statements.firstIndex(where: { !known.contains($0.identifier) }) {
-            let identifier = document.statements[index].identifier
-            throw document.refusal(of: index, "meter \(identifier) does not exist: add it with meter add")
-        }
+        try document.checkPresent(among: meterNumbers(of: request.bridge))
         try put(document, on: request.bridge)
         return MeterModify.Response(modified: document.statements.count)
     }
@@ -40,11 +28,7 @@ extension Switch {
     public func deleteMeters(_ request: MeterDelete) throws(Refusal) -> MeterDelete.Response {
         let name = request.bridge
         try bridge(name)
-        let known = Set(dataplane.meters(of: name).map(\.meter.identifier))
-        let removing = request.meters.map(Set.init) ?? known
-        if let unknown = removing.subtracting(known).min() {
-            throw Refusal("meter \(unknown) does not exist on bridge '\(name)': meter dump \(name) shows those that do")
-        }
+        let removing = try Meter.chosen(request.meters, among: meterNumbers(of: name), on: name)
         let orphans = dataplane.flows(of: name, usingMeters: removing)
         let none: [NumberedRecord<Meter>] = []
         let numbers = removing.sorted()
@@ -91,6 +75,10 @@ extension Switch {
     }
 
     // MARK: Checks
+
+    private func meterNumbers(of bridge: String) -> Set<UInt32> {
+        Set(dataplane.meters(of: bridge).map(\.meter.identifier))
+    }
 
     private func document(_ text: String, on bridge: String) throws -> StatementDocument<Meter> {
         try self.bridge(bridge)
