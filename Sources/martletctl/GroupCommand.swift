@@ -14,25 +14,8 @@ struct GroupCommand: ParsableCommand {
         subcommands: [Add.self, Modify.self, Delete.self, Dump.self]
     )
 
-    /// What is added or replaced.
-    struct Text: ParsableArguments {
-        @Argument var bridge: String
-        @Argument(help: "The group, as for ovs-ofctl add-group.") var group: String?
-        @Option(
-            help: ArgumentHelp("Groups, one a line; '-' is standard input.", valueName: "file"),
-            completion: .file()
-        )
-        var file: String?
-        @OptionGroup var daemon: Daemon
-
-        func validate() throws {
-            guard (group == nil) != (file == nil) else { throw ValidationError("give one group, or --file") }
-        }
-
-        func send<R: TextRequest>(_ request: R, _ staged: R) throws -> R.Response {
-            let text = try group.map { FlowText($0) } ?? FlowText(file: file ?? "-")
-            return try text.send(daemon, request, staged)
-        }
+    enum Kind: StatementKind {
+        static let (noun, plural) = ("group", "Groups")
     }
 
     struct Add: ParsableCommand {
@@ -40,7 +23,7 @@ struct GroupCommand: ParsableCommand {
             abstract: "Adds a group, or those of a file, all or none; one that exists is refused."
         )
 
-        @OptionGroup var text: Text
+        @OptionGroup var text: StatementText<Kind>
 
         func run() throws {
             _ = try text.send(GroupAdd(bridge: text.bridge), GroupAdd(bridge: text.bridge, staged: true))
@@ -53,7 +36,7 @@ struct GroupCommand: ParsableCommand {
             abstract: "Replaces the type and buckets of a group that exists, or of those of a file."
         )
 
-        @OptionGroup var text: Text
+        @OptionGroup var text: StatementText<Kind>
 
         func run() throws {
             _ = try text.send(GroupModify(bridge: text.bridge), GroupModify(bridge: text.bridge, staged: true))

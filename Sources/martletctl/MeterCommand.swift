@@ -14,25 +14,8 @@ struct MeterCommand: ParsableCommand {
         subcommands: [Add.self, Modify.self, Delete.self, Dump.self, Stats.self]
     )
 
-    /// What is added or replaced.
-    struct Text: ParsableArguments {
-        @Argument var bridge: String
-        @Argument(help: "The meter, as for ovs-ofctl add-meter.") var meter: String?
-        @Option(
-            help: ArgumentHelp("Meters, one a line; '-' is standard input.", valueName: "file"),
-            completion: .file()
-        )
-        var file: String?
-        @OptionGroup var daemon: Daemon
-
-        func validate() throws {
-            guard (meter == nil) != (file == nil) else { throw ValidationError("give one meter, or --file") }
-        }
-
-        func send<R: TextRequest>(_ request: R, _ staged: R) throws -> R.Response {
-            let text = try meter.map { FlowText($0) } ?? FlowText(file: file ?? "-")
-            return try text.send(daemon, request, staged)
-        }
+    enum Kind: StatementKind {
+        static let (noun, plural) = ("meter", "Meters")
     }
 
     struct Add: ParsableCommand {
@@ -40,7 +23,7 @@ struct MeterCommand: ParsableCommand {
             abstract: "Adds a meter, or those of a file, all or none; one that exists is refused."
         )
 
-        @OptionGroup var text: Text
+        @OptionGroup var text: StatementText<Kind>
 
         func run() throws {
             _ = try text.send(MeterAdd(bridge: text.bridge), MeterAdd(bridge: text.bridge, staged: true))
@@ -53,7 +36,7 @@ struct MeterCommand: ParsableCommand {
             abstract: "Replaces a meter that exists, or those of a file; it begins anew."
         )
 
-        @OptionGroup var text: Text
+        @OptionGroup var text: StatementText<Kind>
 
         func run() throws {
             _ = try text.send(MeterModify(bridge: text.bridge), MeterModify(bridge: text.bridge, staged: true))
