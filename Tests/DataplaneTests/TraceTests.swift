@@ -7,10 +7,6 @@ import Wire
 
 /// What a trace says beside what becomes of a real packet.
 @Suite struct TraceTests {
-    /// Twice these are more than a stack holds.
-    private static let pushes =
-        Array(repeating: "push:NXM_NX_REG0[]", count: WalkMemory.stackLimit / 2 + 1).joined(separator: ",")
-
     /// By NORMAL on ports of every VLAN mode, learning on the way.
     @Test(arguments: seeds)
     func saysWhereFramesGo(seed: UInt64) throws {
@@ -48,9 +44,9 @@ import Wire
         let flows = [
             "table=0,priority=9,dl_vlan=7,actions=drop", "priority=8,dl_vlan=8,actions=resubmit(,0)",
             "priority=7,ip,actions=dec_ttl,output:2", "priority=0,actions=NORMAL",
-            "priority=6,dl_vlan=6,actions=\(Self.pushes),resubmit(,66)", "table=66,actions=\(Self.pushes)",
+            "priority=6,dl_vlan=6,actions=resubmit(,66)",
         ]
-        try bench.replaceFlows(flows)
+        try bench.replaceFlows(flows + WalkTests.pushing(from: 66))
         func reason(_ frame: [UInt8], from port: UInt16 = 0) throws -> DropReason {
             try bench.compare(frame, from: port, "")
             return bench.trace(frame, from: port).drop

@@ -8,9 +8,12 @@ import Testing
 /// What flows do to packets, beside Open vSwitch: Golden/walks.txt and Golden/features.txt are what
 /// `ofproto/trace` says.
 @Suite struct WalkTests {
-    /// Four times these are more than a stack holds.
-    private static let pushes =
-        Array(repeating: "push:NXM_NX_REG0[]", count: WalkMemory.stackLimit / 4 + 1).joined(separator: ",")
+    /// Tables that go from `table` to the next, and together push more than a stack holds.
+    static func pushing(from table: UInt8) -> [String] {
+        let pushes = Array(repeating: "push:NXM_NX_REG0[]", count: WalkMemory.stackLimit / 4 + 1)
+            .joined(separator: ",")
+        return (table..<table + 4).map { "table=\($0),actions=\(pushes),resubmit(,\($0 + 1))" }
+    }
 
     @Test func sendsWhatOpenVSwitchSends() throws {
         let cases = try GoldenCase.all()
@@ -102,7 +105,7 @@ import Testing
             ["table=0,actions=resubmit(,1),resubmit(,1)", "table=1,actions=resubmit(,2),resubmit(,2)"]
                 + (2..<20).map { "table=\($0),actions=resubmit(,\($0 + 1)),resubmit(,\($0 + 1))" }, .flowLoop
         ),
-        ((0..<4).map { "table=\($0),actions=\(WalkTests.pushes),resubmit(,\($0 + 1))" }, .flowTooLong),
+        (WalkTests.pushing(from: 0), .flowTooLong),
         (["actions=" + Array(repeating: "output:2", count: 4097).joined(separator: ",")], .flowTooLong),
         (
             ["group_id=1,type=all,bucket=actions=drop,bucket=actions=drop", "actions=group:19"]
