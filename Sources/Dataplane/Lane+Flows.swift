@@ -35,6 +35,8 @@ extension Lane {
         var misses = 0
         var missLimit = Int.max
         var missesSince: UInt64 = 0
+        /// Misses that were prepared for.
+        var fetches = 0
         /// Packets that the cache knew; those of them that a wildcard entry answered for.
         var hits = 0
         var wildcardHits = 0
@@ -64,22 +66,24 @@ extension Lane {
         let runCount = takeKeys(burst, count: count)
         var unknownCount = 0
         for run in 0..<runCount {
-            let candidate = flows.cache.candidate(flows.runs[run].hash)
+            let candidate = flows.cache.index.candidate(flows.runs[run].hash)
             flows.runs[run].candidate = candidate
             if candidate == 0 { unknownCount &+= 1 }
             martlet_prefetch(flows.cache.entry(candidate))
         }
         if unknownCount != 0 { beginMisses(burst) }
-        if unknownCount > 1 { fetchTables(burst, runCount: runCount) }
         for run in 0..<runCount {
             let program = flows.cache.entry(flows.runs[run].candidate).pointee.program
             martlet_prefetch(flows.cache.programs.header(program))
         }
-        for run in 0..<runCount { switchRun(run, burst) }
+        for run in 0..<runCount {
+            if unknownCount != 0 && run % Self.fetchLength == 0 { fetchTables(from: run, burst, runCount: runCount) }
+            switchRun(run, burst)
+        }
         if burst.pointee.missesSince != 0 { chargeMisses(burst) }
         flows.cache.statistics.pointee.exactHits &+= UInt64(burst.pointee.hits &- burst.pointee.wildcardHits)
         flows.cache.statistics.pointee.wildcardHits &+= UInt64(burst.pointee.wildcardHits)
-        flows.missBudget.note(hits: burst.pointee.hits)
+        flows.missBudget.note(packets: count, hits: burst.pointee.hits)
     }
 
     // MARK: - Keys
@@ -138,7 +142,7 @@ extension Lane {
         let (w3, w4) = (plain.w3 & interest[3], plain.w4 & interest[4])
         (key[0], key[1], key[2], key[3], key[4]) = (word0, w1, w2, w3, w4)
         let hash = flows.cache.hash.short(word0, w1, w2, w3, w4, level: 0)
-        martlet_prefetch(flows.cache.bucket(of: hash))
+        martlet_prefetch(flows.cache.index.bucket(EntryIndex.tag(of: hash)))
         flows.runs[run] = FlowRun(hash: hash, first: first, candidate: 0, isLong: false, isPlain: true)
         likeness.follow(packet, isTCP: plain.isTCP)
         return true
@@ -150,7 +154,7 @@ extension Lane {
     private func takeOther(_ packet: Packet, _ burst: UnsafeMutablePointer<Burst>, run: Int, first: Int) -> Bool {
         guard read(packet, burst, run: run) else { return false }
         let (isLong, hash) = take(flows.key(run), run, burst, under: 0, level: 0)
-        martlet_prefetch(flows.cache.bucket(of: hash))
+        martlet_prefetch(flows.cache.index.bucket(EntryIndex.tag(of: hash)))
         flows.runs[run] = FlowRun(hash: hash, first: first, candidate: 0, isLong: isLong, isPlain: false)
         return true
     }

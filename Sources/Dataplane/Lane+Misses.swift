@@ -3,26 +3,41 @@ import Flows
 
 /// Packets of connections that the cache does not know: what their walks will read, and how many there may be.
 extension Lane {
-    /// Fetches what the walks of a burst's unknown connections will read, if they go the way of the last walk: a walk waits
-    /// for memory twice in each tuple that it searches, and the walks of a burst can wait together.
+    /// Runs whose walks' memory is fetched together: it fits the first cache beside what else is used.
+    static var fetchLength: Int { 8 }
+
+    /// Fetches what the walks of the next unknown connections will read, if they go the way of the last walk: a walk waits
+    /// for memory twice in each tuple that it searches, and some walks can wait together.
+    /// - Parameter run: a multiple of `fetchLength`, at which the walks are by now.
     @inline(never)
-    func fetchTables(_ burst: UnsafeMutablePointer<Burst>, runCount: Int) {
+    func fetchTables(from run: Int, _ burst: UnsafeMutablePointer<Burst>, runCount: Int) {
         let path = flows.walk.path
         let tupleCount = path.count(at: burst.pointee.context.version)
         guard tupleCount != 0 else { return }
-        var last = 0
-        var left = burst.pointee.missLimit
-        while last < runCount && left > 0 {
-            defer { last += 1 }
-            guard flows.runs[last].candidate == 0, readPlain(last, flows.runs[last].first, burst) else { continue }
-            flows.runs[last].isRead = true
-            left -= 1
-            let key = flows.packetKey(last).words
-            for index in 0..<tupleCount { path[index].pointee.fetchPlace(key) }
-        }
-        for run in 0..<last where flows.runs[run].candidate == 0 {
+        let next = min(run + Self.fetchLength, runCount)
+        if run == 0 { fetchPlaces(run..<next, path, tupleCount, burst) }
+        for run in run..<next where flows.runs[run].isRead {
             let key = flows.packetKey(run).words
             for index in 0..<tupleCount { path[index].pointee.fetchRule(key) }
+        }
+        fetchPlaces(next..<min(next + Self.fetchLength, runCount), path, tupleCount, burst)
+    }
+
+    @inline(__always)
+    private func fetchPlaces(
+        _ runs: Range<Int>,
+        _ path: SearchPath,
+        _ tupleCount: Int,
+        _ burst: UnsafeMutablePointer<Burst>
+    ) {
+        for run in runs where flows.runs[run].candidate == 0 {
+            guard burst.pointee.fetches < burst.pointee.missLimit, readPlain(run, flows.runs[run].first, burst) else {
+                continue
+            }
+            flows.runs[run].isRead = true
+            burst.pointee.fetches += 1
+            let key = flows.packetKey(run).words
+            for index in 0..<tupleCount { path[index].pointee.fetchPlace(key) }
         }
     }
 

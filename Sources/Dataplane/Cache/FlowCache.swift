@@ -1,13 +1,12 @@
-import CPacket
 import Flows
 
 /// One lane's cache: from the packets of connections to the programs that the walk left for them.
 ///
-/// What: a set-associative index of 64-byte buckets with eight tags each, entries of one cache line, and programs shared by
-/// all entries that go the same way. Two kinds of entries lie beside each other. *Exact* ones have the packet's key under
-/// the cache's interest: all bits that any program in it depends on, so that packets that differ elsewhere - a TTL that no
-/// flow asks for - are one connection. *Wildcard* ones have the key under the mask of their program alone, and answer for
-/// the first packets of other connections. There are `MaskTable.levels` such masks at most, and so as many look-ups.
+/// What: an `EntryIndex` from hashes to entries, entries of one cache line, and programs shared by all entries that go the
+/// same way. Two kinds of entries lie beside each other. *Exact* ones have the packet's key under the cache's interest: all
+/// bits that any program in it depends on, so that packets that differ elsewhere - a TTL that no flow asks for - are one
+/// connection. *Wildcard* ones have the key under the mask of their program alone, and answer for the first packets of
+/// other connections. There are `MaskTable.levels` such masks at most, and so as many look-ups.
 ///
 /// Why it is never wrong: a program is good for every packet that agrees with the walked one under its mask, as long as
 /// the tables that the walk visited are the same; an entry says up to which version they were held to be (`version`).
@@ -26,18 +25,12 @@ struct FlowCache {
         var version: UInt32 = 0
         /// The second of the last packet.
         var used: UInt32 = 0
-        var hash: UInt32 = 0
+        var tag: UInt32 = 0
         var port: UInt16 = 0
         /// 0 for an exact entry, else the wildcard level.
         var level: UInt8 = 0
         /// Free entries are in no list.
         var isUsed = false
-    }
-
-    /// Tags, which are never 0 where there is an entry, and the entries' numbers: one cache line.
-    struct Bucket: BitwiseCopyable {
-        var tags: SIMD8<UInt32>
-        var numbers: SIMD8<UInt32>
     }
 
     private struct Link: BitwiseCopyable {
@@ -68,7 +61,6 @@ struct FlowCache {
         var sweptVersion: UInt64 = 0
     }
 
-    static var ways: Int { 8 }
     /// Connections, of late, that are remembered for having had one packet; a power of 2.
     private static var doorLimit: Int { 1 << 16 }
     private static var furtherLength: Int { CacheKey.length - CacheKey.shortLength }
@@ -79,8 +71,7 @@ struct FlowCache {
     let masks: MaskTable
     let hash: CacheHash
     let statistics: UnsafeMutablePointer<CacheStatistics>
-    private let buckets: UnsafeMutablePointer<Bucket>
-    private let bucketMask: Int
+    let index: EntryIndex
     private let entries: UnsafeMutablePointer<Entry>
     private let entryCount: Int
     private let links: UnsafeMutablePointer<Link>
@@ -97,11 +88,7 @@ struct FlowCache {
         programs = ProgramStore(capacity: capacity)
         masks = MaskTable()
         hash = CacheHash()
-        var bucketCount = 8
-        // Half of the tags stay free, so that a bucket hardly ever is full.
-        while bucketCount * Self.ways < capacity * 2 { bucketCount *= 2 }
-        bucketMask = bucketCount - 1
-        buckets = LazyMemory.allocate(Bucket.self, bucketCount)
+        index = EntryIndex(capacity: capacity)
         // As many as numbers that `candidate` may make of two.
         entryCount = 1 << (Int.bitWidth - capacity.leadingZeroBitCount)
         entries = LazyMemory.allocate(Entry.self, entryCount)
@@ -121,7 +108,7 @@ struct FlowCache {
         programs.free()
         masks.free()
         hash.free()
-        LazyMemory.free(buckets, bucketMask + 1)
+        index.free()
         let capacity = state.pointee.capacity + 1
         LazyMemory.free(entries, entryCount)
         LazyMemory.free(links, capacity)
@@ -134,25 +121,8 @@ struct FlowCache {
 
     // MARK: - Looking up
 
-    /// Where a hash's bucket lies, to fetch it early; likewise an entry.
-    @inline(__always)
-    func bucket(of hash: UInt64) -> UnsafeMutablePointer<Bucket> {
-        buckets + (Int(truncatingIfNeeded: hash) & bucketMask)
-    }
-
     @inline(__always)
     func entry(_ number: UInt32) -> UnsafeMutablePointer<Entry> { entries + Int(number) }
-
-    @inline(__always)
-    private static func tag(of hash: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: hash &>> 32) | 1 }
-
-    /// The entry in a bucket with a hash's tag: nearly always the one that is looked for, if that is there. 0 for none.
-    @inline(__always)
-    func candidate(_ hash: UInt64) -> UInt32 {
-        // Without a branch on the way that it is in: nothing could predict that. Two of the same tag make a number of an
-        // entry that the key does not match, and `find` tells them apart.
-        martlet_matched(bucket(of: hash), Self.tag(of: hash))
-    }
 
     /// Whether an entry, or none, is that of an exact key without further words.
     @inline(__always)
@@ -165,8 +135,9 @@ struct FlowCache {
 
     /// The entry of a key; 0 when there is none.
     func find(_ key: CacheKey, isLong: Bool, level: UInt8, hash: UInt64) -> UInt32 {
-        let bucket = bucket(of: hash)
-        for way in 0..<Self.ways where bucket.pointee.tags[way] == Self.tag(of: hash) {
+        let tag = EntryIndex.tag(of: hash)
+        let bucket = index.bucket(tag)
+        for way in 0..<EntryIndex.ways where bucket.pointee.tags[way] == tag {
             let number = bucket.pointee.numbers[way]
             if has(number, key, isLong: isLong, level: level) { return number }
         }
@@ -201,13 +172,16 @@ struct FlowCache {
         guard let number = allocate(now: now), let rest = isLong ? allocateFurther() : 0 else {
             return programs.release(program, lane: lane, now: now)
         }
-        let (bucket, way) = (bucket(of: hash), freeWay(hash, now: now))
+        index.grow(entries: Int(statistics.pointee.entries))
+        let tag = EntryIndex.tag(of: hash)
+        let bucket = index.bucket(tag)
+        let way = freeWay(of: bucket, now: now)
         let entry = entry(number)
         entry.pointee.program = program
         entry.pointee.further = rest
         entry.pointee.version = UInt32(truncatingIfNeeded: version)
         entry.pointee.used = now
-        entry.pointee.hash = UInt32(truncatingIfNeeded: hash)
+        entry.pointee.tag = tag
         entry.pointee.port = port
         entry.pointee.level = level
         entry.pointee.isUsed = true
@@ -215,7 +189,7 @@ struct FlowCache {
         for place in 0..<(isLong ? Self.furtherLength : 0) {
             further[Int(rest) * Self.furtherLength + place] = key[CacheKey.shortLength + place]
         }
-        bucket.pointee.tags[way] = Self.tag(of: hash)
+        bucket.pointee.tags[way] = tag
         bucket.pointee.numbers[way] = number
         link(number)
         masks.use(level)
@@ -234,11 +208,7 @@ struct FlowCache {
 
     func remove(_ number: UInt32, now: UInt32) {
         let entry = entry(number)
-        let bucket = bucket(of: UInt64(entry.pointee.hash))
-        for way in 0..<Self.ways where bucket.pointee.numbers[way] == number {
-            bucket.pointee.tags[way] = 0
-            bucket.pointee.numbers[way] = 0
-        }
+        index.remove(number, entry.pointee.tag)
         unlink(number)
         programs.release(entry.pointee.program, lane: lane, now: now)
         masks.disuse(entry.pointee.level)
@@ -305,10 +275,9 @@ struct FlowCache {
     }
 
     /// An empty way of a bucket. In a full one that of the port with the most entries makes room, the one silent longest.
-    private func freeWay(_ hash: UInt64, now: UInt32) -> Int {
-        let bucket = bucket(of: hash)
+    private func freeWay(of bucket: UnsafeMutablePointer<EntryIndex.Bucket>, now: UInt32) -> Int {
         var victim = 0
-        for way in 0..<Self.ways {
+        for way in 0..<EntryIndex.ways {
             let number = bucket.pointee.numbers[way]
             if number == 0 { return way }
             if isRatherEvicted(number, than: bucket.pointee.numbers[victim]) { victim = way }
@@ -380,6 +349,7 @@ struct FlowCache {
 
     /// Looks at the next entries: those silent for long go, and those whose tables have changed.
     func sweep(_ count: Int, version: UInt64, _ versions: Versions, now: UInt32) {
+        index.shrink(entries: Int(statistics.pointee.entries), limit: count)
         for _ in 0..<count {
             if state.pointee.cursor >= state.pointee.usedLimit {
                 state.pointee.sweptVersion = state.pointee.sweepVersion

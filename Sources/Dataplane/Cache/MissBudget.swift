@@ -1,11 +1,11 @@
 import CPacket
 
 /// How much of a lane's time goes to packets of connections that its cache does not know, so that known ones keep theirs
-/// during a flood of new ones: a share, divided among the ports that have such packets. It is asked while there are known
-/// connections and a port has more packets waiting than a burst takes; else nothing is limited.
+/// during a flood of new ones: a quarter when a quarter of the packets are of known ones, more when those are fewer. It is
+/// divided among the ports that have such packets, and asked for while a port has more packets waiting than a burst takes.
 struct MissBudget {
-    /// One part of this many of the time.
-    private static var share: UInt64 { 4 }
+    /// Parts that times are divided into.
+    private static var whole: UInt64 { 256 }
     /// Nanoseconds that a port may save up.
     private static var creditLimit: Int64 { 100_000 }
 
@@ -15,13 +15,19 @@ struct MissBudget {
         var turn: UInt32 = 0
     }
 
+    /// Of a turn: packets, and those of known connections.
+    private struct Traffic {
+        var packets: UInt64 = 0
+        var hits: UInt64 = 0
+    }
+
     private struct State {
         var turn: UInt32 = 1
         /// Ports that had misses in this turn and in the former one.
         var portCount: UInt64 = 0
         var formerPortCount: UInt64 = 0
-        /// Packets of known connections in this turn.
-        var hits = 0
+        var traffic = Traffic()
+        var formerTraffic = Traffic()
         /// Of a miss of late, nanoseconds.
         var cost: Int64 = 1000
     }
@@ -42,10 +48,22 @@ struct MissBudget {
     }
 
     @inline(__always)
-    func note(hits: Int) { state.pointee.hits &+= hits }
+    func note(packets: Int, hits: Int) {
+        state.pointee.traffic.packets &+= UInt64(packets)
+        state.pointee.traffic.hits &+= UInt64(hits)
+    }
+
+    /// The part of the time that misses have. By what comes in, and not by how much of it: with time for fewer packets
+    /// there are as many of known connections among them.
+    private var share: UInt64 {
+        let (now, former) = (state.pointee.traffic, state.pointee.formerTraffic)
+        let packets = now.packets + former.packets
+        guard packets != 0 else { return Self.whole }
+        return Self.whole - min(Self.whole * 3 / 4, (now.hits + former.hits) * Self.whole * 3 / packets)
+    }
 
     /// Whether misses of a burst of so many packets are limited.
-    func limits(_ count: Int) -> Bool { count == Lane.burstLength && state.pointee.hits > Lane.burstLength }
+    func limits(_ count: Int) -> Bool { count == Lane.burstLength && share < Self.whole * 15 / 16 }
 
     /// How many misses of a port there may be by now.
     /// - Parameter now: nanoseconds.
@@ -56,10 +74,13 @@ struct MissBudget {
             state.pointee.portCount += 1
         }
         let ports = max(state.pointee.portCount, state.pointee.formerPortCount)
-        let earned = min((now &- credit.pointee.since) / (Self.share * ports), UInt64(Self.creditLimit))
+        let parts = min(now &- credit.pointee.since, UInt64(Self.creditLimit) * Self.whole) * share
+        let earned = min(parts / (Self.whole * ports), UInt64(Self.creditLimit))
         credit.pointee.since = now
         credit.pointee.nanoseconds = min(credit.pointee.nanoseconds + Int64(earned), Self.creditLimit)
-        return max(0, Int(credit.pointee.nanoseconds / max(state.pointee.cost, 1)))
+        guard credit.pointee.nanoseconds > 0 else { return 0 }
+        // One at least, whatever the last ones cost: the next may be quick.
+        return max(1, Int(credit.pointee.nanoseconds / max(state.pointee.cost, 1)))
     }
 
     /// Takes the time of misses from a port's credit.
@@ -74,6 +95,7 @@ struct MissBudget {
         state.pointee.turn &+= 1
         state.pointee.formerPortCount = state.pointee.portCount
         state.pointee.portCount = 0
-        state.pointee.hits = 0
+        state.pointee.formerTraffic = state.pointee.traffic
+        state.pointee.traffic = Traffic()
     }
 }

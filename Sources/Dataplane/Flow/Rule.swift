@@ -3,42 +3,52 @@ import Synchronization
 
 /// A flow as workers find it. Stays in its place from its insertion until no worker uses it any more.
 ///
-/// One block of memory, so that a look-up touches two neighbouring cache lines: what it did, this, the values, the
-/// instructions, the clauses, and the address sets.
+/// One block of memory, so that a look-up touches two neighbouring cache lines as a rule: this, the values, the
+/// instructions, the clauses, the address sets, and what it did; or, when it took another rule's place, where that counted.
 struct Rule: ~Copyable {
     /// The control plane's number of the flow.
     let flow: UInt32
     let priority: UInt16
     private let valueCount: UInt8
-    /// `counts` go with it; else with the rule that took its place.
-    var ownsCounts = true
-    /// They are in the block of a rule whose place it took.
-    private let hasOthersCounts: Bool
-    private let sizes: (instructions: UInt32, clauses: UInt16, sets: UInt16)
+    private var counting: Counting
+    private let sizes: (instructions: UInt32, clauses: UInt16, sets: UInt8, lanes: UInt8)
     /// The first version of the tables that has the rule.
     let added: UInt64
     /// The first version that has it no more.
     let removed = Atomic<UInt64>(.max)
-    /// What it did, a lane: what its block begins with, or that of a rule whose place it took.
+    /// What it did, a lane.
     let counts: UnsafeMutablePointer<RuleCount>
     /// What a packet must have in the words that the rule's tuple masks.
     let values: UnsafeMutablePointer<UInt64>
 
+    private struct Counting: OptionSet {
+        let rawValue: UInt8
+        /// The counts are in the block of a rule whose place it took.
+        static let elsewhere = Counting(rawValue: 1)
+        /// The counts are those of the rule that took its place.
+        static let succeeded = Counting(rawValue: 2)
+    }
+
     static func made(_ flow: UInt32, of match: Match, _ code: RuleCode, priority: UInt16, added: UInt64)
         -> UnsafeMutablePointer<Rule>
     {
-        let countSize = code.counts == nil ? code.laneCount * MemoryLayout<RuleCount>.stride : 0
-        let size =
-            countSize + MemoryLayout<Rule>.stride + match.wordCount * MemoryLayout<UInt64>.stride
+        let ownSize =
+            MemoryLayout<Rule>.stride + match.wordCount * MemoryLayout<UInt64>.stride
             + code.instructions.count * MemoryLayout<Instruction>.stride
             + code.clauses.count * MemoryLayout<Clause>.stride + code.sets.count * MemoryLayout<Set>.stride
-        let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: MemoryLayout<Rule>.alignment)
-        let counts = block.bindMemory(to: RuleCount.self, capacity: code.laneCount)
-        if code.counts == nil { counts.initialize(repeating: RuleCount(), count: code.laneCount) }
-        let rule = (block + countSize).bindMemory(to: Rule.self, capacity: 1)
-        let values = (block + countSize + MemoryLayout<Rule>.stride)
-            .bindMemory(to: UInt64.self, capacity: match.wordCount)
-        rule.initialize(to: Rule(flow, of: match, code, priority, added, counts: code.counts ?? counts, values: values))
+        let countSize =
+            code.counts == nil ? code.laneCount * MemoryLayout<RuleCount>.stride : MemoryLayout<RuleCounts>.stride
+        let block = TableMemory.allocate(ownSize + countSize)
+        if let counts = code.counts {
+            (block + ownSize).bindMemory(to: RuleCounts.self, capacity: 1).initialize(to: counts)
+        } else {
+            (block + ownSize).bindMemory(to: RuleCount.self, capacity: code.laneCount)
+                .initialize(repeating: RuleCount(), count: code.laneCount)
+        }
+        let rule = block.bindMemory(to: Rule.self, capacity: 1)
+        let values = (block + MemoryLayout<Rule>.stride).bindMemory(to: UInt64.self, capacity: match.wordCount)
+        let counts = code.counts?.first ?? (block + ownSize).assumingMemoryBound(to: RuleCount.self)
+        rule.initialize(to: Rule(flow, of: match, code, priority, added, counts: counts, values: values))
         rule.pointee.fill(match, code)
         return rule
     }
@@ -56,8 +66,10 @@ struct Rule: ~Copyable {
         self.priority = priority
         self.added = added
         valueCount = UInt8(match.wordCount)
-        sizes = (UInt32(code.instructions.count), UInt16(code.clauses.count), UInt16(code.sets.count))
-        hasOthersCounts = code.counts != nil
+        counting = code.counts == nil ? [] : .elsewhere
+        sizes = (
+            UInt32(code.instructions.count), UInt16(code.clauses.count), UInt8(code.sets.count), UInt8(code.laneCount)
+        )
         self.counts = counts
         self.values = values
     }
@@ -73,13 +85,33 @@ struct Rule: ~Copyable {
         sets.initialize(from: code.sets, count: setCount)
     }
 
+    /// Where the rule counts, for one that takes its place and counts on there.
+    static func handOverCounts(of rule: UnsafeMutablePointer<Rule>) -> RuleCounts {
+        rule.pointee.counting.insert(.succeeded)
+        return rule.pointee.othersCounts
+            ?? RuleCounts(first: rule.pointee.counts, block: UnsafeMutableRawPointer(rule), size: rule.pointee.size)
+    }
+
     static func discard(_ rule: UnsafeMutablePointer<Rule>) {
-        let (counts, ownsCounts) = (rule.pointee.counts, rule.pointee.ownsCounts)
-        let hasOthersCounts = rule.pointee.hasOthersCounts
+        let (size, counting, others) = (rule.pointee.size, rule.pointee.counting, rule.pointee.othersCounts)
         rule.deinitialize(count: 1)
-        // The blocks begin with them, whose ever they are.
-        if ownsCounts { UnsafeMutableRawPointer(counts).deallocate() }
-        if hasOthersCounts { UnsafeMutableRawPointer(rule).deallocate() }
+        if let others, !counting.contains(.succeeded) { TableMemory.free(others.block, others.size) }
+        // Its successor frees it with its counts.
+        guard others != nil || !counting.contains(.succeeded) else { return }
+        TableMemory.free(UnsafeMutableRawPointer(rule), size)
+    }
+
+    private var othersCounts: RuleCounts? {
+        guard counting.contains(.elsewhere) else { return nil }
+        return UnsafeMutableRawPointer(sets + setCount).assumingMemoryBound(to: RuleCounts.self).pointee
+    }
+
+    /// Bytes of the block.
+    private var size: Int {
+        let countSize =
+            counting.contains(.elsewhere)
+            ? MemoryLayout<RuleCounts>.stride : Int(sizes.lanes) * MemoryLayout<RuleCount>.stride
+        return UnsafeRawPointer(sets + setCount) - UnsafeRawPointer(values) + MemoryLayout<Rule>.stride + countSize
     }
 
     typealias Set = UnsafeMutablePointer<FlowTable>
@@ -129,7 +161,7 @@ struct RuleCode {
     let sets: [UnsafeMutablePointer<FlowTable>]
     let laneCount: Int
     /// Those of the rule whose place it takes, where it goes on counting.
-    var counts: UnsafeMutablePointer<RuleCount>?
+    var counts: RuleCounts?
 
     /// - Parameter sets: those of the flow's match.
     /// - Throws: `Refusal` for an action that the switch cannot run.
@@ -149,6 +181,13 @@ struct RuleCode {
     static var none: RuleCode { RuleCode() }
 
     private init() { (instructions, clauses, sets, laneCount) = ([], [], [], 0) }
+}
+
+/// Where a rule counts: in the block of one whose place it took.
+struct RuleCounts: BitwiseCopyable {
+    let first: UnsafeMutablePointer<RuleCount>
+    let block: UnsafeMutableRawPointer
+    let size: Int
 }
 
 /// What one lane did by a rule. Written by the lane alone, words at a time.

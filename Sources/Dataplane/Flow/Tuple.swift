@@ -25,12 +25,14 @@ struct Tuple: ~Copyable {
         let mask: Int
 
         init(count: Int) {
-            addresses = .allocate(capacity: count)
+            addresses = TableMemory.allocate(Self.size(of: count)).bindMemory(to: Atomic<UInt>.self, capacity: count)
             for place in 0..<count { (addresses + place).initialize(to: Atomic(Tuple.empty)) }
             mask = count - 1
         }
 
-        func free() { addresses.deallocate() }
+        func free() { TableMemory.free(addresses, Self.size(of: mask + 1)) }
+
+        private static func size(of count: Int) -> Int { count * MemoryLayout<Atomic<UInt>>.stride }
 
         /// The first place on a hash's way whose address `matches`. There is one: the writer asks for
         /// what is there, or takes an empty place too.
@@ -124,16 +126,24 @@ struct Tuple: ~Copyable {
         martlet_prefetch(places.pointee.addresses + (Int(truncatingIfNeeded: hash(key)) & places.pointee.mask))
     }
 
-    /// Fetches the rule there, once the place is fetched.
+    /// Fetches the rule that is probably found, once the place is fetched.
     @inline(__always)
     func fetchRule(_ key: UnsafePointer<UInt64>) {
         let places = places.load(ordering: .acquiring)
         let hash = hash(key)
-        let address = places.pointee.addresses[Int(truncatingIfNeeded: hash) & places.pointee.mask]
-            .load(ordering: .acquiring)
-        guard Self.mark(of: UInt64(address)) == Self.mark(of: hash), let rule = Self.rule(at: address) else { return }
-        martlet_prefetch(rule)
-        martlet_prefetch(UnsafeRawPointer(rule) + 64)
+        var place = Int(truncatingIfNeeded: hash)
+        while true {
+            place &= places.pointee.mask
+            let address = places.pointee.addresses[place].load(ordering: .acquiring)
+            if address == Self.empty { return }
+            place &+= 1
+            guard Self.mark(of: UInt64(address)) == Self.mark(of: hash), let rule = Self.rule(at: address) else {
+                continue
+            }
+            martlet_prefetch(rule)
+            martlet_prefetch(UnsafeRawPointer(rule) + BlockPool.line)
+            return
+        }
     }
 
     /// Sets the rules aside that have clauses and the priority of one that is aside already.

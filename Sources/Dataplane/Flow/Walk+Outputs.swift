@@ -34,7 +34,6 @@ extension Walk {
 
     /// Not to where it came from: that takes IN_PORT (ovs-actions(7), 'output').
     mutating func output(_ number: UInt16) {
-        depend(on: KeyWords.portMask, word: 0)
         guard number != key.port else {
             if Observer.isActive { observer.noted(.keptFromOrigin(number: number)) }
             return
@@ -56,7 +55,6 @@ extension Walk {
 
     /// The same with what is behind `maxLength` bytes cut off; not through a patch (as in Open vSwitch).
     mutating func output(_ number: UInt16, maxLength: UInt32) {
-        depend(on: KeyWords.portMask, word: 0)
         let port = context.state.bridges[Int(bridge)].port(numbered: number)
         guard number != key.port, port != PortEntry.noPort, context.state.ports[Int(port)].peer == PortEntry.noPort
         else {
@@ -67,13 +65,11 @@ extension Walk {
     }
 
     mutating func outputToOrigin() {
-        depend(on: KeyWords.portMask, word: 0)
         send(to: context.state.bridges[Int(bridge)].port(numbered: key.port), number: key.port)
     }
 
     /// To every port but the one it came from, whatever VLANs they carry.
     mutating func flood() {
-        depend(on: KeyWords.portMask, word: 0)
         let entry = context.state.bridges[Int(bridge)]
         for member in 0..<entry.memberCount {
             let port = entry.members[member]
@@ -159,7 +155,7 @@ extension Walk {
     /// What the bridge does without flows: admits the frame into a VLAN, learns where it came from, and sends it to where
     /// its destination is (IEEE Std 802.1Q-2022 clause 8.6).
     mutating func normal() {
-        depend(on: KeyWords.portMask | 0xffff_0000 | UInt64(FlowKey.vlanPresent) | 0x0fff, word: 0)
+        depend(on: 0xffff_0000 | UInt64(FlowKey.vlanPresent) | 0x0fff, word: 0)
         depend(on: ~0xffff, word: 1)
         depend(on: ~0xffff, word: 2)
         let entry = context.state.bridges[Int(bridge)]

@@ -88,6 +88,8 @@ struct Walk<Observer: WalkObserver> {
         pending.clear()
         recorded.clear()
         memory.mask.clear()
+        // What is kept of a walk is for packets of one port.
+        memory.mask[0] = KeyWords.portMask
         // It is the tables' own, and no packet's.
         written[KeyWords.conjunctionWord] = KeyWords.conjunctionMask
         program = Program(memory)
@@ -149,9 +151,11 @@ struct Walk<Observer: WalkObserver> {
         if endsWithSet { runActionSet() }
     }
 
-    private func find(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
+    /// Changes nothing of the walk's own; but what is not mutating is called with a copy of it.
+    private mutating func find(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
         let (former, transport) = (key[0], key[4])
-        key.port = port
+        // The next to read the word would wait for this to be written.
+        if key.port != port { key.port = port }
         // Flows match no ports of fragments, not even of the first, which has them (ovs-ofctl(8), 'set-frags', normal).
         depend(on: 0xffff_0000, word: 0)
         if key.isIP {

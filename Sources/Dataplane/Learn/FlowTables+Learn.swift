@@ -72,8 +72,7 @@ extension FlowTables {
         // It may have been one that teaches.
         for orphan in learned(goingWith: [], adding: [changed]) { forget(orphan, .delete, &change) }
         var former = end(number, at: change.version)
-        code.counts = former.rule.pointee.counts
-        former.rule.pointee.ownsCounts = false
+        code.counts = Rule.handOverCounts(of: former.rule)
         former.isSucceeded = true
         change.gone.append(former)
         noteAddition(of: changed, code, isLarge: change.isLarge)

@@ -124,7 +124,6 @@ struct WalkRecorder: WalkObserver {
         }
         trace.drop = program.drop
         var mask = program.mask.all
-        mask[0] |= KeyWords.portMask
         mask[18] &= ~FrameLayout.tagTypeMask
         trace.match = Match(value: packet, mask: mask)
     }
