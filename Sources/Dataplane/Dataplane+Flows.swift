@@ -44,6 +44,21 @@ extension Dataplane {
         return try tables.commit(removing: removing, adding: adding)
     }
 
+    /// Gives flows of a bridge other actions and cookies at once; what `learnedFlows(goingWith:)` says goes.
+    ///
+    /// - Parameters:
+    ///   - changing: numbers of flows that are there, each once, and what they are to be.
+    ///   - keepingCounts: whether they go on counting where they were.
+    /// - Throws: `Refusal` when an action cannot be run, or the bridge does not exist; nothing has changed then.
+    public func changeFlows(
+        of bridge: String,
+        changing: [(number: UInt32, flow: Flow)],
+        keepingCounts: Bool
+    ) throws(Refusal) {
+        guard let tables = bridges[bridge]?.tables else { throw Refusal("bridge '\(bridge)' does not exist") }
+        try tables.commit(changing: changing, keepingCounts: keepingCounts)
+    }
+
     /// Removes the flows whose time has come. Call it once a second.
     public func expireFlows() -> [ExpiredFlow] {
         var all: [ExpiredFlow] = []

@@ -72,10 +72,19 @@ public struct FlowFilter: Hashable, Sendable {
     public init() {}
 }
 
-/// A change to flows: `flow` replaces the actions and settings of those that `filter` finds.
+/// A change to flows: those that `filter` finds get the actions of `flow`, and keep their timeouts and flags (OpenFlow 1.3
+/// section 6.4).
 public struct FlowModification: Hashable, Sendable {
     public var filter: FlowFilter
     public var flow: Flow
     /// Whether the text sets a cookie; otherwise flows keep theirs.
     public var setsCookie: Bool
+
+    /// What becomes of a flow that it finds.
+    public func changed(_ flow: Flow) -> Flow {
+        var changed = flow
+        changed.actions = self.flow.actions
+        if setsCookie { changed.cookie = self.flow.cookie }
+        return changed
+    }
 }

@@ -5,14 +5,14 @@ import Foundation
 struct FlowCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "flow",
-        abstract: "Adds, removes, shows and replaces the flows of a bridge.",
+        abstract: "Adds, changes, removes, shows and replaces the flows of a bridge.",
         discussion: """
             Flows are written as for ovs-ofctl(8):
                 martletctl flow add br0 'priority=10,in_port=vm1,ip,nw_dst=10.0.0.0/8 actions=dec_ttl,output:up1'
                 martletctl flow del br0 'table=20,cookie=0x1/-1'
                 martletctl flow dump br0 --no-stats > flows; martletctl flow replace br0 --file flows
             """,
-        subcommands: [Add.self, Delete.self, Dump.self, Cached.self, Replace.self, Watch.self]
+        subcommands: [Add.self, Modify.self, Delete.self, Dump.self, Cached.self, Replace.self, Watch.self]
     )
 
     struct Add: ParsableCommand {
@@ -42,6 +42,33 @@ struct FlowCommand: ParsableCommand {
             } else if let file {
                 let text = try FlowText(file: file)
                 _ = try text.send(daemon, FlowAdd(bridge: bridge), FlowAdd(bridge: bridge, staged: true))
+            }
+        }
+    }
+
+    struct Modify: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "mod",
+            abstract: "Gives the flows that a match selects other actions; what they counted stays.",
+            discussion: """
+                Without table=N those of table 0. Timeouts and flags stay too, and the cookie without cookie=V. Nothing is
+                added where no flow is found, and reset_counts has counters begin anew: as ovs-ofctl mod-flows does over
+                OpenFlow 1.3.
+                    martletctl flow mod br0 'tcp,tp_dst=80 actions=output:vm2'                 these and narrower ones
+                    martletctl flow mod br0 'priority=4,in_port=2 actions=drop' --strict       just this one
+                    martletctl flow mod br0 'cookie=0x7/-1 actions=NORMAL'                     those with the cookie
+                """
+        )
+
+        @Argument var bridge: String
+        @Argument(help: "Which flows, and their new actions, as for ovs-ofctl mod-flows.") var flow: String
+        @Flag(help: "Only the flow with just this match and priority.") var strict = false
+        @OptionGroup var daemon: Daemon
+
+        func run() throws {
+            try FlowText(flow).explaining {
+                let response = try daemon.call(FlowModify(bridge: bridge, flow: flow, strict: strict))
+                print("\(response.modified) modified")
             }
         }
     }

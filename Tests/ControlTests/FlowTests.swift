@@ -90,6 +90,50 @@ import Testing
         #expect(try await bench.restarted().flows().isEmpty)
     }
 
+    @Test func modifyingGivesOtherActions() async throws {
+        let bench = try await Bench.furnished()
+        try await bench.add(
+            """
+            cookie=5,priority=5,tcp,tp_dst=80 actions=output:1
+            ip actions=drop
+            idle_timeout=60,udp actions=drop
+            """
+        )
+        func modify(_ flow: String, strict: Bool = false) async throws -> Int {
+            try await bench.control.modifyFlows(FlowModify(bridge: "br0", flow: flow, strict: strict)).modified
+        }
+        let numbers = Set(bench.dataplane.flows(of: "br0").map(\.number))
+        #expect(try await modify("arp actions=drop") == 0)
+        #expect(try await modify("ip actions=output:2") == 3)
+        #expect(try await modify("cookie=5/-1 actions=NORMAL") == 1)
+        #expect(try await modify("cookie=6,priority=7,ip actions=output:p1", strict: true) == 0)
+        #expect(try await modify("cookie=6,ip actions=output:p1", strict: true) == 1)
+        let lasting = [
+            "cookie=0x5, priority=5,tcp,tp_dst=80 actions=NORMAL", "cookie=0x6, ip actions=output:1",
+            "priority=0 actions=NORMAL",
+        ]
+        #expect(try await bench.flows().sorted() == (lasting + ["idle_timeout=60, udp actions=output:2"]).sorted())
+        // They are the flows that were there, with their counts and age.
+        #expect(Set(bench.dataplane.flows(of: "br0").map(\.number)) == numbers)
+        #expect(try bench.store.load().flows.map { FlowText.print($0.flow) }.sorted() == lasting)
+        #expect(try await bench.restarted().flows().sorted() == lasting)
+    }
+
+    @Test(arguments: [
+        ("ip actions=output:77", 12), ("ip actions=drop,out_port=1", 17), ("foo=1 actions=drop", 1), ("ip", 3),
+        ("actions=mod_nw_src:1.2.3.4", 9), ("cookie=1/-1 actions=group:7", 21), ("table=255 actions=drop", 7),
+    ])
+    func refusesAModificationWhole(flow: String, column: Int) async throws {
+        let bench = try await Bench.furnished()
+        try await bench.add("ip actions=drop")
+        let before = try await bench.flows()
+        let refusal = await #expect(throws: FlowRefusal.self) {
+            _ = try await bench.control.modifyFlows(FlowModify(bridge: "br0", flow: flow))
+        }
+        #expect(refusal?.column == column)
+        #expect(try await bench.flows() == before)
+    }
+
     @Test func replaceTouchesOnlyWhatDiffers() async throws {
         let bench = try await Bench.furnished()
         try await bench.add("in_port=1 actions=output:2\nin_port=2 actions=output:1\ncookie=1,arp actions=drop")

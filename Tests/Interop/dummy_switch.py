@@ -96,6 +96,16 @@ class DummySwitch:
         lines = self._ofctl("OpenFlow10", "dump-flows", "--no-stats").stdout.splitlines()
         return sorted(line.strip() for line in lines if "actions=" in line)
 
+    def changed_of(self, flows, change, options=()):
+        """The flows, sorted, after some of them got other actions; over OpenFlow 1.3, which adds none."""
+        self._ofctl("OpenFlow13", "del-flows")
+        for flow in flows:
+            assert self._ofctl("OpenFlow13", "add-flow", flow).returncode == 0, flow
+        changed = self._run("ovs-ofctl", "-O", "OpenFlow13", *options, "mod-flows", self._bridge, change)
+        assert changed.returncode == 0, changed.stderr
+        lines = self._ofctl("OpenFlow13", "dump-flows", "--no-stats").stdout.splitlines()
+        return sorted(line.strip() for line in lines if "actions=" in line)
+
     def datapath_actions(self, flows, packets):
         """The flows that OVS takes, and what the datapath would do with each packet under them."""
         self._ofctl("OpenFlow10", "del-flows")

@@ -156,6 +156,27 @@ def test_a_match_deletes_the_flows_that_open_vswitch_deletes(empty, oracle, matc
     assert sorted(line.strip() for line in dump(empty, "--no-stats")) == oracle.left_of(FLOWS, match, strict)
 
 
+
+CHANGED = [
+    "cookie=0x17,priority=5,tcp,tp_dst=80,idle_timeout=60 actions=output:1", "cookie=0x28,priority=6,ip,send_flow_rem actions=output:1",
+    "table=3,ip,nw_dst=10.1.0.0/16 actions=output:1", "arp actions=output:1,IN_PORT", "ip actions=drop",
+]
+CHANGES = [
+    "ip actions=output:2", "udp actions=output:2", "actions=drop", "table=3 actions=output:2", "table=2,ip actions=output:2", "priority=77,tcp actions=output:2",
+    "ip,idle_timeout=5,hard_timeout=6,send_flow_rem actions=output:2", "cookie=0x10/0xf0 actions=output:2",
+    "cookie=0x77/-1,ip actions=output:2", "tcp actions=dec_ttl,output:2", "reset_counts,ip actions=output:2",
+]
+STRICT_CHANGES = ["ip actions=output:2", "priority=6,ip actions=output:2", "priority=7,ip actions=output:2",
+                  "table=3,ip,nw_dst=10.1.0.0/16 actions=output:2", "cookie=0x28/-1,priority=6,ip actions=output:2"]
+
+
+@pytest.mark.parametrize("change, strict", [(c, []) for c in CHANGES] + [(c, ["--strict"]) for c in STRICT_CHANGES],
+                         ids=lambda value: str(value))
+def test_a_change_changes_the_flows_that_open_vswitch_changes(empty, oracle, change, strict):
+    replace(empty, "br0", "\n".join(CHANGED))
+    empty.ctl("flow", "mod", "br0", change, *strict)
+    assert sorted(line.strip() for line in dump(empty, "--no-stats")) == oracle.changed_of(CHANGED, change, strict)
+
 # --- bad input ---------------------------------------------------------------------------------------------------
 
 BAD = [

@@ -23,6 +23,27 @@ public struct FlowAdd: TextRequest {
     }
 }
 
+/// Gives the flows that a match selects other actions, as `ovs-ofctl mod-flows` does over OpenFlow 1.3.
+public struct FlowModify: Request {
+    public static let method = "flow.mod"
+
+    public struct Response: Codable, Hashable, Sendable {
+        public let modified: Int
+    }
+
+    public var bridge: String
+    /// A match and actions: see `FlowText.modification`.
+    public var flow: String
+    /// Only the flow with just this match and priority.
+    public var strict: Bool?
+
+    public init(bridge: String, flow: String, strict: Bool? = nil) {
+        self.bridge = bridge
+        self.flow = flow
+        self.strict = strict
+    }
+}
+
 /// Makes a text all the flows of a bridge. Flows that are there already, in all they say, keep their counters.
 public struct FlowReplace: TextRequest {
     public static let method = "flow.replace"

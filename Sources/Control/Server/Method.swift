@@ -33,6 +33,7 @@ struct Method: Sendable {
             Method(FDBFlush.self) { try $0.flushFDB($1) },
             Method(FlowAdd.self) { try $0.addFlows($1) },
             Method(FlowReplace.self) { try $0.replaceFlows($1) },
+            Method(FlowModify.self) { try $0.modifyFlows($1) },
             Method(FlowDelete.self) { try $0.deleteFlows($1) },
             Method(FlowDump.self, { try $0.listing($1) }, { $0.response }),
             Method(GroupAdd.self) { try $0.addGroups($1) },

@@ -31,6 +31,16 @@ struct FlowDocument {
         self.namesPorts = namesPorts
     }
 
+    /// What a modification says, as a flow.
+    init(_ modification: FlowModification, _ text: String, bridge: String, ports: @escaping PortResolver) {
+        self.bridge = bridge
+        self.text = text
+        flows = [modification.flow]
+        resolvePort = ports
+        // Its lines are no flows' lines.
+        namesPorts = true
+    }
+
     /// The indices of the flows that remain when each replaces the ones before it with its table, priority and match.
     var lasting: [Int] {
         guard flows.count > 1 else { return Array(flows.indices) }

@@ -2,7 +2,7 @@ import Dataplane
 import Flows
 
 extension Switch {
-    // Swift 6.3.1 crashes when it optimises the next two into the asynchronous functions of a connection.
+    // Swift 6.3.1 crashes when it optimises the next three into the asynchronous functions of a connection.
 
     /// Adds flows, all or none.
     /// - Throws: `Refusal`, or `FlowRefusal` with the place in the text.
@@ -34,6 +34,17 @@ extension Switch {
             removed: gone.count,
             unchanged: wanted.count - adding.count
         )
+    }
+
+    /// Gives the flows that a match selects other actions, and another cookie if the text says one.
+    @inline(never) public func modifyFlows(_ request: FlowModify) throws -> FlowModify.Response {
+        let modification = try modification(request)
+        let found = dataplane.flows(of: request.bridge).filter { modification.filter.selects($0.flow) }
+        let changed = found.map { (number: $0.number, flow: modification.changed($0.flow)) }
+        if let refusal = dataplane.refusal(of: changed.map(\.flow), on: request.bridge) { throw refusal }
+        let resets = modification.flow.flags.contains(.resetCounts)
+        try change(request.bridge, to: changed, keepingCounts: !resets)
+        return FlowModify.Response(modified: changed.count)
     }
 
     /// Removes the flows that a match selects; all without one.
@@ -108,6 +119,20 @@ extension Switch {
         return document
     }
 
+    private func modification(_ request: FlowModify) throws -> FlowModification {
+        try bridge(request.bridge)
+        let ports = portResolver(of: request.bridge)
+        let read: FlowModification
+        do throws(FlowSyntaxError) {
+            read = try FlowText.modification(request.flow, isStrict: request.strict ?? false, ports: ports)
+        } catch {
+            throw FlowRefusal(error)
+        }
+        try FlowDocument(read, request.flow, bridge: request.bridge, ports: ports)
+            .check(ports: portNumbers(of: request.bridge), dataplane: dataplane)
+        return read
+    }
+
     private func filter(_ text: String?, on bridge: String, isStrict: Bool) throws -> FlowFilter {
         do throws(FlowSyntaxError) {
             return try FlowText.filter(text ?? "", isStrict: isStrict, ports: portResolver(of: bridge))
@@ -172,6 +197,30 @@ extension Switch {
             lastFlowRow += 1
             flowRows[bridge, default: FlowRows()][number] = lastFlowRow
         }
+        tell(of: learned, on: bridge, .delete)
+    }
+
+    /// The same for flows that stay and do something else. Those that were learned are not in the file.
+    private func change(
+        _ bridge: String,
+        to changed: [(number: UInt32, flow: Flow)],
+        keepingCounts: Bool
+    ) throws(Refusal) {
+        let learned = dataplane.learnedFlows(goingWith: [], adding: changed.map(\.flow), on: bridge)
+        let goes = Set(learned.map(\.number))
+        var (row, kept): (Int64, [UInt32]) = (lastFlowRow, [])
+        var records: [FlowRecord] = []
+        for (number, flow) in changed where !goes.contains(number) && flowRows[bridge]?[number] != nil {
+            row += 1
+            kept.append(number)
+            records.append(FlowRecord(row: row, bridge: bridge, flow: flow, line: FlowText.print(flow)))
+        }
+        let rows = (kept + goes).compactMap { flowRows[bridge]?[$0] }
+        try store.changeFlows(removing: rows, adding: records)
+        try dataplane.changeFlows(of: bridge, changing: changed, keepingCounts: keepingCounts)
+        for number in goes { flowRows[bridge]?[number] = nil }
+        for (number, record) in zip(kept, records) { flowRows[bridge]?[number] = record.row }
+        lastFlowRow = row
         tell(of: learned, on: bridge, .delete)
     }
 }

@@ -203,6 +203,41 @@ final class FlowTables {
     /// How many masks a search in a table may have to look at.
     func tupleCount(of table: UInt8) -> Int { tables[Int(table)].tupleCount }
 
+    /// Gives flows other actions and cookies, in the next version; their age and, unless told otherwise, what they counted
+    /// stay. What they learned goes where it would with them, be it among them or not.
+    /// - Parameter changing: numbers of flows that are there, each once, and what they are to be.
+    /// - Throws: `Refusal` when an action cannot be run; nothing has changed then.
+    func commit(changing: [(number: UInt32, flow: Flow)], keepingCounts: Bool) throws(Refusal) {
+        let flows = changing.map(\.flow)
+        let codes = try codes(of: flows)
+        let next = readers.versions.next
+        let isLarge = changing.count > RecentFlows.transactionLimit
+        let learned = Set(learned(goingWith: [], adding: flows))
+        var gone = learned.map { end($0, at: next) }
+        for ((number, flow), code) in zip(changing, codes) where !learned.contains(number) {
+            gone.append(change(number, to: flow, code, at: next, keepsCounts: keepingCounts, isLarge: isLarge))
+        }
+        publish(without: gone)
+    }
+
+    /// Puts a flow in the place of one with the same table, priority and match.
+    /// - Returns: what that was.
+    func change(
+        _ number: UInt32,
+        to flow: Flow,
+        _ code: RuleCode,
+        at next: UInt64,
+        keepsCounts: Bool = true,
+        isLarge: Bool
+    ) -> Installed {
+        var (code, former) = (code, end(number, at: next))
+        if keepsCounts { code.counts = Rule.handOverCounts(of: former.rule) }
+        former.isSucceeded = true
+        noteAddition(of: flow, code, isLarge: isLarge)
+        install(flow, code, at: next, replacing: former)
+        return former
+    }
+
     /// Makes the next version: without some flows and those that they learned to be deleted with them, with others. A flow
     /// replaces one with the same table, priority and match.
     /// - Parameter removing: numbers of flows that are there, each once.
@@ -332,6 +367,7 @@ final class FlowTables {
         var kept = flow
         kept.actions = actionLists.shared(flow.actions)
         flows[Int(number)] = Installed(flow: kept, rule: rule, since: former?.since ?? now, modified: now)
+        if let former { teach(number, by: former.teacher) }
         return number
     }
 

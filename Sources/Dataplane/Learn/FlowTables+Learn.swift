@@ -56,7 +56,7 @@ extension FlowTables {
         change.addedCount += 1
     }
 
-    private func teach(_ number: UInt32, by teacher: UInt32) {
+    func teach(_ number: UInt32, by teacher: UInt32) {
         flows[Int(number)]!.teacher = teacher
         learns.countLearned(teacher, 1)
     }
@@ -68,16 +68,10 @@ extension FlowTables {
         // It means that the cookie stays.
         if flow.cookie != .max { changed.cookie = flow.cookie }
         flows[Int(number)]!.modified = readers.now()
-        guard changed != flows[Int(number)]!.flow, var code = try? code(of: changed) else { return }
+        guard changed != flows[Int(number)]!.flow, let code = try? code(of: changed) else { return }
         // It may have been one that teaches.
         for orphan in learned(goingWith: [], adding: [changed]) { forget(orphan, .delete, &change) }
-        var former = end(number, at: change.version)
-        code.counts = Rule.handOverCounts(of: former.rule)
-        former.isSucceeded = true
-        change.gone.append(former)
-        noteAddition(of: changed, code, isLarge: change.isLarge)
-        install(changed, code, at: change.version, replacing: former)
-        teach(number, by: former.teacher)
+        change.gone.append(self.change(number, to: changed, code, at: change.version, isLarge: change.isLarge))
         learnStatistics.changed += 1
         change.addedCount += 1
     }

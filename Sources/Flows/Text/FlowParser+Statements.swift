@@ -4,12 +4,16 @@ extension FlowParser {
     func flow() throws(FlowSyntaxError) -> Flow { try complete(try statement(.add)) }
 
     /// A change: `cookie=V/M` looks for flows, `cookie=V` sets the cookie.
-    func modification() throws(FlowSyntaxError) -> FlowModification {
+    func modification(isStrict: Bool) throws(FlowSyntaxError) -> FlowModification {
         let statement = try statement(.modify)
         var flow = try complete(statement)
         let setsCookie = statement.hasCookie && statement.cookieMask == nil
         if !setsCookie { flow.cookie = 0 }
-        return FlowModification(filter: filter(statement), flow: flow, setsCookie: setsCookie)
+        var filter = filter(statement)
+        // Other than what is said of flows to dump or remove.
+        filter.table = flow.table
+        if isStrict { filter.priority = flow.priority }
+        return FlowModification(filter: filter, flow: flow, setsCookie: setsCookie)
     }
 
     /// A match and what else may choose flows.

@@ -23,7 +23,8 @@ extension FlowText {
         place(of: index, in: text) { source throws(FlowSyntaxError) in
             var parser = FlowParser(source: source, resolvePort: ports, objects: objects)
             parser.objectsToSet = objectsToSet
-            _ = try parser.flow()
+            // Takes what `flow` takes, and is what a modification was read with.
+            _ = try parser.modification(isStrict: false)
         }
     }
 

@@ -19,12 +19,14 @@ public enum FlowText {
         try line(text, ports) { parser throws(FlowSyntaxError) in try parser.flow() }
     }
 
-    /// A change to flows: a match, `cookie=V/M` to look for a cookie or `cookie=V` to set it, and actions.
+    /// A change to flows of a table, 0 where none is said: a match, `cookie=V/M` to look for a cookie or `cookie=V` to set
+    /// it, and actions. Strict, it is for the flow with just this match and `priority=`.
     public static func modification(
         _ text: String,
+        isStrict: Bool = false,
         ports: @escaping PortResolver = { _ in nil }
     ) throws(FlowSyntaxError) -> FlowModification {
-        try line(text, ports) { parser throws(FlowSyntaxError) in try parser.modification() }
+        try line(text, ports) { parser throws(FlowSyntaxError) in try parser.modification(isStrict: isStrict) }
     }
 
     /// Which flows to dump or remove: `table=`, `cookie=V/M`, `out_port=`, `out_group=` and a match; strict takes
