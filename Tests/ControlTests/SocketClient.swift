@@ -53,8 +53,9 @@ final class SocketClient: @unchecked Sendable {
 }
 
 /// Runs a control server on a furnished switch while `body` does.
+/// - Parameter patience: more than a daemon has, for tests that compute hold the threads that answer.
 func serving(
-    patience: Duration = .seconds(30),
+    patience: Duration = .seconds(600),
     _ body: @Sendable (_ path: String, _ bench: Bench) async throws -> Void
 ) async throws {
     let bench = try await Bench.furnished()
