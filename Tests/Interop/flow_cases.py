@@ -31,6 +31,10 @@ class Case:
         return 1 if self._acts("push_vlan") else 0
 
     @cached_property
+    def pushes_service_tags(self):
+        return self._acts("push_vlan:0x88a8")
+
+    @cached_property
     def writes_control(self):
         """All of a tag's control information."""
         return self._acts("NXM_OF_VLAN_TCI[]")
@@ -225,7 +229,9 @@ def _second_tag(frame, tags, case):
 
 def _tag_given_again(frame, tags, case):
     """A tag that vlan_tci took off, or NORMAL on the way to a patch, and that a flow gives again is a customer's in
-    Martlet; Open vSwitch remembers the TPID."""
+    Martlet; Open vSwitch remembers the TPID, also of one that a flow had pushed."""
+    if case.normal and case.pushes_service_tags and (not tags or tags[0][1] == 0):
+        return True
     if not tags or tags[0][0] != 0x88A8:
         return False
     return case.writes_control or case.normal and case.changes_tags and tags[0][1] == 0

@@ -135,6 +135,13 @@ struct FlowCache {
 
     /// The entry of a key; 0 when there is none.
     func find(_ key: CacheKey, isLong: Bool, level: UInt8, hash: UInt64) -> UInt32 {
+        let candidate = index.candidate(hash)
+        if candidate == 0 || has(candidate, key, isLong: isLong, level: level) { return candidate }
+        return findAmongEqualTags(key, isLong: isLong, level: level, hash: hash)
+    }
+
+    @inline(never)
+    private func findAmongEqualTags(_ key: CacheKey, isLong: Bool, level: UInt8, hash: UInt64) -> UInt32 {
         let tag = EntryIndex.tag(of: hash)
         let bucket = index.bucket(tag)
         for way in 0..<EntryIndex.ways where bucket.pointee.tags[way] == tag {
