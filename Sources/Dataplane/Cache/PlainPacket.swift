@@ -1,5 +1,6 @@
 import CPacket
 import Flows
+import Wire
 
 /// The headers of a frame that is nothing but TCP or UDP in whole, untagged IPv4 without options: read without a call.
 struct PlainPacket {

@@ -261,29 +261,9 @@ struct FrameLayout {
     }
 }
 
-/// Numbers of IEEE 802 and IANA that the key's fields depend on.
-enum EtherType {
-    static let ipv4: UInt16 = 0x0800
-    static let arp: UInt16 = 0x0806
-    static let rarp: UInt16 = 0x8035
-    static let ipv6: UInt16 = 0x86dd
-    /// Below it the field is a length (IEEE Std 802.3-2022 clause 3.2.6).
-    static let least: UInt16 = 0x0600
+extension EtherType {
     /// What flows call a frame without a type (ovs-fields(7), 'Ethernet Type').
-    static let none: UInt16 = 0x05ff
-}
-
-enum IPProtocol {
-    static let hopByHop: UInt8 = 0
-    static let icmp: UInt8 = 1
-    static let tcp: UInt8 = 6
-    static let udp: UInt8 = 17
-    static let routing: UInt8 = 43
-    static let fragment: UInt8 = 44
-    static let authentication: UInt8 = 51
-    static let icmpv6: UInt8 = 58
-    static let destinationOptions: UInt8 = 60
-    static let sctp: UInt8 = 132
+    static var none: UInt16 { 0x05ff }
 }
 
 /// Values of ip_frag (ovs-fields(7), 'IP Fragment'): bit 0 any fragment, bit 1 not the first.

@@ -1,4 +1,5 @@
 import Flows
+import Wire
 
 /// Writes a flow key's fields into a frame, and brings its checksums along (RFC 1624, equation 3).
 ///
@@ -132,10 +133,7 @@ struct FrameEditor {
     }
 
     private func adjust(_ place: Int, _ former: UInt16, _ next: UInt16) {
-        var sum = UInt32(~load(place)) + UInt32(~former) + UInt32(next)
-        sum = (sum & 0xffff) + sum >> 16
-        sum = (sum & 0xffff) + sum >> 16
-        store(~UInt16(truncatingIfNeeded: sum), place)
+        store(InternetChecksum.adjust(load(place), from: former, to: next), place)
     }
 
     private func load(_ place: Int) -> UInt16 {

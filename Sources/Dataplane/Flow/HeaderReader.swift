@@ -1,3 +1,5 @@
+import Wire
+
 /// Takes headers from the front of a frame. Every length is checked here.
 struct HeaderReader {
     private var start: UnsafeRawPointer
@@ -25,7 +27,7 @@ struct HeaderReader {
             isScattered = true
             return nil
         }
-        return HeaderBytes(start: start)
+        return HeaderBytes(unchecked: start)
     }
 
     /// As `peek`, and goes behind them.
@@ -44,23 +46,5 @@ struct HeaderReader {
         guard length <= remaining else { return false }
         remaining = length
         return true
-    }
-}
-
-/// A header's bytes, as many as were asked for; numbers in network byte order.
-struct HeaderBytes {
-    fileprivate let start: UnsafeRawPointer
-
-    // Within the count that HeaderReader checked: the callers above name constants below it.
-    func number8(at offset: Int) -> UInt8 { start.load(fromByteOffset: offset, as: UInt8.self) }
-    func number16(at offset: Int) -> UInt16 {
-        UInt16(bigEndian: start.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
-    }
-    func number32(at offset: Int) -> UInt32 {
-        UInt32(bigEndian: start.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
-    }
-    func number48(at offset: Int) -> UInt64 { UInt64(number16(at: offset)) << 32 | UInt64(number32(at: offset + 2)) }
-    func number64(at offset: Int) -> UInt64 {
-        UInt64(bigEndian: start.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
     }
 }

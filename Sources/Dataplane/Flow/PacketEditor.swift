@@ -1,4 +1,5 @@
 import Flows
+import Wire
 
 /// Makes a packet what its program says.
 struct PacketEditor {

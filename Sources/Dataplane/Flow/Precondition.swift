@@ -1,4 +1,5 @@
 import Flows
+import Wire
 
 /// What a packet must be before an edit means anything. Flows match it (ovs-fields(7), 'Prerequisites'); a bucket has no
 /// match, and its edits are left out for packets of another kind.
