@@ -81,7 +81,12 @@ let package = Package(
         ),
 
         .target(name: "Seeds", path: "Tests/Seeds", swiftSettings: swift),
-        .testTarget(name: "WireTests", dependencies: ["Seeds", "Wire"], swiftSettings: swift),
+        .testTarget(
+            name: "WireTests",
+            dependencies: ["Seeds", "Wire"],
+            exclude: ["Golden"],
+            swiftSettings: swift
+        ),
         .testTarget(
             name: "FlowsTests",
             dependencies: ["Flows", "Seeds", "Wire"],

@@ -2,7 +2,7 @@
 import PackageDescription
 
 // A package of its own: libFuzzer brings `main`, so that a plain `swift build` of these would not link.
-// Sources/*/ hold links to the files under test that are no library, and to the packets of DataplaneTests.
+// Sources/*/ hold links to the files under test that are no library, and to helpers of the unit tests.
 let fuzzed: [SwiftSetting] = [.swiftLanguageMode(.v6), .unsafeFlags(["-parse-as-library"])]
 
 let package = Package(
@@ -21,5 +21,10 @@ let package = Package(
             swiftSettings: fuzzed
         ),
         .executableTarget(name: "FuzzRing", swiftSettings: fuzzed),
+        .executableTarget(
+            name: "FuzzWire",
+            dependencies: [.product(name: "Dataplane", package: "martlet")],
+            swiftSettings: fuzzed
+        ),
     ]
 )
