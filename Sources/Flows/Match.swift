@@ -45,6 +45,27 @@ public struct Match: Hashable, Sendable {
         }
     }
 
+    /// Packs words that are at hand.
+    /// - Parameter word: the place of one, below `count`, of its value and of its mask.
+    /// - Precondition: places ascend, no mask is zero and no value has a bit outside its mask.
+    public init(
+        wordCount count: Int,
+        addressSets: [AddressSetReference],
+        _ word: (Int) -> (index: Int, value: UInt64, mask: UInt64)
+    ) {
+        var bitmap: UInt64 = 0
+        packed = []
+        packed.reserveCapacity(2 * count)
+        for number in 0..<count {
+            let (index, value, mask) = word(number)
+            bitmap |= 1 << UInt64(index)
+            packed.append(value)
+            packed.append(mask)
+        }
+        self.bitmap = bitmap
+        self.addressSets = addressSets
+    }
+
     /// The number of words that are matched.
     public var wordCount: Int { bitmap.nonzeroBitCount }
 

@@ -22,7 +22,8 @@ import Testing
                 model = model.filter { !$0.value.hasIdentity(of: flow) }
                 model[number] = flow
             }
-            try #require(Set(tables.all.map(\.number)) == Set(model.keys), "seed \(seed), turn \(turn)")
+            let all = Dictionary(uniqueKeysWithValues: tables.all.map { ($0.number, $0.flow) })
+            try #require(all == model, "seed \(seed), turn \(turn)")
             for _ in 0..<30 { try Self.compare(tables, model, cases.key(), table: UInt8(cases.below(2)), seed: seed) }
         }
         try tables.commit(removing: tables.all.map(\.number))
@@ -267,6 +268,9 @@ private struct RandomCases {
         flow.match = builder.match
         flow.priority = priority ?? UInt16(below(5))
         flow.table = UInt8(below(2))
+        flow.cookie = UInt64(below(3))
+        (flow.idleTimeout, flow.hardTimeout, flow.importance) = (UInt16(below(2)), UInt16(below(3)), UInt16(below(4)))
+        flow.flags = FlowFlags(rawValue: UInt8(below(32)))
         return flow
     }
 

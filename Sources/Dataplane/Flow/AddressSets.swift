@@ -89,8 +89,8 @@ final class AddressSets {
     }
 
     /// Counts a flow's use of sets, or takes it back.
-    func use(_ match: Match, at place: TablePlace, _ change: Int) {
-        for reference in match.addressSets { sets[reference.name]?.uses[place.value, default: 0] += change }
+    func use(_ references: [AddressSetReference], at place: TablePlace, _ change: Int) {
+        for reference in references { sets[reference.name]?.uses[place.value, default: 0] += change }
     }
 
     /// - Returns: the tables whose flows use the set. Creates a set that is not there.
@@ -139,15 +139,15 @@ private final class AddressSet {
     private struct Members {
         let kind: AddressSetMember.Kind
         let table: UnsafeMutablePointer<FlowTable>
-        var rules: [AddressSetMember: UnsafeMutablePointer<Rule>] = [:]
+        var rules: [AddressSetMember: PlacedRule] = [:]
     }
 
     /// - Precondition: no reader is left.
     func free() {
-        for (slot, one) in tables {
-            for (member, rule) in one.rules {
-                one.table.pointee.remove(rule, of: member.match(of: slot)) { $0.free() }
-                Rule.discard(rule)
+        for one in tables.values {
+            for placed in one.rules.values {
+                one.table.pointee.remove(placed) { $0.free() }
+                Rule.discard(placed.rule)
             }
             one.table.pointee.free()
             one.table.deinitialize(count: 1)
@@ -177,21 +177,21 @@ private final class AddressSet {
         members.formUnion(adding)
         members.subtract(removing)
         var retired: [Retired] = []
-        var gone: [(FieldSlot, AddressSetMember, UnsafeMutablePointer<Rule>, UnsafeMutablePointer<FlowTable>)] = []
+        var gone: [(PlacedRule, UnsafeMutablePointer<FlowTable>)] = []
         for slot in tables.keys {
             for member in removing {
-                guard let rule = tables[slot]!.rules.removeValue(forKey: member) else { continue }
-                rule.pointee.removed.store(version, ordering: .relaxed)
-                gone.append((slot, member, rule, tables[slot]!.table))
+                guard let placed = tables[slot]!.rules.removeValue(forKey: member) else { continue }
+                placed.rule.pointee.removed.store(version, ordering: .relaxed)
+                gone.append((placed, tables[slot]!.table))
             }
             for member in adding { Self.insert(member, into: &tables[slot]!, slot, version) { retired.append($0) } }
         }
         let places = uses.filter { $0.value != 0 }.keys.map { TablePlace(value: $0) }
         return AddressSetChange(places: places) { retire in
             retired.forEach(retire)
-            for (slot, member, rule, table) in gone {
-                table.pointee.remove(rule, of: member.match(of: slot), retire: retire)
-                retire(Retired { Rule.discard(rule) })
+            for (placed, table) in gone {
+                table.pointee.remove(placed, retire: retire)
+                retire(Retired { Rule.discard(placed.rule) })
             }
         }
     }

@@ -100,7 +100,7 @@ struct SoftMatch {
 
     var clause: Clause? {
         guard let rule, next < rule.pointee.clauseCount else { return nil }
-        return rule.pointee.clauses[next]
+        return rule.clauses[next]
     }
 }
 

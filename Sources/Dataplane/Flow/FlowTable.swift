@@ -116,7 +116,7 @@ struct FlowTable: ~Copyable {
         priority: UInt16,
         version: UInt64,
         retire: (Retired) -> Void
-    ) -> UnsafeMutablePointer<Rule> {
+    ) -> PlacedRule {
         let known = entry(of: match)
         let tuple = known?.tuple ?? Tuple.made(match)
         if known.map({ $0.highest < Int(priority) }) ?? true {
@@ -124,13 +124,15 @@ struct FlowTable: ~Copyable {
             entries.append(Entry(tuple: tuple, highest: Int(priority)))
             replace(with: entries, retire)
         }
-        return tuple.pointee.insert(flow, of: match, code, priority: priority, version: version, retire: retire)
+        let rule = tuple.pointee
+            .insert(flow, of: match, code, priority: priority, version: version, retire: retire)
+        return PlacedRule(rule: rule, tuple: tuple)
     }
 
     /// Takes a rule out that no version has any more. Its memory is the caller's to free after a quiescent state.
-    func remove(_ rule: UnsafeMutablePointer<Rule>, of match: Match, retire: (Retired) -> Void) {
-        let tuple = entry(of: match)!.tuple
-        tuple.pointee.remove(rule)
+    func remove(_ placed: PlacedRule, retire: (Retired) -> Void) {
+        let tuple = placed.tuple
+        tuple.pointee.remove(placed.rule)
         guard tuple.pointee.ruleCount == 0 else { return }
         replace(with: list.load(ordering: .relaxed).pointee.array.filter { $0.tuple != tuple }, retire)
         retire(Retired { Tuple.discard(tuple) })

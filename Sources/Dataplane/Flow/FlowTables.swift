@@ -79,20 +79,6 @@ final class FlowTables {
     private(set) var groups = GroupTable()
     private(set) var meters: [UInt32: PlacedMeter] = [:]
 
-    struct Installed {
-        /// Its timeouts may become shorter.
-        var flow: Flow
-        let rule: UnsafeMutablePointer<Rule>
-        /// Milliseconds of the readers' clock.
-        let since: UInt64
-        /// The same of its last change; to be learned again is one.
-        var modified: UInt64
-        /// The learn action that added it; 0 for none.
-        var teacher: UInt32 = 0
-        /// Another one has its number, and counts on where it counted.
-        var isSucceeded = false
-    }
-
     /// - Parameters:
     ///   - bridge: the bridge's slot.
     ///   - first: flows that are there from the next version on, which somebody else makes. They say nothing that could be
@@ -112,7 +98,7 @@ final class FlowTables {
     /// - Precondition: no worker uses the tables any more.
     deinit {
         for installed in flows.compactMap({ $0 }) {
-            readers.addressSets.use(installed.flow.match, at: place(of: installed.flow), -1)
+            readers.addressSets.use(installed.addressSets, at: place(of: installed), -1)
             takeOut(installed)
         }
         for item in retired { item.free() }
@@ -160,7 +146,7 @@ final class FlowTables {
         let now = readers.now()
         let users = flows.enumerated().compactMap { number, installed -> InstalledFlow? in
             guard let installed else { return nil }
-            let isUser = !installed.flow.actions[keyPath: used].isDisjoint(with: identifiers)
+            let isUser = !installed.actions[keyPath: used].isDisjoint(with: identifiers)
             return isUser ? described(installed, UInt32(number), now) : nil
         }
         let learned = learned(goingWith: users.map(\.number)).compactMap { flow($0) }
@@ -168,6 +154,10 @@ final class FlowTables {
     }
 
     func described(_ installed: Installed, _ number: UInt32, _ now: UInt64) -> InstalledFlow {
+        InstalledFlow(number: number, flow: installed.flow, statistics: statistics(of: installed, now))
+    }
+
+    private func statistics(of installed: Installed, _ now: UInt64) -> FlowStatistics {
         var statistics = FlowStatistics()
         statistics.durationMilliseconds = now - installed.since
         var used: UInt64 = 0
@@ -184,19 +174,19 @@ final class FlowTables {
         if hardAge != statistics.durationMilliseconds / 1000 {
             statistics.hardAge = UInt32(truncatingIfNeeded: hardAge)
         }
-        return InstalledFlow(number: number, flow: installed.flow, statistics: statistics)
+        return statistics
     }
 
     /// The flows whose time has come.
     var expired: [(flow: InstalledFlow, reason: ExpiredFlow.Reason)] {
         let now = readers.now()
         return mortal.compactMap { number in
-            let one = described(flows[Int(number)]!, number, now)
-            let seconds = (now - flows[Int(number)]!.modified) / 1000
-            let (idle, hard) = (UInt64(one.flow.idleTimeout), UInt64(one.flow.hardTimeout))
-            if hard != 0 && seconds >= hard { return (one, .hard) }
-            if idle != 0 && UInt64(one.statistics.idleAge ?? 0) >= idle { return (one, .idle) }
-            return nil
+            let one = flows[Int(number)]!
+            let seconds = (now - one.modified) / 1000
+            let (idle, hard) = (UInt64(one.idleTimeout), UInt64(one.hardTimeout))
+            if hard != 0 && seconds >= hard { return (described(one, number, now), .hard) }
+            guard idle != 0, UInt64(statistics(of: one, now).idleAge ?? 0) >= idle else { return nil }
+            return (described(one, number, now), .idle)
         }
     }
 
@@ -351,7 +341,7 @@ final class FlowTables {
     func install(_ flow: Flow, _ code: RuleCode, at next: UInt64, replacing former: Installed? = nil) -> UInt32 {
         let number = former?.rule.pointee.flow ?? freeNumbers.popLast() ?? UInt32(flows.count)
         if Int(number) == flows.count { flows.append(nil) }
-        let rule = tables[Int(flow.table)]
+        let placed = tables[Int(flow.table)]
             .insert(
                 number,
                 of: flow.match,
@@ -359,23 +349,26 @@ final class FlowTables {
                 priority: flow.priority,
                 version: next
             ) { retired.append($0) }
-        readers.addressSets.use(flow.match, at: place(of: flow), 1)
+        readers.addressSets.use(flow.match.addressSets, at: place(of: flow), 1)
         flowCount += 1
         learns.use(flow, 1)
-        setMortal(number, flow)
         let now = readers.now()
-        var kept = flow
-        kept.actions = actionLists.shared(flow.actions)
-        flows[Int(number)] = Installed(flow: kept, rule: rule, since: former?.since ?? now, modified: now)
+        let actions = actionLists.shared(flow.actions)
+        flows[Int(number)] = Installed(flow, placed, actions, since: former?.since ?? now, modified: now)
+        setMortal(number)
         if let former { teach(number, by: former.teacher) }
         return number
     }
 
-    func setMortal(_ number: UInt32, _ flow: Flow) {
+    /// Notes that a flow has a timeout, if it has.
+    func setMortal(_ number: UInt32) {
+        let flow = flows[Int(number)]!
         if flow.idleTimeout != 0 || flow.hardTimeout != 0 { mortal.insert(number) }
     }
 
     private func place(of flow: Flow) -> TablePlace { TablePlace(bridge: bridge, table: flow.table) }
+
+    private func place(of flow: Installed) -> TablePlace { TablePlace(bridge: bridge, table: flow.table) }
 
     /// Tells the workers' caches of a flow to come.
     func noteAddition(of flow: Flow, _ code: RuleCode, isLarge: Bool) {
@@ -388,11 +381,11 @@ final class FlowTables {
     func end(_ number: UInt32, at next: UInt64) -> Installed {
         let installed = flows[Int(number)]!
         installed.rule.pointee.removed.store(next, ordering: .relaxed)
-        let place = place(of: installed.flow)
+        let place = place(of: installed)
         // Clauses of packets that met another rule count as well.
         let isOwn = installed.rule.pointee.clauseCount == 0
         if isOwn { readers.versions.willRemove(at: place) } else { readers.versions.willChange(place) }
-        readers.addressSets.use(installed.flow.match, at: place, -1)
+        readers.addressSets.use(installed.addressSets, at: place, -1)
         learns.use(installed.flow, -1)
         learns.countLearned(installed.teacher, -1)
         flows[Int(number)] = nil
@@ -404,7 +397,7 @@ final class FlowTables {
     private func takeOut(_ installed: Installed) {
         let rule = installed.rule
         if !installed.isSucceeded { freeNumbers.append(rule.pointee.flow) }
-        tables[Int(installed.flow.table)].remove(rule, of: installed.flow.match) { retired.append($0) }
+        tables[Int(installed.table)].remove(installed.placed) { retired.append($0) }
         readers.formerRules.add(rule, version: readers.versions.current)
     }
 }

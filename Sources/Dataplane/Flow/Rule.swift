@@ -9,19 +9,17 @@ struct Rule: ~Copyable {
     /// The control plane's number of the flow.
     let flow: UInt32
     let priority: UInt16
-    private let valueCount: UInt8
-    private var counting: Counting
-    private let sizes: (instructions: UInt32, clauses: UInt16, sets: UInt8, lanes: UInt8)
+    fileprivate let valueCount: UInt8
+    fileprivate var counting: Counting
+    fileprivate let sizes: (instructions: UInt32, clauses: UInt16, sets: UInt8, lanes: UInt8)
     /// The first version of the tables that has the rule.
     let added: UInt64
     /// The first version that has it no more.
     let removed = Atomic<UInt64>(.max)
     /// What it did, a lane.
     let counts: UnsafeMutablePointer<RuleCount>
-    /// What a packet must have in the words that the rule's tuple masks.
-    let values: UnsafeMutablePointer<UInt64>
 
-    private struct Counting: OptionSet {
+    fileprivate struct Counting: OptionSet {
         let rawValue: UInt8
         /// The counts are in the block of a rule whose place it took.
         static let elsewhere = Counting(rawValue: 1)
@@ -46,10 +44,9 @@ struct Rule: ~Copyable {
                 .initialize(repeating: RuleCount(), count: code.laneCount)
         }
         let rule = block.bindMemory(to: Rule.self, capacity: 1)
-        let values = (block + MemoryLayout<Rule>.stride).bindMemory(to: UInt64.self, capacity: match.wordCount)
         let counts = code.counts?.first ?? (block + ownSize).assumingMemoryBound(to: RuleCount.self)
-        rule.initialize(to: Rule(flow, of: match, code, priority, added, counts: counts, values: values))
-        rule.pointee.fill(match, code)
+        rule.initialize(to: Rule(flow, of: match, code, priority, added, counts: counts))
+        rule.fill(match, code)
         return rule
     }
 
@@ -59,8 +56,7 @@ struct Rule: ~Copyable {
         _ code: RuleCode,
         _ priority: UInt16,
         _ added: UInt64,
-        counts: UnsafeMutablePointer<RuleCount>,
-        values: UnsafeMutablePointer<UInt64>
+        counts: UnsafeMutablePointer<RuleCount>
     ) {
         self.flow = flow
         self.priority = priority
@@ -71,29 +67,17 @@ struct Rule: ~Copyable {
             UInt32(code.instructions.count), UInt16(code.clauses.count), UInt8(code.sets.count), UInt8(code.laneCount)
         )
         self.counts = counts
-        self.values = values
-    }
-
-    private func fill(_ match: Match, _ code: RuleCode) {
-        var next = values
-        match.forEachWord { _, value, _ in
-            next.initialize(to: value)
-            next += 1
-        }
-        instructions.initialize(from: code.instructions, count: instructionCount)
-        clauses.initialize(from: code.clauses, count: clauseCount)
-        sets.initialize(from: code.sets, count: setCount)
     }
 
     /// Where the rule counts, for one that takes its place and counts on there.
     static func handOverCounts(of rule: UnsafeMutablePointer<Rule>) -> RuleCounts {
         rule.pointee.counting.insert(.succeeded)
-        return rule.pointee.othersCounts
-            ?? RuleCounts(first: rule.pointee.counts, block: UnsafeMutableRawPointer(rule), size: rule.pointee.size)
+        return rule.othersCounts
+            ?? RuleCounts(first: rule.pointee.counts, block: UnsafeMutableRawPointer(rule), size: rule.size)
     }
 
     static func discard(_ rule: UnsafeMutablePointer<Rule>) {
-        let (size, counting, others) = (rule.pointee.size, rule.pointee.counting, rule.pointee.othersCounts)
+        let (size, counting, others) = (rule.size, rule.pointee.counting, rule.othersCounts)
         rule.deinitialize(count: 1)
         if let others, !counting.contains(.succeeded) { TableMemory.free(others.block, others.size) }
         // Its successor frees it with its counts.
@@ -101,38 +85,12 @@ struct Rule: ~Copyable {
         TableMemory.free(UnsafeMutableRawPointer(rule), size)
     }
 
-    private var othersCounts: RuleCounts? {
-        guard counting.contains(.elsewhere) else { return nil }
-        return UnsafeMutableRawPointer(sets + setCount).assumingMemoryBound(to: RuleCounts.self).pointee
-    }
-
-    /// Bytes of the block.
-    private var size: Int {
-        let countSize =
-            counting.contains(.elsewhere)
-            ? MemoryLayout<RuleCounts>.stride : Int(sizes.lanes) * MemoryLayout<RuleCount>.stride
-        return UnsafeRawPointer(sets + setCount) - UnsafeRawPointer(values) + MemoryLayout<Rule>.stride + countSize
-    }
-
     typealias Set = UnsafeMutablePointer<FlowTable>
 
-    /// What its flow does.
+    /// Of its instructions, clauses and address sets.
     @inline(__always) var instructionCount: Int { Int(sizes.instructions) }
-    @inline(__always) var instructions: UnsafeMutablePointer<Instruction> {
-        UnsafeMutableRawPointer(values + Int(valueCount)).assumingMemoryBound(to: Instruction.self)
-    }
-
-    /// What it says of conjunctions instead, ordered.
     @inline(__always) var clauseCount: Int { Int(sizes.clauses) }
-    @inline(__always) var clauses: UnsafeMutablePointer<Clause> {
-        UnsafeMutableRawPointer(instructions + instructionCount).assumingMemoryBound(to: Clause.self)
-    }
-
-    /// The address sets that the packet must be in, each a table of its members.
     @inline(__always) var setCount: Int { Int(sizes.sets) }
-    @inline(__always) var sets: UnsafeMutablePointer<Set> {
-        UnsafeMutableRawPointer(clauses + clauseCount).assumingMemoryBound(to: Set.self)
-    }
 
     /// Whether a packet that came in at a version meets the rule.
     @inline(__always)
@@ -140,17 +98,64 @@ struct Rule: ~Copyable {
 
     /// Whether no version is without it yet.
     var isPresent: Bool { removed.load(ordering: .relaxed) == .max }
+}
+
+// The parts behind a rule, which have no pointers of their own: a rule of four words and an instruction has two cache lines.
+extension UnsafeMutablePointer where Pointee == Rule {
+    /// What a packet must have in the words that the rule's tuple masks.
+    @inline(__always) var values: UnsafeMutablePointer<UInt64> {
+        UnsafeMutableRawPointer(self + 1).assumingMemoryBound(to: UInt64.self)
+    }
+
+    /// What its flow does.
+    @inline(__always) var instructions: UnsafeMutablePointer<Instruction> {
+        UnsafeMutableRawPointer(values + Int(pointee.valueCount)).assumingMemoryBound(to: Instruction.self)
+    }
+
+    /// What it says of conjunctions instead, ordered.
+    @inline(__always) var clauses: UnsafeMutablePointer<Clause> {
+        UnsafeMutableRawPointer(instructions + pointee.instructionCount).assumingMemoryBound(to: Clause.self)
+    }
+
+    /// The address sets that the packet must be in, each a table of its members.
+    @inline(__always) var sets: UnsafeMutablePointer<Rule.Set> {
+        UnsafeMutableRawPointer(clauses + pointee.clauseCount).assumingMemoryBound(to: Rule.Set.self)
+    }
 
     /// Whether the rule's values and sets are those of a match with the same mask.
-    func has(_ match: Match, _ sets: [Set]) -> Bool {
-        var isSame = setCount == sets.count
-        for index in 0..<setCount where isSame { isSame = self.sets[index] == sets[index] }
+    func has(_ match: Match, _ sets: [Rule.Set]) -> Bool {
+        var isSame = pointee.setCount == sets.count
+        for index in 0..<pointee.setCount where isSame { isSame = self.sets[index] == sets[index] }
         var next = 0
         match.forEachWord { _, value, _ in
             if values[next] != value { isSame = false }
             next += 1
         }
         return isSame
+    }
+
+    fileprivate func fill(_ match: Match, _ code: RuleCode) {
+        var next = values
+        match.forEachWord { _, value, _ in
+            next.initialize(to: value)
+            next += 1
+        }
+        instructions.initialize(from: code.instructions, count: pointee.instructionCount)
+        clauses.initialize(from: code.clauses, count: pointee.clauseCount)
+        sets.initialize(from: code.sets, count: pointee.setCount)
+    }
+
+    fileprivate var othersCounts: RuleCounts? {
+        guard pointee.counting.contains(.elsewhere) else { return nil }
+        return UnsafeMutableRawPointer(sets + pointee.setCount).assumingMemoryBound(to: RuleCounts.self).pointee
+    }
+
+    /// Bytes of the block.
+    fileprivate var size: Int {
+        let countSize =
+            pointee.counting.contains(.elsewhere)
+            ? MemoryLayout<RuleCounts>.stride : Int(pointee.sizes.lanes) * MemoryLayout<RuleCount>.stride
+        return UnsafeRawPointer(sets + pointee.setCount) - UnsafeRawPointer(self) + countSize
     }
 }
 

@@ -184,7 +184,7 @@ struct Tuple: ~Copyable {
 
     @inline(__always)
     private func isMet(_ rule: UnsafeMutablePointer<Rule>, by key: UnsafePointer<UInt64>) -> Bool {
-        let values = rule.pointee.values
+        let values = rule.values
         var difference: UInt64 = 0
         for index in 0..<wordCount { difference |= key[Int(words[index])] & masks[index] ^ values[index] }
         return difference == 0
@@ -193,8 +193,7 @@ struct Tuple: ~Copyable {
     /// Whether the packet is in all sets of a rule. Apart, as it searches tables in the midst of a search.
     @inline(never)
     private static func isMember(_ rule: UnsafeMutablePointer<Rule>, _ search: FlowSearch) -> Bool {
-        for index in 0..<rule.pointee.setCount where rule.pointee.sets[index].pointee.findWithoutClauses(search) == nil
-        {
+        for index in 0..<rule.pointee.setCount where rule.sets[index].pointee.findWithoutClauses(search) == nil {
             return false
         }
         return true
@@ -218,6 +217,14 @@ struct Tuple: ~Copyable {
         return mask
     }
 
+    /// What a rule of the tuple matches beside its sets, which it knows as tables.
+    /// - Parameter addressSets: those that it was made of.
+    func match(of rule: UnsafeMutablePointer<Rule>, _ addressSets: [AddressSetReference]) -> Match {
+        Match(wordCount: wordCount, addressSets: addressSets) { number in
+            (Int(words[number]), rule.values[number], masks[number])
+        }
+    }
+
     /// Whether the match has the tuple's mask.
     func hasMask(of match: Match) -> Bool {
         guard match.wordCount == wordCount else { return false }
@@ -239,7 +246,7 @@ struct Tuple: ~Copyable {
         let place = places.load(ordering: .relaxed).pointee.first(from: Self.hash(match)) { address in
             address == Self.empty
                 || Self.rule(at: address).map {
-                    $0.pointee.priority == priority && $0.pointee.isPresent && $0.pointee.has(match, sets)
+                    $0.pointee.priority == priority && $0.pointee.isPresent && $0.has(match, sets)
                 } ?? false
         }
         return Self.rule(at: place.pointee.load(ordering: .relaxed))
@@ -266,7 +273,7 @@ struct Tuple: ~Copyable {
 
     private func hash(_ rule: UnsafeMutablePointer<Rule>) -> UInt64 {
         var hash = Self.seed
-        for index in 0..<wordCount { hash = Self.mixed(hash, rule.pointee.values[index]) }
+        for index in 0..<wordCount { hash = Self.mixed(hash, rule.values[index]) }
         return hash
     }
 
@@ -300,11 +307,12 @@ struct Tuple: ~Copyable {
         if rule.pointee.clauseCount != 0 { clauseRuleCount -= 1 }
     }
 
-    /// Makes the places anew, twice as many as are needed, and leaves the vacated ones out.
+    /// Makes the places anew, and leaves the vacated ones out: a third of them is used then at most, and it takes as many
+    /// insertions as a sixth until half of them is.
     private mutating func enlarge(_ retire: (Retired) -> Void) {
         let old = places.load(ordering: .relaxed)
         var count = Self.leastPlaces
-        while count < (ruleCount + 1) * 4 { count *= 2 }
+        while count < (ruleCount + 1) * 3 { count *= 2 }
         let made = Self.made(count: count)
         for place in 0...old.pointee.mask {
             let address = old.pointee.addresses[place].load(ordering: .relaxed)
@@ -333,6 +341,12 @@ struct Tuple: ~Copyable {
         places.deinitialize(count: 1)
         places.deallocate()
     }
+}
+
+/// A rule and the tuple that it is in.
+struct PlacedRule {
+    let rule: UnsafeMutablePointer<Rule>
+    let tuple: UnsafeMutablePointer<Tuple>
 }
 
 /// Memory that readers may still use: freed by `free`, once all of them have passed a quiescent state.

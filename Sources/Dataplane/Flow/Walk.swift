@@ -147,7 +147,7 @@ struct Walk<Observer: WalkObserver> {
         program.visitCount += 1
         if Observer.isActive { observer.looked(in: next, of: bridge, rule, key.all) }
         guard let rule else { return }
-        run(rule.pointee.instructions, count: rule.pointee.instructionCount)
+        run(rule.instructions, count: rule.pointee.instructionCount)
         if endsWithSet { runActionSet() }
     }
 

@@ -63,12 +63,13 @@ extension FlowTables {
 
     /// As OpenFlow's strict modification: what the flow counted, its timeouts and flags stay (as in Open vSwitch).
     private func modify(_ number: UInt32, _ flow: Flow, _ change: inout LearnedChange) {
-        var changed = flows[Int(number)]!.flow
+        let present = flows[Int(number)]!.flow
+        var changed = present
         changed.actions = flow.actions
         // It means that the cookie stays.
         if flow.cookie != .max { changed.cookie = flow.cookie }
         flows[Int(number)]!.modified = readers.now()
-        guard changed != flows[Int(number)]!.flow, let code = try? code(of: changed) else { return }
+        guard changed != present, let code = try? code(of: changed) else { return }
         // It may have been one that teaches.
         for orphan in learned(goingWith: [], adding: [changed]) { forget(orphan, .delete, &change) }
         change.gone.append(self.change(number, to: changed, code, at: change.version, isLarge: change.isLarge))
@@ -85,17 +86,16 @@ extension FlowTables {
         func shorter(_ timeout: UInt16, _ other: UInt16) -> UInt16 {
             other != 0 && (timeout == 0 || timeout > other) ? other : timeout
         }
-        var flow = installed.flow
-        flow.idleTimeout = shorter(flow.idleTimeout, UInt16(truncatingIfNeeded: message.words[1]))
-        flow.hardTimeout = shorter(flow.hardTimeout, UInt16(truncatingIfNeeded: message.words[1] >> 16))
-        flows[number]!.flow = flow
-        setMortal(message.head.number, flow)
+        let (idle, hard) = (installed.idleTimeout, installed.hardTimeout)
+        flows[number]!.idleTimeout = shorter(idle, UInt16(truncatingIfNeeded: message.words[1]))
+        flows[number]!.hardTimeout = shorter(hard, UInt16(truncatingIfNeeded: message.words[1] >> 16))
+        setMortal(message.head.number)
     }
 
     // MARK: - Bounds
 
     private func flowCount(of family: LearnTable.Family) -> Int {
-        learns.flowCount(family) { flows.reduce(0) { $1.map { LearnTable.Family($0.flow) } == family ? $0 + 1 : $0 } }
+        learns.flowCount(family) { flows.reduce(0) { $1.map { LearnTable.Family($0) } == family ? $0 + 1 : $0 } }
     }
 
     /// Takes a sixteenth of the flows that an action added: those without a packet for longest, and not learned again
@@ -132,17 +132,17 @@ extension FlowTables {
         guard !learns.deleters.isEmpty else { return [] }
         var gone = Set(removing).union(adding.compactMap { number(of: $0) })
         var left = learns.deleters
-        for family in adding.flatMap(\.deletedFamilies) { left[family, default: 0] += 1 }
+        for family in adding.flatMap(\.actions.deletedFamilies) { left[family, default: 0] += 1 }
         var next = Array(gone)
         var orphans: [UInt32] = []
         // Flows that go may have learn actions in their turn.
         while true {
-            let families = next.flatMap { flows[Int($0)]!.flow.deletedFamilies }
+            let families = next.flatMap { flows[Int($0)]!.actions.deletedFamilies }
             for family in families { left[family]! -= 1 }
             let dead = Set(families.filter { left[$0] == 0 })
             guard !dead.isEmpty else { return orphans }
             next = flows.indices.filter { number in
-                flows[number].map { dead.contains(LearnTable.Family($0.flow)) } ?? false
+                flows[number].map { dead.contains(LearnTable.Family($0)) } ?? false
                     && !gone.contains(UInt32(number))
             }.map { UInt32($0) }
             gone.formUnion(next)

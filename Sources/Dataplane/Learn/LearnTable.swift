@@ -10,6 +10,7 @@ final class LearnTable {
 
         init(_ learn: Learn) { (table, cookie) = (learn.table, learn.cookie) }
         init(_ flow: Flow) { (table, cookie) = (flow.table, flow.cookie) }
+        init(_ flow: FlowTables.Installed) { (table, cookie) = (flow.table, flow.cookie) }
     }
 
     private struct Entry {
@@ -75,7 +76,7 @@ final class LearnTable {
             entries[number]!.uses += change
             if entries[number]!.uses == 0 { unused.insert(number) } else { unused.remove(number) }
         }
-        for family in flow.deletedFamilies {
+        for family in flow.actions.deletedFamilies {
             let count = deleters[family, default: 0] + change
             deleters[family] = count == 0 ? nil : count
         }
@@ -111,10 +112,10 @@ extension [Action] {
     }
 }
 
-extension Flow {
+extension [Action] {
     /// What goes with the last flow that says so; within a clone nothing does, as in Open vSwitch.
     var deletedFamilies: [LearnTable.Family] {
-        actions.compactMap { action in
+        compactMap { action in
             if case .learn(let learn) = action, learn.deletesLearned { LearnTable.Family(learn) } else { nil }
         }
     }

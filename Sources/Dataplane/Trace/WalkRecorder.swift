@@ -56,7 +56,7 @@ struct WalkRecorder: WalkObserver {
             return
         }
         let actions = tables.map { Self.actions(flow.flow.actions, $0.actionContext) } ?? []
-        found = Code(first: rule.pointee.instructions, actions: actions, isEmpty: flow.flow.actions.isEmpty)
+        found = Code(first: rule.instructions, actions: actions, isEmpty: flow.flow.actions.isEmpty)
     }
 
     mutating func begins(_ key: FlowKey) {
