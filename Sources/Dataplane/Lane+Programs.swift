@@ -81,7 +81,7 @@ extension Lane {
         var editor = editor
         for index in 0...last {
             switch program.steps[index] {
-            case .rewrite(let word, let value, let mask): editor.rewrite(word: Int(word), value: value, mask: mask)
+            case .rewrite(let value, let mask, let word): editor.rewrite(word: Int(word), value: value, mask: mask)
             case .pushTag(let type, let control):
                 guard editor.pushTag(type, control: control) else {
                     return discard(packet, .noHeadroom, on: program.output(from: index) ?? burst.pointee.port)

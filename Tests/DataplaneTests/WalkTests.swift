@@ -232,7 +232,7 @@ extension Walked {
         var all: [Sent] = []
         for step in steps {
             switch step {
-            case .rewrite(let word, let value, let mask): packet.key[Int(word)] = packet.key[Int(word)] & ~mask | value
+            case .rewrite(let value, let mask, let word): packet.key[Int(word)] = packet.key[Int(word)] & ~mask | value
             case .pushTag(let type, let control): packet.push(type, control)
             case .popTag: packet.pop()
             case .meter: break

@@ -14,11 +14,12 @@ extension FlowCache {
         var known = version & ~0xffff_ffff | UInt64(entry.pointee.version)
         if known > version { known &-= 1 << 32 }
         let block = entry.pointee.program
-        let tables = programs.tables(block)
+        let visits = programs.visits(block)
         for visit in 0..<Int(programs.header(block).pointee.visitCount) {
-            let ports = TablePlace(bridge: tables[visit].bridge, table: Versions.ports)
+            let place = visits[visit].place
+            let ports = TablePlace(bridge: place.bridge, table: Versions.ports)
             if versions.lastTouch(ports) > known { return false }
-            guard versions.lastTouch(tables[visit]) > known else { continue }
+            guard versions.lastTouch(place) > known else { continue }
             if !isUnchanged(number, visit, since: known, version, versions) { return false }
         }
         entry.pointee.version = UInt32(truncatingIfNeeded: version)
@@ -34,9 +35,9 @@ extension FlowCache {
         _ versions: Versions
     ) -> Bool {
         let block = entry(number).pointee.program
-        let place = programs.tables(block)[visit]
+        let place = programs.visits(block)[visit].place
         guard versions.lastChange(place) <= known else { return false }
-        let rule = programs.rules(block)[visit]
+        let rule = programs.visits(block)[visit].rule
         if let rule, !rule.pointee.isVisible(at: version) { return false }
         let priority = rule.map { Int($0.pointee.priority) } ?? -1
         var flow = versions.lastFlow(place)

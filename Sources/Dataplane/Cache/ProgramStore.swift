@@ -23,6 +23,8 @@ struct ProgramStore {
         var drop: UInt8
         /// See `MaskTable`.
         var mask: UInt8
+        /// Whether it has `alteredParts`.
+        var isAltered: Bool
 
         static var noOutput: UInt16 { .max }
     }
@@ -59,7 +61,7 @@ struct ProgramStore {
         let places = max(capacity, 16).nextPowerOf2 * 2
         placeMask = places - 1
         self.places = LazyMemory.allocate(UInt32.self, places)
-        // For programs of four to eight look-ups.
+        // For programs of eight look-ups and four steps.
         let unitCount = capacity * 3 + 4096
         memory = UnsafeMutableRawPointer(LazyMemory.allocate(UInt64.self, unitCount * Self.unit / 8))
         state = .allocate(capacity: 1)
@@ -84,7 +86,7 @@ struct ProgramStore {
         (memory + Int(block) &* Self.unit).assumingMemoryBound(to: Header.self)
     }
 
-    /// The steps, then the checks, then the rules that were met, then where, then what was altered by then.
+    /// The steps, then the checks, then the look-ups, then what was altered by then, if anything was.
     @inline(__always)
     func steps(_ block: UInt32) -> UnsafeMutablePointer<Program.Step> {
         (memory + Int(block) &* Self.unit + Self.stepOffset).assumingMemoryBound(to: Program.Step.self)
@@ -96,19 +98,17 @@ struct ProgramStore {
             .assumingMemoryBound(to: Program.Check.self)
     }
 
-    func rules(_ block: UInt32) -> UnsafeMutablePointer<UnsafeMutablePointer<Rule>?> {
+    func visits(_ block: UInt32) -> UnsafeMutablePointer<Program.Visit> {
         UnsafeMutableRawPointer(checks(block) + Int(header(block).pointee.checkCount))
-            .assumingMemoryBound(to: UnsafeMutablePointer<Rule>?.self)
-    }
-
-    func tables(_ block: UInt32) -> UnsafeMutablePointer<TablePlace> {
-        UnsafeMutableRawPointer(rules(block) + Int(header(block).pointee.visitCount))
-            .assumingMemoryBound(to: TablePlace.self)
+            .assumingMemoryBound(to: Program.Visit.self)
     }
 
     /// See `Program.alteredParts`. Last of all, for hits do not ask for it.
-    func alteredParts(_ block: UInt32) -> UInt64 {
-        UnsafeRawPointer(tables(block) + Int(header(block).pointee.visitCount)).loadUnaligned(as: UInt64.self)
+    func alteredParts(_ block: UInt32) -> UInt64 { header(block).pointee.isAltered ? altered(block).pointee : 0 }
+
+    private func altered(_ block: UInt32) -> UnsafeMutablePointer<UInt64> {
+        UnsafeMutableRawPointer(visits(block) + Int(header(block).pointee.visitCount))
+            .assumingMemoryBound(to: UInt64.self)
     }
 
     func sequence(_ block: UInt32) -> Program.Sequence {
@@ -118,11 +118,11 @@ struct ProgramStore {
         return Program.Sequence(steps: steps(block), count: Int(header.pointee.stepCount), drop: drop)
     }
 
-    private static func size(of program: Program) -> Int {
+    private static func size(of program: Program, isAltered: Bool) -> Int {
         stepOffset + program.count * MemoryLayout<Program.Step>.stride
             + program.checkCount * MemoryLayout<Program.Check>.stride
-            + program.visitCount * (MemoryLayout<UnsafeMutablePointer<Rule>?>.stride + MemoryLayout<TablePlace>.stride)
-            + MemoryLayout<UInt64>.size
+            + program.visitCount * MemoryLayout<Program.Visit>.stride
+            + (isAltered ? MemoryLayout<UInt64>.size : 0)
     }
 
     // MARK: - Finding and adding
@@ -142,7 +142,9 @@ struct ProgramStore {
             }
             place = (place + 1) & placeMask
         }
-        guard state.pointee.programCount < state.pointee.programLimit, let block = allocate(program) else { return nil }
+        guard state.pointee.programCount < state.pointee.programLimit,
+            let block = allocate(program, isAltered: altered != 0)
+        else { return nil }
         write(program, to: block, hash: hash, mask: mask, altered)
         places[place] = block
         state.pointee.programCount += 1
@@ -157,8 +159,7 @@ struct ProgramStore {
             header.mask == mask, alteredParts(block) == altered
         else { return false }
         for index in 0..<program.visitCount {
-            let visit = program.visits[index]
-            if rules(block)[index] != visit.rule || tables(block)[index] != visit.place { return false }
+            if visits(block)[index] != program.visits[index] { return false }
         }
         for index in 0..<program.count where steps(block)[index] != program.steps[index] { return false }
         for index in 0..<program.checkCount where checks(block)[index] != program.checks[index] { return false }
@@ -177,14 +178,12 @@ struct ProgramStore {
         header.pointee.isDirty = false
         header.pointee.drop = UInt8(program.drop.rawValue)
         header.pointee.mask = mask
+        header.pointee.isAltered = altered != 0
         header.pointee.output = Self.output(of: program)
         for index in 0..<program.count { steps(block)[index] = program.steps[index] }
         for index in 0..<program.checkCount { checks(block)[index] = program.checks[index] }
-        for index in 0..<program.visitCount {
-            rules(block)[index] = program.visits[index].rule
-            tables(block)[index] = program.visits[index].place
-        }
-        UnsafeMutableRawPointer(tables(block) + program.visitCount).storeBytes(of: altered, as: UInt64.self)
+        for index in 0..<program.visitCount { visits(block)[index] = program.visits[index] }
+        if altered != 0 { self.altered(block).pointee = altered }
     }
 
     private static func output(of program: Program) -> UInt16 {
@@ -197,13 +196,10 @@ struct ProgramStore {
     /// Equal programs have equal hashes; it need not tell others apart well, for the rules that were met do.
     private static func hash(_ program: Program) -> UInt32 {
         var hash: UInt64 = UInt64(program.count) &<< 32 | UInt64(program.checkCount)
-        for index in 0..<program.visitCount {
-            let visit = program.visits[index]
-            hash = mixed(hash ^ UInt64(UInt(bitPattern: visit.rule)) ^ UInt64(visit.place.value) &<< 32)
-        }
+        for index in 0..<program.visitCount { hash = mixed(hash ^ program.visits[index].word) }
         for index in 0..<program.count {
             switch program.steps[index] {
-            case .rewrite(let word, let value, _): hash = mixed(hash ^ value ^ UInt64(word))
+            case .rewrite(let value, _, let word): hash = mixed(hash ^ value ^ UInt64(word))
             case .pushTag(_, let control): hash = mixed(hash ^ UInt64(control) ^ 1 &<< 17)
             case .popTag: hash = mixed(hash ^ 1 &<< 18)
             case .output(let port), .outputTruncated(let port, _): hash = mixed(hash ^ UInt64(port) ^ 1 &<< 19)
@@ -259,7 +255,7 @@ struct ProgramStore {
 
     /// Whether a program is not too long.
     func fits(_ program: Program) -> Bool {
-        program.visitCount <= Self.visitLimit && Self.size(of: program) <= Self.longestProgram
+        program.visitCount <= Self.visitLimit && Self.size(of: program, isAltered: true) <= Self.longestProgram
     }
 
     /// 1, 2, 3, 4, 6, 8, 12, 16 ...
@@ -267,8 +263,8 @@ struct ProgramStore {
         sizeClass == 0 ? 1 : (2 + (sizeClass - 1) & 1) << ((sizeClass - 1) >> 1)
     }
 
-    private func allocate(_ program: Program) -> UInt32? {
-        let size = Self.size(of: program)
+    private func allocate(_ program: Program, isAltered: Bool) -> UInt32? {
+        let size = Self.size(of: program, isAltered: isAltered)
         var sizeClass = 0
         while Self.unit * Self.units(of: sizeClass) < size { sizeClass += 1 }
         let free = state.pointee.free[sizeClass]
@@ -327,7 +323,7 @@ struct ProgramStore {
         header.pointee.isDirty = false
         guard header.pointee.packets != 0 else { return }
         for index in 0..<Int(header.pointee.visitCount) {
-            rules(block)[index]?.pointee.counts[lane]
+            visits(block)[index].rule?.pointee.counts[lane]
                 .add(packets: UInt64(header.pointee.packets), bytes: header.pointee.bytes, now: now)
         }
         header.pointee.packets = 0

@@ -5,8 +5,9 @@ import Flows
 /// A view of memory that the next walk overwrites.
 struct Program {
     enum Step: Equatable, BitwiseCopyable {
-        /// The bits `mask` of a key's word become those of `value`, in the packet too.
-        case rewrite(word: UInt8, value: UInt64, mask: UInt64)
+        /// The bits `mask` of a key's word become those of `value`, in the packet too. The word is last: then a step has 24
+        /// bytes, and not 32.
+        case rewrite(value: UInt64, mask: UInt64, word: UInt8)
         case pushTag(type: UInt16, control: UInt16)
         case popTag
         /// To a port of the switch.
@@ -53,10 +54,28 @@ struct Program {
         let address: UInt64
     }
 
-    /// A look-up in a table, and what it found.
-    struct Visit: BitwiseCopyable {
-        let place: TablePlace
-        let rule: UnsafeMutablePointer<Rule>?
+    /// A look-up in a table, and what it found, in one word.
+    struct Visit: Equatable, BitwiseCopyable {
+        /// The place above the number of the rule's cache line: addresses in user space have 48 bits, and the last six of a
+        /// rule's are zero.
+        let word: UInt64
+
+        private static var lineShift: UInt64 { 6 }
+        private static var placeShift: UInt64 { 48 - lineShift }
+
+        @inline(__always)
+        init(place: TablePlace, rule: UnsafeMutablePointer<Rule>?) {
+            word = UInt64(place.value) &<< Self.placeShift | UInt64(UInt(bitPattern: rule)) &>> Self.lineShift
+        }
+
+        @inline(__always) var place: TablePlace {
+            TablePlace(value: UInt32(truncatingIfNeeded: word &>> Self.placeShift))
+        }
+
+        @inline(__always) var rule: UnsafeMutablePointer<Rule>? {
+            let line = word & (1 &<< Self.placeShift &- 1)
+            return UnsafeMutablePointer(bitPattern: UInt(line &<< Self.lineShift))
+        }
     }
 
     /// A flood to all ports of a switch, each with another tag.

@@ -123,7 +123,7 @@ extension Walk {
             let mask = pending[word] & memory.editable[word]
             pending[word] = 0
             guard mask != 0 else { continue }
-            record(.rewrite(word: UInt8(word), value: key[word] & mask, mask: mask))
+            record(.rewrite(value: key[word] & mask, mask: mask, word: UInt8(word)))
             recorded[word] |= mask
         }
     }
@@ -135,7 +135,7 @@ extension Walk {
         if hasOtherTags {
             replaceTags()
         } else if mask != 0 {
-            record(.rewrite(word: 0, value: key[0] & mask, mask: mask))
+            record(.rewrite(value: key[0] & mask, mask: mask, word: 0))
             recorded[0] |= mask
         }
         (wireTags, hasOtherTags) = (tags, false)

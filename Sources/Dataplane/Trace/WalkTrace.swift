@@ -64,7 +64,7 @@ public enum ProgramWord: Hashable, Sendable {
         case .pushTag(let type, let control):
             let kind = type == 0x8100 ? "" : "tpid=0x\(String(type, radix: 16)),"
             return [.edit("push_vlan(\(kind)vid=\(control & 0xfff),pcp=\(control >> 13))")]
-        case .rewrite(let word, let value, let mask):
+        case .rewrite(let value, let mask, let word):
             var (values, masks) = (FlowKey(), FlowKey())
             (values[Int(word)], masks[Int(word)]) = (value, mask)
             return values.writes(under: masks, type: type).map { .edit($0) }
