@@ -13,7 +13,7 @@ import Wire
         let error: String
     }
 
-    /// Runs it to its end.
+    /// Runs it to its end, or to that of a test that failed meanwhile.
     private func martletctl(_ arguments: [String], environment: [String: String] = [:]) async throws -> Outcome {
         let process = Process()
         let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
@@ -27,19 +27,21 @@ import Wire
         let (output, error) = (Pipe(), Pipe())
         process.standardOutput = output
         process.standardError = error
-        return try await withCheckedThrowingContinuation { continuation in
-            // A thread of its own: reading to the end blocks.
-            Thread.detachNewThread {
-                continuation.resume(
-                    with: Result {
-                        try process.run()
-                        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-                        let errors = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-                        process.waitUntilExit()
-                        return Outcome(status: process.terminationStatus, output: text, error: errors)
-                    }
-                )
+        try process.run()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                // A thread of its own: reading to the end blocks.
+                Thread.detachNewThread {
+                    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+                    let errors = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+                    process.waitUntilExit()
+                    let status = process.terminationStatus
+                    continuation.resume(returning: Outcome(status: status, output: text, error: errors))
+                }
             }
+        } onCancel: {
+            // Threads of tests block other signals, and so do their children.
+            kill(process.processIdentifier, SIGKILL)
         }
     }
 

@@ -24,7 +24,13 @@ import Testing
         #expect(setting.setsCookie)
         #expect(setting.flow.cookie == 9)
         #expect(setting.filter.cookieMask == 0)
-        #expect(setting.filter.table == nil)
+        // As in Open vSwitch, where deletions and dumps are about all tables.
+        #expect(setting.filter.table == 0)
+        #expect(setting.filter.priority == nil)
+        let strict = try FlowText.modification("priority=7,ip actions=drop", isStrict: true)
+        #expect(strict.filter.priority == 7)
+        #expect(setting.changed(change.flow).cookie == 9)
+        #expect(change.changed(setting.flow).cookie == 9)
     }
 
     @Test func readsPackets() throws {
