@@ -3,6 +3,7 @@
 import struct
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 
 from draw import Draw
 from random_bridges import BridgeDraw
@@ -11,6 +12,8 @@ from twins import BRIDGES, GROUP, NAMES, PATCH, PORTS
 
 ALL_TAGGED = ("trunk", None, ())
 FLOWS, PACKETS = 14, 200
+# Draws of frames for the packets of a case.
+TURNS = 20 * PACKETS
 
 
 @dataclass(frozen=True)
@@ -124,21 +127,26 @@ class CaseDraw(Draw):
 
 
 def drawn(seed, number, vlans):
-    """Case `number` of a run."""
-    draw = Draw(f"{seed}/{number}")
+    """Case `number` of a run. Flows under which nearly all frames are meant to differ are drawn again."""
+    attempts = (_drawn(f"{seed}/{number}" + (f"/{attempt}" if attempt else ""), vlans) for attempt in count())
+    return next(case for case in attempts if len(case.packets) == PACKETS)
+
+
+def _drawn(seed, vlans):
+    draw = Draw(seed)
     normal, flows = draw.chance(2), []
     # See `_cut_tags` and `_second_tag`.
     is_plain = not normal or set(vlans.values()) == {ALL_TAGGED}
     cuts = draw.chance(3) and is_plain
     for bridge, ports in BRIDGES.items():
-        bridge_draw = BridgeDraw(f"{seed}/{number}/flows/{bridge}", ports, PATCH[bridge], normal, cuts,
+        bridge_draw = BridgeDraw(f"{seed}/flows/{bridge}", ports, PATCH[bridge], normal, cuts,
                                  is_plain and not cuts, priorities=not tunnels(vlans))
         prefix = "" if bridge == "br0" else f"{bridge} "
         flows += [prefix + line for line in bridge_draw.lines(draw.number(1, FLOWS))]
-    frames = FrameDraw(f"{seed}/{number}/frames")
-    case, packets = Case(vlans, flows, []), []
-    while len(packets) < PACKETS:
-        port = draw.pick(PORTS)
+    frames = FrameDraw(f"{seed}/frames")
+    case, packets, turns = Case(vlans, flows, []), [], 0
+    while len(packets) < PACKETS and turns < TURNS:
+        port, turns = draw.pick(PORTS), turns + 1
         made = [frames.frame() for _ in range(draw.number(1, GROUP))]
         packets += [(port, frame) for frame in made if not is_meant(frame, case)]
     return replace(case, packets=packets[:PACKETS])
