@@ -119,6 +119,19 @@ import Testing
         #expect(try await bench.restarted().flows().sorted() == lasting)
     }
 
+    /// The state file could not be read again, and the daemon would not start.
+    @Test func refusesAModificationThatPrintsTooLong() async throws {
+        let bench = try await Bench.furnished()
+        try await bench.add("ip actions=drop")
+        let before = try await bench.flows()
+        let outputs = Array(repeating: "1", count: 8000).joined(separator: ",")
+        await #expect(throws: Refusal.self) {
+            _ = try await bench.control.modifyFlows(FlowModify(bridge: "br0", flow: "ip actions=\(outputs)"))
+        }
+        #expect(try await bench.flows() == before)
+        #expect(try await bench.restarted().flows() == before)
+    }
+
     @Test(arguments: [
         ("ip actions=output:77", 12), ("ip actions=drop,out_port=1", 17), ("foo=1 actions=drop", 1), ("ip", 3),
         ("actions=mod_nw_src:1.2.3.4", 9), ("cookie=1/-1 actions=group:7", 21), ("table=255 actions=drop", 7),

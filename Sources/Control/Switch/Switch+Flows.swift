@@ -185,22 +185,16 @@ extension Switch {
         let learned = dataplane.learnedFlows(goingWith: removing, adding: flows, on: bridge)
         let gone =
             removing + flows.compactMap { dataplane.flowNumber(of: $0, on: bridge) } + learned.map(\.number)
-        var row = lastFlowRow
-        let records = adding.filter(\.flow.outlivesDaemon).map { said in
-            row += 1
-            return FlowRecord(row: row, bridge: bridge, flow: said.flow, line: said.line)
-        }
+        let records = records(of: adding.filter(\.flow.outlivesDaemon), on: bridge)
         try store.changeFlows(removing: gone.compactMap { flowRows[bridge]?[$0] }, adding: records)
         let numbers = try dataplane.changeFlows(of: bridge, removing: removing, adding: flows)
         for number in gone { flowRows[bridge]?[number] = nil }
-        for (number, said) in zip(numbers, adding) where said.flow.outlivesDaemon {
-            lastFlowRow += 1
-            flowRows[bridge, default: FlowRows()][number] = lastFlowRow
-        }
+        note(records, of: zip(numbers, flows).filter(\.1.outlivesDaemon).map(\.0), on: bridge)
         tell(of: learned, on: bridge, .delete)
     }
 
     /// The same for flows that stay and do something else. Those that were learned are not in the file.
+    /// - Throws: `Refusal` for one that prints longer than can be read again, too.
     private func change(
         _ bridge: String,
         to changed: [(number: UInt32, flow: Flow)],
@@ -208,20 +202,31 @@ extension Switch {
     ) throws(Refusal) {
         let learned = dataplane.learnedFlows(goingWith: [], adding: changed.map(\.flow), on: bridge)
         let goes = Set(learned.map(\.number))
-        var (row, kept): (Int64, [UInt32]) = (lastFlowRow, [])
-        var records: [FlowRecord] = []
-        for (number, flow) in changed where !goes.contains(number) && flowRows[bridge]?[number] != nil {
-            row += 1
-            kept.append(number)
-            records.append(FlowRecord(row: row, bridge: bridge, flow: flow, line: FlowText.print(flow)))
+        let kept = changed.filter { !goes.contains($0.number) && flowRows[bridge]?[$0.number] != nil }
+        let said = kept.map { SaidFlow(flow: $0.flow, line: FlowText.print($0.flow)) }
+        if let length = said.map(\.line.utf8.count).max(), length > FlowText.greatestLineLength {
+            throw Refusal(FlowText.reasonForLength(length))
         }
-        let rows = (kept + goes).compactMap { flowRows[bridge]?[$0] }
+        let records = records(of: said, on: bridge)
+        let rows = (kept.map(\.number) + goes).compactMap { flowRows[bridge]?[$0] }
         try store.changeFlows(removing: rows, adding: records)
         try dataplane.changeFlows(of: bridge, changing: changed, keepingCounts: keepingCounts)
         for number in goes { flowRows[bridge]?[number] = nil }
-        for (number, record) in zip(kept, records) { flowRows[bridge]?[number] = record.row }
-        lastFlowRow = row
+        note(records, of: kept.map(\.number), on: bridge)
         tell(of: learned, on: bridge, .delete)
+    }
+
+    /// The next rows of the state file, for flows that it has not yet.
+    private func records(of flows: [SaidFlow], on bridge: String) -> [FlowRecord] {
+        zip((lastFlowRow + 1)..., flows).map { row, said in
+            FlowRecord(row: row, bridge: bridge, flow: said.flow, line: said.line)
+        }
+    }
+
+    /// Notes where the state file has flows now, by their numbers.
+    private func note(_ records: [FlowRecord], of numbers: [UInt32], on bridge: String) {
+        for (number, record) in zip(numbers, records) { flowRows[bridge, default: FlowRows()][number] = record.row }
+        lastFlowRow = records.last?.row ?? lastFlowRow
     }
 }
 
