@@ -142,7 +142,7 @@ extension Lane {
         let (w3, w4) = (plain.w3 & interest[3], plain.w4 & interest[4])
         (key[0], key[1], key[2], key[3], key[4]) = (word0, w1, w2, w3, w4)
         let hash = flows.cache.hash.short(word0, w1, w2, w3, w4, level: 0)
-        martlet_prefetch(flows.cache.index.bucket(EntryIndex.tag(of: hash)))
+        flows.cache.index.fetch(hash)
         flows.runs[run] = FlowRun(hash: hash, first: first, candidate: 0, isLong: false, isPlain: true)
         likeness.follow(packet, isTCP: plain.isTCP)
         return true
@@ -154,7 +154,7 @@ extension Lane {
     private func takeOther(_ packet: Packet, _ burst: UnsafeMutablePointer<Burst>, run: Int, first: Int) -> Bool {
         guard read(packet, burst, run: run) else { return false }
         let (isLong, hash) = take(flows.key(run), run, burst, under: 0, level: 0)
-        martlet_prefetch(flows.cache.index.bucket(EntryIndex.tag(of: hash)))
+        flows.cache.index.fetch(hash)
         flows.runs[run] = FlowRun(hash: hash, first: first, candidate: 0, isLong: isLong, isPlain: false)
         return true
     }

@@ -44,10 +44,7 @@ public struct ARP: Sendable {
     ///     for other operations than request and reply, when there is no packet.
     @inlinable
     public init?(_ bytes: UnsafeRawBufferPointer, fault: inout HeaderFault?) {
-        guard let header = HeaderBytes(bytes, Self.length) else {
-            fault = .truncated
-            return nil
-        }
+        guard let header = HeaderBytes(bytes, Self.length, fault: &fault) else { return nil }
         guard header.number48(at: 0) == 0x0001_0800_0604 else {
             fault = .protocolType
             return nil

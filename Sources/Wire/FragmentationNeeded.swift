@@ -24,18 +24,12 @@ public struct FragmentationNeeded: Sendable {
     ///   - message: what the IPv4 header says that it carries, without padding.
     ///   - fault: set to `truncated`, `type`, `checksum`, or `version` or `length` of the quoted packet, when there is none.
     public init?(_ message: UnsafeRawBufferPointer, fault: inout HeaderFault?) {
-        guard let first = HeaderBytes(message, 2) else {
-            fault = .truncated
-            return nil
-        }
+        guard let first = HeaderBytes(message, 2, fault: &fault) else { return nil }
         guard first.number16(at: 0) == 0x0304 else {
             fault = .type
             return nil
         }
-        guard let bytes = HeaderBytes(message, 8 + IPv4Header.length + 8) else {
-            fault = .truncated
-            return nil
-        }
+        guard let bytes = HeaderBytes(message, 8 + IPv4Header.length + 8, fault: &fault) else { return nil }
         let quotedLength = Int(bytes.number8(at: 8) & 0xf) * 4
         if let refusal = Self.refusal(message, bytes, quotedLength) {
             fault = refusal

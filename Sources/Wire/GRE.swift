@@ -36,10 +36,7 @@ public struct GRE: Sendable {
     ///   - fault: set to `truncated`, `version`, `routing`, `reserved` or `protocolType` when there is no header.
     @inlinable
     public init?(_ bytes: UnsafeRawBufferPointer, fault: inout HeaderFault?) {
-        guard let header = HeaderBytes(bytes, 4) else {
-            fault = .truncated
-            return nil
-        }
+        guard let header = HeaderBytes(bytes, 4, fault: &fault) else { return nil }
         let flags = header.number16(at: 0)
         if let refusal = Self.refusal(flags, type: header.number16(at: 2)) {
             fault = refusal

@@ -43,10 +43,7 @@ public struct Geneve: Sendable {
         known: UnsafeBufferPointer<GeneveOption.Kind> = .init(start: nil, count: 0),
         fault: inout HeaderFault?
     ) {
-        guard let header = HeaderBytes(bytes, Self.baseLength) else {
-            fault = .truncated
-            return nil
-        }
+        guard let header = HeaderBytes(bytes, Self.baseLength, fault: &fault) else { return nil }
         let first = header.number16(at: 0)
         if let refusal = Self.refusal(first, type: header.number16(at: 2)) {
             fault = refusal

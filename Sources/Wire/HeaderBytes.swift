@@ -19,6 +19,17 @@ public struct HeaderBytes {
         self.start = start
     }
 
+    /// The same; `fault` is set to `truncated` when there are fewer.
+    @inlinable
+    @inline(__always)
+    init?(_ bytes: UnsafeRawBufferPointer, _ count: Int, fault: inout HeaderFault?) {
+        guard let header = HeaderBytes(bytes, count) else {
+            fault = .truncated
+            return nil
+        }
+        self = header
+    }
+
     @inlinable
     @inline(__always)
     public func number8(at offset: Int) -> UInt8 { start.load(fromByteOffset: offset, as: UInt8.self) }

@@ -62,10 +62,7 @@ public struct IPv4Header: Sendable {
     @inlinable
     @inline(__always)
     public init?(_ bytes: UnsafeRawBufferPointer, length: Int, fault: inout HeaderFault?) {
-        guard let header = HeaderBytes(bytes, Self.length) else {
-            fault = .truncated
-            return nil
-        }
+        guard let header = HeaderBytes(bytes, Self.length, fault: &fault) else { return nil }
         let first = header.number8(at: 0)
         totalLength = header.number16(at: 2)
         headerLength = Int(first & 0xf) &* 4

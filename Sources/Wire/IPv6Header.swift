@@ -53,10 +53,7 @@ public struct IPv6Header: Sendable {
     @inlinable
     @inline(__always)
     public init?(_ bytes: UnsafeRawBufferPointer, length: Int, fault: inout HeaderFault?) {
-        guard let header = HeaderBytes(bytes, Self.length) else {
-            fault = .truncated
-            return nil
-        }
+        guard let header = HeaderBytes(bytes, Self.length, fault: &fault) else { return nil }
         let first = header.number32(at: 0)
         payloadLength = header.number16(at: 4)
         guard first &>> 28 == 6 else {

@@ -43,10 +43,7 @@ public struct NeighborDiscovery: Sendable {
     ///   - fault: set to `type` for another message, else to `hopLimit`, `truncated`, `checksum`, `address` or `option`,
     ///     when there is none.
     public init?(_ bytes: UnsafeRawBufferPointer, in header: IPv6Header, fault: inout HeaderFault?) {
-        guard let first = HeaderBytes(bytes, 2) else {
-            fault = .truncated
-            return nil
-        }
+        guard let first = HeaderBytes(bytes, 2, fault: &fault) else { return nil }
         guard header.nextHeader == IPProtocol.icmpv6, let kind = Kind(rawValue: first.number8(at: 0)),
             first.number8(at: 1) == 0
         else {

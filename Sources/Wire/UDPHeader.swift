@@ -32,10 +32,7 @@ public struct UDPHeader: Sendable {
     @inlinable
     @inline(__always)
     public init?(_ bytes: UnsafeRawBufferPointer, length: Int, fault: inout HeaderFault?) {
-        guard let header = HeaderBytes(bytes, Self.length) else {
-            fault = .truncated
-            return nil
-        }
+        guard let header = HeaderBytes(bytes, Self.length, fault: &fault) else { return nil }
         datagramLength = header.number16(at: 4)
         guard Int(datagramLength) >= Self.length, Int(datagramLength) <= length else {
             fault = .length

@@ -25,10 +25,7 @@ public struct VXLAN: Sendable {
     @inlinable
     @inline(__always)
     public init?(_ bytes: UnsafeRawBufferPointer, fault: inout HeaderFault?) {
-        guard let header = HeaderBytes(bytes, Self.length) else {
-            fault = .truncated
-            return nil
-        }
+        guard let header = HeaderBytes(bytes, Self.length, fault: &fault) else { return nil }
         guard header.number8(at: 0) & 0x08 != 0 else {
             fault = .noVNI
             return nil

@@ -15,6 +15,10 @@ struct FlowCommand: ParsableCommand {
         subcommands: [Add.self, Modify.self, Delete.self, Dump.self, Cached.self, Replace.self, Watch.self]
     )
 
+    enum Kind: StatementKind {
+        static let (noun, plural) = ("flow", "Flows")
+    }
+
     struct Add: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Adds a flow, or those of a file, all or none.",
@@ -26,23 +30,10 @@ struct FlowCommand: ParsableCommand {
                 """
         )
 
-        @Argument var bridge: String
-        @Argument(help: "The flow, as for ovs-ofctl add-flow.") var flow: String?
-        @Option(help: ArgumentHelp("Flows, one a line; '-' is standard input.", valueName: "file"), completion: .file())
-        var file: String?
-        @OptionGroup var daemon: Daemon
-
-        func validate() throws {
-            guard (flow == nil) != (file == nil) else { throw ValidationError("give one flow, or --file") }
-        }
+        @OptionGroup var text: StatementText<Kind>
 
         func run() throws {
-            if let flow {
-                try FlowText(flow).explaining { _ = try daemon.call(FlowAdd(bridge: bridge, flows: flow)) }
-            } else if let file {
-                let text = try FlowText(file: file)
-                _ = try text.send(daemon, FlowAdd(bridge: bridge), FlowAdd(bridge: bridge, staged: true))
-            }
+            _ = try text.send(FlowAdd(bridge: text.bridge), FlowAdd(bridge: text.bridge, staged: true))
         }
     }
 

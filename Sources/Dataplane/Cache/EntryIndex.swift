@@ -10,6 +10,18 @@ struct EntryIndex {
     struct Bucket: BitwiseCopyable {
         var tags: SIMD8<UInt32>
         var numbers: SIMD8<UInt32>
+
+        /// - Parameter tag: 0, with the number 0, for a way that is free.
+        mutating func put(_ number: UInt32, _ tag: UInt32, way: Int) {
+            tags[way] = tag
+            numbers[way] = number
+        }
+
+        /// Moves what a way has into another bucket.
+        mutating func move(_ way: Int, to bucket: UnsafeMutablePointer<Bucket>, way other: Int) {
+            bucket.pointee.put(numbers[way], tags[way], way: other)
+            put(0, 0, way: way)
+        }
     }
 
     private struct Extent: BitwiseCopyable {
@@ -54,6 +66,10 @@ struct EntryIndex {
         return buckets + (place < count ? place : place & (mask &>> 1))
     }
 
+    /// Fetches where a hash's entry is found.
+    @inline(__always)
+    func fetch(_ hash: UInt64) { martlet_prefetch(bucket(Self.tag(of: hash))) }
+
     /// The entry in a hash's bucket with its tag: nearly always the one that is looked for, if that is there. 0 for none.
     @inline(__always)
     func candidate(_ hash: UInt64) -> UInt32 {
@@ -64,10 +80,7 @@ struct EntryIndex {
 
     func remove(_ number: UInt32, _ tag: UInt32) {
         let bucket = bucket(tag)
-        for way in 0..<Self.ways where bucket.pointee.numbers[way] == number {
-            bucket.pointee.tags[way] = 0
-            bucket.pointee.numbers[way] = 0
-        }
+        for way in 0..<Self.ways where bucket.pointee.numbers[way] == number { bucket.pointee.put(0, 0, way: way) }
     }
 
     /// Makes room for one more entry than there are. As many buckets as entries, up to the limit: those that wait to be
@@ -92,12 +105,8 @@ struct EntryIndex {
         let former = buckets + added & extent.pointee.mask &>> 1
         extent.pointee.count = added + 1
         for way in 0..<Self.ways where former.pointee.tags[way] != 0 {
-            let tag = former.pointee.tags[way]
-            guard Int(tag &>> 1) & extent.pointee.mask == added else { continue }
-            buckets[added].tags[way] = tag
-            buckets[added].numbers[way] = former.pointee.numbers[way]
-            former.pointee.tags[way] = 0
-            former.pointee.numbers[way] = 0
+            guard Int(former.pointee.tags[way] &>> 1) & extent.pointee.mask == added else { continue }
+            former.pointee.move(way, to: buckets + added, way: way)
         }
     }
 
@@ -109,10 +118,7 @@ struct EntryIndex {
         var free = 0
         for way in 0..<Self.ways where last.pointee.tags[way] != 0 {
             while heir.pointee.tags[free] != 0 { free += 1 }
-            heir.pointee.tags[free] = last.pointee.tags[way]
-            heir.pointee.numbers[free] = last.pointee.numbers[way]
-            last.pointee.tags[way] = 0
-            last.pointee.numbers[way] = 0
+            last.pointee.move(way, to: heir, way: free)
         }
         extent.pointee.count -= 1
         if extent.pointee.count == extent.pointee.mask / 2 + 1 { extent.pointee.mask /= 2 }

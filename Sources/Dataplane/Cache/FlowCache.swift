@@ -196,8 +196,7 @@ struct FlowCache {
         for place in 0..<(isLong ? Self.furtherLength : 0) {
             further[Int(rest) * Self.furtherLength + place] = key[CacheKey.shortLength + place]
         }
-        bucket.pointee.tags[way] = tag
-        bucket.pointee.numbers[way] = number
+        bucket.pointee.put(number, tag, way: way)
         link(number)
         masks.use(level)
         statistics.pointee.entries += 1

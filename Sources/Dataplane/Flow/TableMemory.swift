@@ -42,12 +42,13 @@ struct BlockPool {
     private static func sizeClass(of size: Int) -> Int {
         let lines = (size + line - 1) / line
         let limit = largestOfLines / line
-        return lines <= limit ? lines : limit + (Int.bitWidth - (size - 1).leadingZeroBitCount) - 12
+        if lines <= limit { return lines }
+        return limit + Int.bitWidth - (size - 1).leadingZeroBitCount - largestOfLines.trailingZeroBitCount
     }
 
     private static func size(of sizeClass: Int) -> Int {
         let limit = largestOfLines / line
-        return sizeClass <= limit ? sizeClass * line : 1 << (sizeClass - limit + 12)
+        return sizeClass <= limit ? sizeClass * line : largestOfLines << (sizeClass - limit)
     }
 
     mutating func allocate(_ size: Int) -> UInt {

@@ -34,6 +34,20 @@ struct Tuple: ~Copyable {
 
         private static func size(of count: Int) -> Int { count * MemoryLayout<Atomic<UInt>>.stride }
 
+        /// The next rule with the mark of a hash; nil when there is none up to an empty place.
+        /// - Parameter place: where the search goes on: the hash at first.
+        @inline(__always)
+        func next(from place: inout Int, marked hash: UInt64) -> UnsafeMutablePointer<Rule>? {
+            while true {
+                place &= mask
+                let address = addresses[place].load(ordering: .acquiring)
+                if address == Tuple.empty { return nil }
+                place &+= 1
+                guard Tuple.mark(of: UInt64(address)) == Tuple.mark(of: hash) else { continue }
+                if let rule = Tuple.rule(at: address) { return rule }
+            }
+        }
+
         /// The first place on a hash's way whose address `matches`. There is one: the writer asks for
         /// what is there, or takes an empty place too.
         func first(from hash: UInt64, where matches: (UInt) -> Bool) -> UnsafeMutablePointer<Atomic<UInt>> {
@@ -100,14 +114,7 @@ struct Tuple: ~Copyable {
         var best: UnsafeMutablePointer<Rule>?
         var priority = floor
         var place = Int(truncatingIfNeeded: hash)
-        while true {
-            place &= places.pointee.mask
-            let address = places.pointee.addresses[place].load(ordering: .acquiring)
-            if address == Self.empty { return best }
-            place &+= 1
-            guard Self.mark(of: UInt64(address)) == Self.mark(of: hash), let rule = Self.rule(at: address) else {
-                continue
-            }
+        while let rule = places.pointee.next(from: &place, marked: hash) {
             if Int(rule.pointee.priority) > priority
                 && Int(rule.pointee.priority) < ceiling && rule.pointee.isVisible(at: search.version)
                 && isMet(rule, by: search.key)
@@ -117,6 +124,7 @@ struct Tuple: ~Copyable {
                 priority = Int(rule.pointee.priority)
             }
         }
+        return best
     }
 
     /// Fetches where a search with a key begins.
@@ -132,18 +140,9 @@ struct Tuple: ~Copyable {
         let places = places.load(ordering: .acquiring)
         let hash = hash(key)
         var place = Int(truncatingIfNeeded: hash)
-        while true {
-            place &= places.pointee.mask
-            let address = places.pointee.addresses[place].load(ordering: .acquiring)
-            if address == Self.empty { return }
-            place &+= 1
-            guard Self.mark(of: UInt64(address)) == Self.mark(of: hash), let rule = Self.rule(at: address) else {
-                continue
-            }
-            martlet_prefetch(rule)
-            martlet_prefetch(UnsafeRawPointer(rule) + BlockPool.line)
-            return
-        }
+        guard let rule = places.pointee.next(from: &place, marked: hash) else { return }
+        martlet_prefetch(rule)
+        martlet_prefetch(UnsafeRawPointer(rule) + BlockPool.line)
     }
 
     /// Sets the rules aside that have clauses and the priority of one that is aside already.
@@ -157,14 +156,8 @@ struct Tuple: ~Copyable {
         let places = places.load(ordering: .acquiring)
         let hash = hash(search.key)
         var place = Int(truncatingIfNeeded: hash)
-        while count < SoftMatch.capacity {
-            place &= places.pointee.mask
-            let address = places.pointee.addresses[place].load(ordering: .acquiring)
-            if address == Self.empty { return }
-            place &+= 1
-            guard Self.mark(of: UInt64(address)) == Self.mark(of: hash), let rule = Self.rule(at: address),
-                rule != first, rule.pointee.clauseCount != 0
-            else { continue }
+        while count < SoftMatch.capacity, let rule = places.pointee.next(from: &place, marked: hash) {
+            guard rule != first, rule.pointee.clauseCount != 0 else { continue }
             if rule.pointee.priority == first.pointee.priority
                 && rule.pointee.isVisible(at: search.version) && isMet(rule, by: search.key)
                 && Self.isMember(rule, search)
