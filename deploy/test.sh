@@ -73,7 +73,7 @@ build_fuzzers() {
 fuzz() {
     local fuzzer seconds=20 status=0
     [ ${#long[@]} -eq 0 ] || seconds=600
-    for fuzzer in Tests/Fuzz/.build/release/Fuzz{Flows,Frames,Ring,Wire}; do
+    for fuzzer in Tests/Fuzz/.build/release/Fuzz{Flows,Frames,Ring,Tunnels,Wire}; do
         # Swift's runtime keeps what it allocates once; leaks are looked for elsewhere.
         ASAN_OPTIONS=detect_leaks=0 "$fuzzer" -max_total_time=$seconds -max_len=2048 -artifact_prefix=/tmp/ ||
             status=1

@@ -8,8 +8,8 @@
     static let transmittedPackets = 2
     static let transmittedBytes = 3
     static let firstDrop = 4
-    /// Four cache lines, so that two ports never share one.
-    static let rowLength = 32
+    /// Whole cache lines, so that two ports never share one.
+    static let rowLength = 40
 
     private let words: UnsafeMutablePointer<UInt64>
 

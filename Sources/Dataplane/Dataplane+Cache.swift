@@ -69,13 +69,19 @@ extension Dataplane {
         mask.set(.inPort, 0xffff)
         // The port of the switch lies where no flow key has anything.
         (value[0], mask[0]) = (value[0] & 0xffff_ffff_ffff, mask[0] & 0xffff_ffff_ffff)
+        if let source = row.source {
+            value.note(source)
+            for field in [Field.tunID, source.remote.isIPv4 ? .tunSource : .tunIPv6Source] {
+                mask[field.slot] = field.slot.mask
+            }
+        }
         let count = min(Int(row.stepCount), CacheMailbox.Row.stepLimit)
         return CachedEntry(
             lane: lane,
             port: PortIndex(row.port),
             isExact: row.level == 0,
             match: Match(value: value, mask: mask),
-            program: (0..<count).flatMap { ProgramWord.words(of: row.steps[$0], type: value) },
+            program: ProgramWord.words(of: (0..<count).map { row.steps[$0] }, type: value),
             isCut: count < Int(row.stepCount),
             drop: DropReason(rawValue: Int(row.drop)) ?? .flowDrop,
             idle: Self.now &- min(row.used, Self.now),

@@ -18,7 +18,9 @@ public final class Dataplane: @unchecked Sendable {
     private let cell: UnsafeMutablePointer<Lane.StateCell>
     private let quiesce: Quiesce
     private var configuration = SwitchConfiguration()
+    private var generation: UInt32 = 0
     private(set) var bridges: [String: BridgeParts] = [:]
+    private(set) var neighbors: [PortIndex: NeighborTable] = [:]
 
     /// - Parameters:
     ///   - copy: how a lane copies a packet that it floods.
@@ -37,7 +39,7 @@ public final class Dataplane: @unchecked Sendable {
         self.quiesce = quiesce
         let versions = Versions()
         let cell = UnsafeMutablePointer<Lane.StateCell>.allocate(capacity: 1)
-        let empty = Self.published(ForwardingState(.init(), parts: [:], liveness))
+        let empty = Self.published(ForwardingState(.init(), parts: [:], neighbors: [:], liveness))
         cell.initialize(to: Lane.StateCell(current: Atomic(empty), versions: versions))
         self.cell = cell
         let share = max(cacheCapacity / max(workerCount, 1), 64)
@@ -58,6 +60,7 @@ public final class Dataplane: @unchecked Sendable {
     deinit {
         for lane in lanes { lane.free() }
         for parts in bridges.values { parts.fdb.free() }
+        for table in neighbors.values { table.free() }
         Self.free(cell.pointee.current.load(ordering: .relaxed))
         cell.deinitialize(count: 1)
         cell.deallocate()
@@ -75,14 +78,19 @@ public final class Dataplane: @unchecked Sendable {
     /// Replaces what the workers forward by. Returns when no worker uses the former configuration any more.
     /// Learned stations stay while their bridge, port and VLAN settings stay.
     public func commit(_ next: SwitchConfiguration) {
-        let former = bridges
+        let (former, formerNeighbors) = (bridges, neighbors)
         bridges = parts(for: next, former)
-        let state = Self.published(ForwardingState(next, parts: bridges, liveness))
+        neighbors = neighbors(for: next)
+        generation &+= 1
+        let state = Self.published(
+            ForwardingState(next, generation: generation, parts: bridges, neighbors: neighbors, liveness)
+        )
         let replaced = cell.pointee.current.exchange(state, ordering: .acquiringAndReleasing)
         noteChanges(from: configuration, to: next, former)
         quiesce()
         Self.free(replaced)
         for (name, parts) in former where database(of: name)?.isSame(as: parts.fdb) != true { parts.fdb.free() }
+        for (port, table) in formerNeighbors where neighbors[port]?.isSame(as: table) != true { table.free() }
         forgetChanged(from: configuration, to: next)
         configuration = next
         readers.formerRules.release()
@@ -114,6 +122,17 @@ public final class Dataplane: @unchecked Sendable {
         return all
     }
 
+    /// Those of endpoints that stay what they are, and new ones.
+    private func neighbors(for next: SwitchConfiguration) -> [PortIndex: NeighborTable] {
+        let former = Dictionary(uniqueKeysWithValues: configuration.ports.map { ($0.index, $0) })
+        var tables: [PortIndex: NeighborTable] = [:]
+        for port in next.ports where port.endpoint != nil {
+            let isKept = former[port.index] == port
+            tables[port.index] = (isKept ? neighbors[port.index] : nil) ?? NeighborTable()
+        }
+        return tables
+    }
+
     private func newParts(_ slot: UInt16, _ database: ForwardingDatabase) -> BridgeParts {
         let tables = FlowTables(bridge: slot, readers: readers, first: [Self.firstFlow])
         return BridgeParts(slot: slot, fdb: database, tables: tables)
@@ -136,6 +155,10 @@ public final class Dataplane: @unchecked Sendable {
             if let old = before[name], let new = after[name], old == new { continue }
             readers.versions.willChange(TablePlace(bridge: parts.slot, table: Versions.ports))
         }
+        func underlay(_ configuration: SwitchConfiguration) -> [PortConfiguration] {
+            configuration.ports.filter { $0.endpoint != nil || $0.tunnel != nil }
+        }
+        if underlay(configuration) != underlay(next) { readers.versions.willChange(.underlay) }
         readers.versions.advance()
     }
 

@@ -32,6 +32,11 @@ struct PortEntry {
     var number: UInt16 = 0
     /// The port at the other end of a patch.
     var peer = noPort
+    /// The place of its tunnel or endpoint in the `Underlay`.
+    var tunnel = Underlay.none
+    var endpoint = Underlay.none
+    /// A wire on a bridge with an endpoint: what comes from there may be of a tunnel.
+    var facesUnderlay = false
     /// The VLAN of an untagged or priority-tagged frame, with the tag it gets on a port that sends one.
     var untagged = Tag(vlan: 0, type: TPID.customer.rawValue, control: 0, isPresent: false)
     /// Takes untagged frames.
@@ -100,6 +105,9 @@ struct PortEntry {
         init(_ tag: Tag, bridge: UInt16) { word = tag.word | UInt64(bridge) &<< 49 }
     }
 
+    /// What is sent there leaves through a device as it is.
+    var leadsToDevice: Bool { peer == Self.noPort && tunnel == Underlay.none && endpoint == Underlay.none }
+
     /// The VLAN of a received tagged frame; nil when the port does not take such frames.
     @inline(__always)
     func classify(tagged header: FrameHeader) -> Tag? { classify(type: header.type, control: header.tagControl) }
@@ -131,8 +139,10 @@ struct BridgeEntry {
     let members: UnsafeMutablePointer<UInt16>
     let memberCount: Int
     let forwardsReserved: Bool
-    /// Some are patches, which the way without flow tables does not know.
-    let hasPatches: Bool
+    /// It has ports that the way without flow tables does not know: patches, tunnels, endpoints.
+    let needsTables: Bool
+    /// One of them is an endpoint.
+    let hasEndpoint: Bool
     /// Its flow tables, by number.
     let tables: UnsafeMutablePointer<FlowTable>
     /// See `FlowTables.onlyRule`.
@@ -165,13 +175,24 @@ struct ForwardingState {
     /// By slot. A slot without a bridge is of no port.
     let bridges: UnsafeMutablePointer<BridgeEntry>
     let liveness: PortLiveness
+    let underlay: Underlay
     private let slots: UnsafeMutablePointer<UInt16>
     private let slotCount: Int
     private let bitmaps: UnsafeMutablePointer<UInt64>
 
-    /// - Parameter parts: by bridge name, one for every bridge of the configuration.
-    init(_ configuration: SwitchConfiguration, parts: [String: BridgeParts], _ liveness: PortLiveness) {
+    /// - Parameters:
+    ///   - generation: another one for each configuration.
+    ///   - parts: by bridge name, one for every bridge of the configuration.
+    ///   - neighbors: by port, one for every endpoint.
+    init(
+        _ configuration: SwitchConfiguration,
+        generation: UInt32 = 0,
+        parts: [String: BridgeParts],
+        neighbors: [PortIndex: NeighborTable],
+        _ liveness: PortLiveness
+    ) {
         self.liveness = liveness
+        underlay = Underlay(configuration, generation: generation, slots: parts.mapValues(\.slot), neighbors: neighbors)
         let used = configuration.bridges.map { parts[$0.name]!.slot }
         slotCount = used.count
         slots = .allocate(capacity: max(slotCount, 1))
@@ -197,7 +218,13 @@ struct ForwardingState {
                 carried: VLANBitmap(words: first),
                 customers: VLANBitmap(words: first + VLANBitmap.wordCount)
             )
+            ports[Int(port.index.value)].facesUnderlay =
+                parts[port.bridge].map { bridges[Int($0.slot)].hasEndpoint } ?? false && port.isWire
         }
+        for place in 0..<underlay.endpointCount {
+            ports[Int(underlay.endpoints[place].port)].endpoint = UInt16(place)
+        }
+        for place in 0..<underlay.tunnelCount { ports[Int(underlay.tunnels[place].port)].tunnel = UInt16(place) }
     }
 
     func free() {
@@ -205,11 +232,17 @@ struct ForwardingState {
             bridges[Int(slots[index])].members.deallocate()
             bridges[Int(slots[index])].numbers.deallocate()
         }
+        underlay.free()
         slots.deallocate()
         bridges.deallocate()
         ports.deallocate()
         bitmaps.deallocate()
     }
+}
+
+extension PortConfiguration {
+    /// A device that is nobody's own.
+    fileprivate var isWire: Bool { !isGuest && peer == nil && endpoint == nil && tunnel == nil }
 }
 
 extension PortEntry {
@@ -232,6 +265,7 @@ extension BridgeEntry {
         fdb = parts.fdb
         tables = parts.tables.tables
         onlyRule = parts.tables.onlyRule
-        hasPatches = ports.contains { $0.peer != nil }
+        hasEndpoint = ports.contains { $0.endpoint != nil }
+        needsTables = hasEndpoint || ports.contains { $0.peer != nil || $0.tunnel != nil }
     }
 }

@@ -7,14 +7,17 @@ import Wire
 extension Lane {
     /// Consecutive packets with the same key.
     @usableFromInline struct FlowRun: BitwiseCopyable {
-        var hash: UInt64
+        var hash: UInt64 = 0
         /// The first of its packets in the burst; they end where the next run begins.
         var first: Int
-        var candidate: UInt32
+        var candidate: UInt32 = 0
+        /// What begins its key, and the port that it comes from: the same, but for packets out of tunnels.
+        var origin: UInt16
+        var port: UInt16
         /// The key has more than its first five words.
-        var isLong: Bool
+        var isLong = false
         /// `PlainPacket` read its packets. The others' runs have one packet each, whose flow key and layout are noted.
-        var isPlain: Bool
+        var isPlain = false
         /// The flow key of a plain run's first packet is noted all the same.
         var isRead = false
     }
@@ -24,9 +27,6 @@ extension Lane {
         let packets: UnsafeMutablePointer<Packet?>
         let count: Int
         let port: UInt16
-        /// The port's OpenFlow number, and the slot of its bridge.
-        let number: UInt16
-        let bridge: UInt16
         let context: WalkContext
         let versions: Versions
         /// Of the cache, when the burst's keys were taken.
@@ -52,18 +52,41 @@ extension Lane {
         from port: UInt16,
         _ context: WalkContext
     ) {
-        let burst = flows.burst
-        burst.pointee = Burst(
+        let burst = begin(packets, count: count, from: port, context)
+        switchRuns(burst, takeKeys(burst, count: count))
+    }
+
+    /// The same of frames that came out of tunnels, whose origins are noted.
+    @inline(never)
+    func receiveFromTunnels(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        count: Int,
+        from port: UInt16,
+        _ context: WalkContext
+    ) {
+        let burst = begin(packets, count: count, from: port, context)
+        switchRuns(burst, takeTunnelKeys(burst, count: count))
+    }
+
+    private func begin(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        count: Int,
+        from port: UInt16,
+        _ context: WalkContext
+    ) -> UnsafeMutablePointer<Burst> {
+        flows.burst.pointee = Burst(
             packets: packets,
             count: count,
             port: port,
-            number: context.state.ports[Int(port)].number,
-            bridge: context.state.ports[Int(port)].bridge,
             context: context,
             versions: state.pointee.versions,
             interestVersion: flows.cache.masks.interestVersion
         )
-        let runCount = takeKeys(burst, count: count)
+        return flows.burst
+    }
+
+    @inline(__always)
+    private func switchRuns(_ burst: UnsafeMutablePointer<Burst>, _ runCount: Int) {
         var unknownCount = 0
         for run in 0..<runCount {
             let candidate = flows.cache.index.candidate(flows.runs[run].hash)
@@ -83,7 +106,7 @@ extension Lane {
         if burst.pointee.missesSince != 0 { chargeMisses(burst) }
         flows.cache.statistics.pointee.exactHits &+= UInt64(burst.pointee.hits &- burst.pointee.wildcardHits)
         flows.cache.statistics.pointee.wildcardHits &+= UInt64(burst.pointee.wildcardHits)
-        flows.missBudget.note(packets: count, hits: burst.pointee.hits)
+        flows.missBudget.note(packets: burst.pointee.count, hits: burst.pointee.hits)
     }
 
     // MARK: - Keys
@@ -92,11 +115,9 @@ extension Lane {
     /// - Returns: how many runs there are.
     @inline(never)
     private func takeKeys(_ burst: UnsafeMutablePointer<Burst>, count: Int) -> Int {
-        let interest = flows.cache.masks.interest
-        let word0 =
-            (PlainPacket.word0 | UInt64(burst.pointee.number) &<< 32) & interest[0]
-            | CacheKey.origin(burst.pointee.port)
-        var likeness = PlainLikeness(interest)
+        let port = burst.pointee.port
+        let word0 = plainWord(burst, origin: port, port: port)
+        var likeness = PlainLikeness(flows.cache.masks.interest)
         var (accepted, runCount) = (0, 0)
         var bytes: UInt64 = 0
         for index in 0..<count {
@@ -105,24 +126,60 @@ extension Lane {
             bytes &+= UInt64(packet.pointee.packet_length)
             if runCount == Self.unlikeLimit && accepted == runCount { likeness.giveUp() }
             if !likeness.isLike(packet) {
-                guard begin(packet, burst, word0, &likeness, run: runCount, first: accepted) else { continue }
+                let run = FlowRun(first: accepted, origin: port, port: port)
+                guard begin(packet, burst, word0, &likeness, runCount, run) else { continue }
                 runCount &+= 1
             }
             burst.pointee.packets[accepted] = packet
             accepted &+= 1
         }
         flows.runs[runCount].first = accepted
-        let row = counters.row(burst.pointee.port)
+        let row = counters.row(port)
         row[CounterTable.receivedPackets] &+= UInt64(count)
         row[CounterTable.receivedBytes] &+= bytes
         return runCount
+    }
+
+    /// The same of frames that came out of tunnels, and were counted.
+    @inline(never)
+    private func takeTunnelKeys(_ burst: UnsafeMutablePointer<Burst>, count: Int) -> Int {
+        var likeness = PlainLikeness(flows.cache.masks.interest)
+        var (accepted, runCount) = (0, 0)
+        var (origin, port, word0) = (burst.pointee.port, burst.pointee.port, UInt64(0))
+        for index in 0..<count {
+            let packet = burst.pointee.packets[index].unsafelyUnwrapped
+            if flows.origins[index] != origin {
+                origin = flows.origins[index]
+                port = flows.cache.sources.port(origin)
+                word0 = plainWord(burst, origin: origin, port: port)
+                likeness.forget()
+            }
+            if !likeness.isLike(packet) {
+                let run = FlowRun(first: accepted, origin: origin, port: port)
+                guard begin(packet, burst, word0, &likeness, runCount, run) else { continue }
+                runCount &+= 1
+            }
+            burst.pointee.packets[accepted] = packet
+            accepted &+= 1
+        }
+        flows.runs[runCount].first = accepted
+        return runCount
+    }
+
+    /// The first word of a plain packet's key.
+    @inline(__always)
+    private func plainWord(_ burst: UnsafeMutablePointer<Burst>, origin: UInt16, port: UInt16) -> UInt64 {
+        let number = burst.pointee.context.state.ports[Int(port)].number
+        return (PlainPacket.word0 | UInt64(number) &<< 32) & flows.cache.masks.interest[0] | CacheKey.origin(origin)
     }
 
     /// A burst that begins with so many packets of different connections is not expected to have two of one in a row.
     private static var unlikeLimit: Int { 4 }
 
     /// Takes the key of a packet that is unlike the one before; drops it if that cannot be.
-    /// - Parameter word0: of a plain packet's key.
+    /// - Parameters:
+    ///   - word0: of a plain packet's key.
+    ///   - new: what the run begins as.
     /// - Returns: whether there is a run of it.
     @inline(__always)
     private func begin(
@@ -130,12 +187,13 @@ extension Lane {
         _ burst: UnsafeMutablePointer<Burst>,
         _ word0: UInt64,
         _ likeness: inout PlainLikeness,
-        run: Int,
-        first: Int
+        _ run: Int,
+        _ new: FlowRun
     ) -> Bool {
+        flows.runs[run] = new
         guard let plain = PlainPacket(packet) else {
             likeness.forget()
-            return takeOther(packet, burst, run: run, first: first)
+            return takeOther(packet, burst, run: run)
         }
         let (interest, key) = (flows.cache.masks.interest, flows.key(run))
         let (w1, w2) = (plain.w1 & interest[1], plain.w2 & interest[2])
@@ -143,7 +201,8 @@ extension Lane {
         (key[0], key[1], key[2], key[3], key[4]) = (word0, w1, w2, w3, w4)
         let hash = flows.cache.hash.short(word0, w1, w2, w3, w4, level: 0)
         flows.cache.index.fetch(hash)
-        flows.runs[run] = FlowRun(hash: hash, first: first, candidate: 0, isLong: false, isPlain: true)
+        flows.runs[run].hash = hash
+        flows.runs[run].isPlain = true
         likeness.follow(packet, isTCP: plain.isTCP)
         return true
     }
@@ -151,11 +210,12 @@ extension Lane {
     /// Reads any packet; drops it if that cannot be.
     /// - Returns: whether there is a run of it.
     @inline(never)
-    private func takeOther(_ packet: Packet, _ burst: UnsafeMutablePointer<Burst>, run: Int, first: Int) -> Bool {
+    private func takeOther(_ packet: Packet, _ burst: UnsafeMutablePointer<Burst>, run: Int) -> Bool {
         guard read(packet, burst, run: run) else { return false }
         let (isLong, hash) = take(flows.key(run), run, burst, under: 0, level: 0)
         flows.cache.index.fetch(hash)
-        flows.runs[run] = FlowRun(hash: hash, first: first, candidate: 0, isLong: isLong, isPlain: false)
+        flows.runs[run].hash = hash
+        flows.runs[run].isLong = isLong
         return true
     }
 
@@ -173,25 +233,28 @@ extension Lane {
         level: UInt8
     ) -> (isLong: Bool, hash: UInt64) {
         let (cache, tagTypes) = (flows.cache, flows.layouts[run].tagTypeBits)
-        let isLong = key.take(flows.packetKey(run), tagTypes, port: burst.pointee.port, under: cache.masks[mask])
+        let origin = flows.runs[run].origin
+        let isLong = key.take(flows.packetKey(run), tagTypes, origin: origin, under: cache.masks[mask])
         return (isLong, cache.hash.of(key, isLong: isLong, level: level))
     }
 
     /// Notes the flow key and the layout of a run's packet.
     /// - Returns: false when it was dropped.
     private func read(_ packet: Packet, _ burst: UnsafeMutablePointer<Burst>, run: Int) -> Bool {
+        let (port, origin) = (flows.runs[run].port, flows.runs[run].origin)
         guard packet.pointee.packet_length >= 14 else {
-            discard(packet, .runt, on: burst.pointee.port)
+            discard(packet, .runt, on: port)
             return false
         }
         flows.layouts[run] = FrameLayout()
         let segment = UnsafeRawBufferPointer(start: packet.frame, count: Int(packet.pointee.data_length))
         let length = Int(packet.pointee.packet_length)
         guard var key = FlowKey(frame: segment, length: length, layout: &flows.layouts[run]) else {
-            discard(packet, .scatteredHeader, on: burst.pointee.port)
+            discard(packet, .scatteredHeader, on: port)
             return false
         }
-        key[0] |= UInt64(burst.pointee.number) << 32
+        key[0] |= UInt64(burst.pointee.context.state.ports[Int(port)].number) << 32
+        if origin != port { key.note(flows.cache.sources.source(origin)) }
         flows.packetKey(run).all = key
         return true
     }
@@ -258,7 +321,7 @@ extension Lane {
         }
         // A known connection is no new one because its tables have changed.
         guard isStale || admitsMiss(burst) else {
-            discard(burst.pointee.packets[index].unsafelyUnwrapped, .missBudget, on: burst.pointee.port)
+            discard(burst.pointee.packets[index].unsafelyUnwrapped, .missBudget, on: flows.runs[run].port)
             return nil
         }
         guard readPlain(run, index, burst) else { return nil }
@@ -343,7 +406,7 @@ extension Lane {
     private func remember(_ program: UInt32, _ run: Int, _ burst: UnsafeMutablePointer<Burst>, replacing known: UInt32)
     {
         let (isLong, hash) = (flows.runs[run].isLong, flows.runs[run].hash)
-        put(program, under: flows.key(run), isLong, hash, level: 0, burst, replacing: known)
+        put(program, under: flows.key(run), isLong, hash, level: 0, run, burst, replacing: known)
     }
 
     /// - Parameters:
@@ -355,6 +418,7 @@ extension Lane {
         _ isLong: Bool,
         _ hash: UInt64,
         level: UInt8,
+        _ run: Int,
         _ burst: UnsafeMutablePointer<Burst>,
         replacing known: UInt32
     ) {
@@ -367,7 +431,7 @@ extension Lane {
             level: level,
             hash: hash,
             program: program,
-            port: burst.pointee.port,
+            port: flows.runs[run].port,
             version: version,
             now: now
         )
@@ -399,6 +463,9 @@ extension Lane {
                 if fdb.lookup(key, bucket: fdb.bucket(of: key)).place != place { return false }
             case .tell(let telling): tell(checks + index, telling, now: burst.pointee.context.now)
             case .word: break
+            case .neighbor(let cell, let station):
+                if cell.pointee.station != station { return false }
+                cell.pointee.use(now: burst.pointee.context.now)
             }
         }
         return true
@@ -416,7 +483,7 @@ extension Lane {
             key.all,
             types: layout.tagTypes,
             length: packet.pointee.packet_length,
-            on: burst.pointee.bridge,
+            on: burst.pointee.context.state.ports[Int(flows.runs[run].port)].bridge,
             burst.pointee.context,
             flows.walk,
             observer: &observer
@@ -433,7 +500,7 @@ extension Lane {
             cache.statistics.pointee.uncacheable &+= 1
             tellAll(program.checks, count: program.checkCount, now: now)
         }
-        self.run(program.sequence, packet, PacketEditor(packet, key, layout), burst)
+        self.run(program.sequence, packet, PacketEditor(packet, key, layout), from: flows.runs[run].port, burst)
     }
 
     /// Puts a walked program into the cache, under the packet's key and, if there is a level for it, under its own mask.
@@ -442,7 +509,7 @@ extension Lane {
         -> UInt32?
     {
         let cache = flows.cache
-        guard !program.dependsOnLength, cache.programs.fits(program) else { return nil }
+        guard !program.isSingular, cache.programs.fits(program) else { return nil }
         let isFlooded = burst.pointee.missesSince != 0
         guard known != 0 || cache.admits(flows.runs[run].hash, isFlooded: isFlooded) else { return nil }
         let interestVersion = cache.masks.interestVersion
@@ -465,7 +532,7 @@ extension Lane {
         let (isLong, hash) = take(key, run, burst, under: level, level: level)
         let present = cache.find(key, isLong: isLong, level: level, hash: hash)
         cache.programs.header(program).pointee.references += 1
-        put(program, under: key, isLong, hash, level: level, burst, replacing: present)
+        put(program, under: key, isLong, hash, level: level, run, burst, replacing: present)
     }
 
     // MARK: - Upkeep

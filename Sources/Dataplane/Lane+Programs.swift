@@ -65,7 +65,7 @@ extension Lane {
             let editor =
                 flows.runs[run].isPlain
                 ? PacketEditor(plain: packet) : PacketEditor(packet, flows.packetKey(run), flows.layouts[run])
-            self.run(sequence, packet, editor, burst)
+            self.run(sequence, packet, editor, from: flows.runs[run].port, burst)
         }
         return bytes
     }
@@ -75,36 +75,97 @@ extension Lane {
         _ program: Program.Sequence,
         _ packet: Packet,
         _ editor: PacketEditor,
+        from port: UInt16,
         _ burst: UnsafeMutablePointer<Burst>
     ) {
-        guard let last = program.lastOutput else { return discard(packet, program.drop, on: burst.pointee.port) }
-        var editor = editor
-        for index in 0...last {
-            switch program.steps[index] {
+        guard let last = program.lastOutput else { return discard(packet, program.drop, on: port) }
+        run(program.steps, 0...last, packet, editor, from: port, burst)
+    }
+
+    /// Runs steps, the last of which sends the packet itself, or ends it.
+    private func run(
+        _ steps: UnsafePointer<Program.Step>,
+        _ range: ClosedRange<Int>,
+        _ packet: Packet,
+        _ former: PacketEditor,
+        from port: UInt16,
+        _ burst: UnsafeMutablePointer<Burst>
+    ) {
+        var (editor, index) = (former, range.lowerBound)
+        while index <= range.upperBound {
+            defer { index &+= 1 }
+            switch steps[index] {
             case .rewrite(let value, let mask, let word): editor.rewrite(word: Int(word), value: value, mask: mask)
             case .pushTag(let type, let control):
                 guard editor.pushTag(type, control: control) else {
-                    return discard(packet, .noHeadroom, on: program.output(from: index) ?? burst.pointee.port)
+                    let output = Program.Sequence.output(of: steps, index...range.upperBound)
+                    return discard(packet, .noHeadroom, on: output ?? port)
                 }
             case .popTag: editor.popTag()
             case .meter(let meter):
                 let length = packet.pointee.packet_length
                 guard meter.pointee.entry.pointee.admits(length: length, now: martlet_nanoseconds()) else {
-                    return discard(packet, .meter, on: burst.pointee.port)
+                    return discard(packet, .meter, on: port)
                 }
             case .output(let output), .outputTruncated(let output, _):
-                guard let sent = index == last ? packet : martlet_copied(copy, packet) else {
+                guard let sent = index == range.upperBound ? packet : martlet_copied(copy, packet) else {
                     counters.drop(.noBuffer, on: output)
                     continue
                 }
-                if case .outputTruncated(_, let maxLength) = program.steps[index] { truncate(sent, to: maxLength) }
+                if case .outputTruncated(_, let maxLength) = steps[index] { truncate(sent, to: maxLength) }
                 send(sent, to: output, burst.pointee.context)
+            case .encapsulate(let header):
+                let inside = index &+ 1...index &+ Int(header.count)
+                index = inside.upperBound
+                guard let sent = index == range.upperBound ? packet : martlet_copied(copy, packet) else {
+                    counters.drop(.noBuffer, on: header.port)
+                    continue
+                }
+                encapsulate(sent, header, steps, inside, editor.share, burst)
+            // Behind `encapsulate`.
+            case .octets: break
+            case .noStation(let output):
+                counters.drop(.neighborUnknown, on: output)
+                if index == range.upperBound { free(packet) }
             }
         }
     }
 
+    /// Puts a packet into a tunnel, and runs what is to be done with it then.
+    @inline(never)
+    private func encapsulate(
+        _ packet: Packet,
+        _ header: TunnelHeader,
+        _ steps: UnsafePointer<Program.Step>,
+        _ inside: ClosedRange<Int>,
+        _ share: UInt64,
+        _ burst: UnsafeMutablePointer<Burst>
+    ) {
+        let (port, length) = (header.port, packet.pointee.packet_length)
+        guard length <= burst.pointee.context.state.ports[Int(port)].frameLength else {
+            return discard(packet, .transmitTooLong, on: port)
+        }
+        flows.identification.pointee &+= 1
+        let octets = steps + inside.lowerBound
+        guard header.put(octets, before: packet, share: share, identification: flows.identification.pointee) else {
+            return discard(packet, .noHeadroom, on: port)
+        }
+        let row = counters.row(port)
+        row[CounterTable.transmittedPackets] &+= 1
+        row[CounterTable.transmittedBytes] &+= UInt64(length)
+        let rest = inside.lowerBound &+ header.octetSteps...inside.upperBound
+        run(steps, rest, packet, PacketEditor(packet, header), from: port, burst)
+    }
+
+    /// A packet that was counted already.
+    private func free(_ packet: Packet) {
+        keepRoomForDrops()
+        drops[dropCount.pointee] = packet
+        dropCount.pointee &+= 1
+    }
+
     /// Cuts a packet; segments that are cut off are freed with the dropped packets, and not counted.
-    private func truncate(_ packet: Packet, to maxLength: UInt32) {
+    func truncate(_ packet: Packet, to maxLength: UInt32) {
         guard packet.pointee.packet_length > maxLength else { return }
         var (segment, left, count): (Packet, UInt32, UInt16) = (packet, maxLength, 1)
         while UInt32(segment.pointee.data_length) < left, let next = segment.pointee.next {
@@ -117,9 +178,7 @@ extension Lane {
             rest.pointee.segment_count = packet.pointee.segment_count - count
             rest.pointee.packet_length = packet.pointee.packet_length - maxLength
             segment.pointee.next = nil
-            keepRoomForDrops()
-            drops[dropCount.pointee] = rest
-            dropCount.pointee += 1
+            free(rest)
         }
         packet.pointee.segment_count = count
         packet.pointee.packet_length = maxLength

@@ -153,7 +153,13 @@ public struct Lane: @unchecked Sendable {
             return discardAll(packets, count: count, from: port)
         }
         let bridge = state.bridges + Int(ingress.pointee.bridge)
-        let onlyRule = bridge.pointee.hasPatches ? 0 : bridge.pointee.onlyRule.pointee.load(ordering: .acquiring)
+        var count = count
+        if ingress.pointee.facesUnderlay {
+            let context = WalkContext(state: state, version: version, now: now, hasEffects: true)
+            count = takeTunnelled(packets, count: count, from: port, context)
+            guard count != 0 else { return }
+        }
+        let onlyRule = bridge.pointee.needsTables ? 0 : bridge.pointee.onlyRule.pointee.load(ordering: .acquiring)
         guard let rule = UnsafeMutablePointer<Rule>(bitPattern: onlyRule) else {
             let context = WalkContext(state: state, version: version, now: now, hasEffects: true)
             return receiveByFlows(packets, count: count, from: port, context)

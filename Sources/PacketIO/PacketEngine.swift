@@ -117,8 +117,9 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
                 buffers: 0,
                 mtu: mtu
             )
-        case .patch:
-            throw Refusal("port '\(name)' is a patch: it has no device")
+        case .endpoint: return try EndpointDevice(port: port, pools: pools)
+        case .patch, .tunnel:
+            throw Refusal("port '\(name)' is of type \(type.name): it has no device")
         }
     }
 
@@ -145,6 +146,16 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
     }
 
     public func hasLink(_ port: PortIndex) -> Bool { devices[port]?.hasLink ?? false }
+
+    // MARK: - Endpoints
+
+    public func take(from port: PortIndex, limit: Int) -> [[UInt8]] {
+        (devices[port] as? EndpointDevice)?.take(limit: limit) ?? []
+    }
+
+    public func send(_ frame: [UInt8], from port: PortIndex) -> Bool {
+        (devices[port] as? EndpointDevice)?.send(frame) ?? false
+    }
 
     // MARK: - Workers
 

@@ -69,6 +69,14 @@ struct DoctorCommand: ParsableCommand {
         "no_buffer": "the packet buffers run out: give martletd more --socket-memory",
         "reserved_vlan": "a sender uses VLAN 4095: correct it",
         "vlan_not_carried": "the port's tag or trunks do not fit what is sent there: see martletctl show",
+        "tunnel_unknown": "no tunnel port has that remote_ip and key: add one, or correct the other host's tunnels",
+        "tunnel_no_path": "the tunnel has no remote address or no endpoint with a way there: see martletctl port show",
+        "tunnel_header": "a sender's tunnel packets are broken, or of a kind that is not taken",
+        "tunnel_checksum": "a sender's tunnel packets have wrong checksums: look at its offloads",
+        "tunnel_fragment":
+            "a sender's tunnel packets come in fragments: raise the MTU on their way",
+        "neighbor_unknown": "the next hop does not answer: see martletctl neighbor list, and the endpoint's VLAN",
+        "endpoint_forbidden": "a guest sends to an endpoint or in its name: keep guests off the endpoint's VLAN",
     ]
 }
 

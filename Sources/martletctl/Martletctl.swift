@@ -14,8 +14,9 @@ struct Martletctl: ParsableCommand {
         version: "martletctl \(Martlet.version)",
         subcommands: [
             ShowCommand.self, BridgeCommand.self, PortCommand.self, FlowCommand.self, GroupCommand.self,
-            MeterCommand.self, AddressSetCommand.self, WorkerCommand.self, FDBCommand.self, TraceCommand.self,
-            StatsCommand.self, TopCommand.self, CaptureCommand.self, LogCommand.self, DoctorCommand.self,
+            MeterCommand.self, AddressSetCommand.self, WorkerCommand.self, FDBCommand.self,
+            NeighborCommand.self, TraceCommand.self, StatsCommand.self, TopCommand.self, CaptureCommand.self,
+            LogCommand.self, DoctorCommand.self,
             VersionCommand.self,
         ]
     )

@@ -35,6 +35,10 @@ struct PortCommand: ParsableCommand {
                   ring        name, size
                   tap         ifname
                   patch       peer=PORT, a patch port of another bridge that has this one for its peer
+                  endpoint    address=ADDRESS/LENGTH, the switch's own, where tunnels end; gateway=ADDRESS,..., mac
+                  vxlan, geneve, gre
+                              remote_ip=ADDRESS|flow; key=NUMBER|flow; local_ip, ttl, tos=NUMBER|inherit, df, csum,
+                              dst_port
                 """
         )
 
@@ -42,8 +46,8 @@ struct PortCommand: ParsableCommand {
         @Argument var name: String
 
         @Option(
-            help: "dpdk, vhost-user, ring, tap or patch.",
-            completion: .list(["dpdk", "vhost-user", "ring", "tap", "patch"])
+            help: "dpdk, vhost-user, ring, tap, patch, endpoint, vxlan, geneve or gre.",
+            completion: .list(["dpdk", "vhost-user", "ring", "tap", "patch", "endpoint", "vxlan", "geneve", "gre"])
         )
         var type: String
 

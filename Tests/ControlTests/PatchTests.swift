@@ -71,7 +71,7 @@ import Testing
         let capture = await #expect(throws: Refusal.self) {
             _ = try await bench.control.startCapture(CaptureStart(port: "int"))
         }
-        #expect(capture?.reason.contains("is a patch") == true)
+        #expect(capture?.reason.contains("is of type patch") == true)
         let queue = await #expect(throws: Refusal.self) {
             _ = try await bench.control.assignQueue(WorkerAssign(port: "int", queue: 0, lcore: 1))
         }

@@ -15,6 +15,8 @@ final class ScriptedPortIO: PortIO {
         var refused: Set<String> = []
         var isDown: Set<String> = []
         var captures: [PortIndex: ScriptedCapture] = [:]
+        var received: [PortIndex: [[UInt8]]] = [:]
+        var sent: [PortIndex: [[UInt8]]] = [:]
         var onOpen: @Sendable () -> Void = {}
     }
 
@@ -58,6 +60,26 @@ final class ScriptedPortIO: PortIO {
     }
 
     func hasLink(_ port: PortIndex) -> Bool { status(of: port).linkUp }
+
+    /// Puts a frame before the endpoint of a port.
+    func put(_ frame: [UInt8], before port: PortIndex) {
+        state.withLock { $0.received[port, default: []].append(frame) }
+    }
+    /// What the endpoint of a port has sent.
+    func sent(from port: PortIndex) -> [[UInt8]] { state.withLock { $0.sent[port] ?? [] } }
+
+    func take(from port: PortIndex, limit: Int) -> [[UInt8]] {
+        state.withLock { state in
+            let taken = Array((state.received[port] ?? []).prefix(limit))
+            state.received[port]?.removeFirst(taken.count)
+            return taken
+        }
+    }
+
+    func send(_ frame: [UInt8], from port: PortIndex) -> Bool {
+        state.withLock { $0.sent[port, default: []].append(frame) }
+        return true
+    }
 
     func workers() -> [WorkerStatus] {
         [1, 2].map { lcore in

@@ -1,11 +1,13 @@
 import CPacket
 import Dataplane
 
-/// Packets in plain memory, and who owns them: every packet that was made is here until it is retired.
+/// Packets in plain memory, and who owns them: every packet that was made is here until it is retired, all its segments.
 ///
 /// Buffers are as long as headroom and bytes, so that AddressSanitizer sees a step beyond either end.
 final class Ledger {
     private(set) var live: Set<Packet> = []
+    /// The first segments of those that were made.
+    private(set) var heads: Set<Packet> = []
     private(set) var refusedCopies = 0
     /// Copies that still succeed; then there is "no memory".
     var copiesLeft = Int.max
@@ -34,14 +36,20 @@ final class Ledger {
         for (segment, next) in zip(segments, segments.dropFirst()) { segment.pointee.next = next }
         segments[0].pointee.segment_count = UInt16(segments.count)
         segments[0].pointee.packet_length = UInt32(frame.bytes.count)
-        live.insert(segments[0])
+        live.formUnion(segments)
+        heads.insert(segments[0])
         return segments[0]
     }
 
     /// - Returns: whether the packet was live: false tells of a packet that came out twice.
     func retire(_ packet: Packet) -> Bool {
-        guard live.remove(packet) != nil else { return false }
-        Self.release(packet)
+        var segment: Packet? = packet
+        while let part = segment {
+            guard live.remove(part) != nil else { return false }
+            heads.remove(part)
+            segment = part.pointee.next
+            Self.release(part)
+        }
         return true
     }
 
@@ -85,12 +93,8 @@ final class Ledger {
         return packet
     }
 
-    private static func release(_ packet: Packet) {
-        var segment: Packet? = packet
-        while let part = segment {
-            segment = part.pointee.next
-            part.pointee.buffer.deallocate()
-            part.deallocate()
-        }
+    private static func release(_ segment: Packet) {
+        segment.pointee.buffer.deallocate()
+        segment.deallocate()
     }
 }

@@ -77,7 +77,12 @@ import Testing
     private static let longPath = "/" + String(repeating: "a", count: 107)
 
     static let refused: [Refused] = [
-        .init("hub", [:], "port type 'hub' is unknown: use one of dpdk, vhost-user, ring, tap, patch"),
+        .init(
+            "hub",
+            [:],
+            "port type 'hub' is unknown: use one of dpdk, vhost-user, ring, tap, patch, endpoint, vxlan, gre, "
+                + "geneve"
+        ),
         .init("dpdk", [:], "port type dpdk needs its device: --option pci=ADDRESS or --option devargs=NAME,KEY=VALUE"),
         .init(
             "dpdk",

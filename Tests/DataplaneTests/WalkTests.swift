@@ -94,9 +94,9 @@ import Testing
         let bridge = WalkBridge()
         let key = try FlowText.packet("in_port=1,tcp")
         try bridge.replace(with: ["udp,actions=check_pkt_larger(9)->NXM_NX_REG0[0],output:2", "tcp,actions=output:2"])
-        #expect(!bridge.walk(key).dependsOnLength)
+        #expect(!bridge.walk(key).isSingular)
         try bridge.replace(with: ["tcp,actions=check_pkt_larger(9)->NXM_NX_REG0[0],output:2"])
-        #expect(bridge.walk(key).dependsOnLength)
+        #expect(bridge.walk(key).isSingular)
     }
 
     @Test(arguments: [
@@ -174,13 +174,13 @@ private struct Walked {
     let steps: [Program.Step]
     let mask: FlowKey
     let drop: DropReason
-    let dependsOnLength: Bool
+    let isSingular: Bool
 
     init(_ program: Program) {
         steps = Array(UnsafeBufferPointer(start: program.steps, count: program.count))
         mask = program.mask.all
         drop = program.drop
-        dependsOnLength = program.dependsOnLength
+        isSingular = program.isSingular
     }
 }
 
@@ -235,7 +235,7 @@ extension Walked {
             case .rewrite(let value, let mask, let word): packet.key[Int(word)] = packet.key[Int(word)] & ~mask | value
             case .pushTag(let type, let control): packet.push(type, control)
             case .popTag: packet.pop()
-            case .meter: break
+            case .meter, .encapsulate, .octets, .noStation: break
             case .output(let port), .outputTruncated(let port, _): all.append(packet.sent(port))
             }
         }

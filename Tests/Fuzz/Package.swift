@@ -16,6 +16,11 @@ let package = Package(
             swiftSettings: fuzzed
         ),
         .executableTarget(
+            name: "FuzzTunnels",
+            dependencies: [.product(name: "Dataplane", package: "martlet")],
+            swiftSettings: fuzzed
+        ),
+        .executableTarget(
             name: "FuzzFlows",
             dependencies: [.product(name: "Dataplane", package: "martlet")],
             swiftSettings: fuzzed

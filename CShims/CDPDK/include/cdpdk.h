@@ -108,6 +108,19 @@ static inline void martlet_copy_bytes(const struct martlet_packet *packet, void 
     if (bytes != NULL && bytes != to) __builtin_memcpy(to, bytes, length);
 }
 
+// A packet with a frame of at most `length` bytes in one buffer, or NULL when there is none or it has no room.
+static inline struct martlet_packet *martlet_make(struct rte_mempool *pool, const void *bytes, uint16_t length) {
+    struct rte_mbuf *packet = rte_pktmbuf_alloc(pool);
+    if (packet == NULL) return NULL;
+    void *frame = rte_pktmbuf_append(packet, length);
+    if (frame == NULL) {
+        rte_pktmbuf_free(packet);
+        return NULL;
+    }
+    __builtin_memcpy(frame, bytes, length);
+    return (struct martlet_packet *)packet;
+}
+
 // A spin lock, for a transmit queue that several workers must share.
 static inline void martlet_lock(rte_spinlock_t *lock) { rte_spinlock_lock(lock); }
 static inline void martlet_unlock(rte_spinlock_t *lock) { rte_spinlock_unlock(lock); }

@@ -31,6 +31,7 @@ struct Method: Sendable {
             Method(FDBAdd.self) { try $0.addStation($1) },
             Method(FDBDelete.self) { try $0.deleteStation($1) },
             Method(FDBFlush.self) { try $0.flushFDB($1) },
+            Method(NeighborList.self) { try $0.listNeighbors($1) },
             Method(FlowAdd.self) { try $0.addFlows($1) },
             Method(FlowReplace.self) { try $0.replaceFlows($1) },
             Method(FlowModify.self) { try $0.modifyFlows($1) },

@@ -23,7 +23,8 @@ extension Switch {
     func startCapture(_ request: CaptureStart) throws(Refusal) -> PortCapture {
         let port = try port(request.port)
         guard port.record.type.hasDevice else {
-            throw Refusal("port '\(request.port)' is a patch, whose packets pass no queue: capture where they leave")
+            let words = "is of type \(port.record.type.name), whose packets pass no queue"
+            throw Refusal("port '\(request.port)' \(words): capture where they leave")
         }
         if let failure = port.failure {
             throw Refusal("port '\(request.port)' has no device to capture from (\(failure)): mend that first")

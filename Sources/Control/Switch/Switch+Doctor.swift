@@ -45,13 +45,13 @@ extension Switch {
             return Finding(check, ok: false, "no worker polls queue \(idle.number): \(mend)")
         }
         guard !status.linkUp else { return Finding(check, ok: true, "link up") }
-        let reason = port.record.type.reasonForNoLink ?? reasonForNoPeer(of: port)
+        let reason = port.record.type.reasonForNoLink ?? reasonForNoEndpoint(of: port) ?? reasonForNoPeer(of: port)
         return Finding(check, ok: false, "link down: \(reason)")
     }
 }
 
 extension PortType {
-    /// That of a patch is not its own.
+    /// Those of patches and tunnels are not their own.
     fileprivate var reasonForNoLink: String? {
         switch self {
         case .vhostUser(let path, .client, _):
@@ -68,7 +68,8 @@ extension PortType {
             "no process has attached to the rings '\(name).rx' and '\(name).tx': start the network function"
         case .tap(let interface):
             "interface '\(interface)' is down: ip link set \(interface) up"
-        case .patch: nil
+        case .endpoint: "its queues are not open"
+        case .patch, .tunnel: nil
         }
     }
 }

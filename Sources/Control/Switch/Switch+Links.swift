@@ -20,6 +20,6 @@ extension Switch {
     /// Whether a packet sent to the port now would reach somebody.
     private func hasLink(_ port: Port) -> Bool {
         guard port.failure == nil else { return false }
-        return port.record.type.hasDevice ? io.hasLink(port.index) : peer(of: port) != nil
+        return port.record.type.hasDevice ? io.hasLink(port.index) : status(of: port).linkUp
     }
 }

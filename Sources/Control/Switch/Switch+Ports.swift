@@ -19,6 +19,7 @@ extension Switch {
         let port = Port(record: record, index: index)
         ports[record.name] = port
         commit()
+        installEndpoint(of: port)
         logger.info("port added", metadata: ["port": "\(record.name)", "bridge": "\(record.bridge)"])
         return describe(port, details: false)
     }
@@ -30,9 +31,11 @@ extension Switch {
             throw Refusal("port set '\(request.name)' says nothing to set: give a tag, trunks or a VLAN mode")
         }
         port.record.vlan = try request.vlan.policy()
+        if let options = port.record.type.endpoint { try checkEndpoint(options, of: port.record) }
         try store.put(port.record)
         ports[request.name] = port
         commit()
+        installEndpoint(of: port)
         return describe(port, details: false)
     }
 
@@ -104,6 +107,11 @@ extension Switch {
     /// What the port's device says of itself, or the patch's other end.
     func status(of port: Port) -> PortStatus {
         guard port.failure == nil else { return PortStatus(linkUp: false) }
+        if let tunnel = port.record.type.tunnel {
+            let name = endpoint(of: tunnel)
+            let words = name ?? reasonForNoEndpoint(of: port) ?? ""
+            return PortStatus(linkUp: name != nil, details: [.init("endpoint", words)])
+        }
         guard case .patch = port.record.type else { return io.status(of: port.index) }
         guard let peer = peer(of: port) else {
             return PortStatus(linkUp: false, details: [.init("joined", "no: \(reasonForNoPeer(of: port))")])
@@ -169,7 +177,12 @@ extension Switch {
     }
 
     private func checkDevice(of record: PortRecord) throws(Refusal) {
-        if case .patch(let peer) = record.type { return try checkPeer(peer, of: record) }
+        switch record.type {
+        case .patch(let peer): return try checkPeer(peer, of: record)
+        case .endpoint(let options): return try checkEndpoint(options, of: record)
+        case .tunnel(let options): return try checkTunnel(options, of: record)
+        case .dpdk, .vhostUser, .ring, .tap: break
+        }
         guard let device = record.type.device else { return }
         if let holder = ports.values.first(where: { $0.record.type.device == device }) {
             throw Refusal("\(device.words) belongs to port '\(holder.record.name)' already: give another one")
@@ -191,22 +204,23 @@ extension PortType {
         let words: String
     }
 
-    /// A patch has nothing.
+    /// Patches, endpoints and tunnels have nothing; their addresses are checked elsewhere.
     fileprivate var device: Device? {
         switch self {
         case .dpdk(let device, _, _, _): Device(words: "device '\(device.prefix { $0 != "," })'")
         case .vhostUser(let path, _, _): Device(words: "socket path '\(path)'")
         case .ring(let name, _): Device(words: "ring '\(name)'")
         case .tap(let interface): Device(words: "interface '\(interface)'")
-        case .patch: nil
+        case .patch, .endpoint, .tunnel: nil
         }
     }
 
     /// The MTU of a port that is given none: what the wire has, or the most where memory is the wire.
     fileprivate var usualMTU: Int {
         switch self {
-        case .dpdk, .tap: 1500
-        case .vhostUser, .ring, .patch: 9000
+        case .dpdk, .tap, .endpoint: 1500
+        // What is too long in its tunnel's headers is so for the port that they leave through.
+        case .vhostUser, .ring, .patch, .tunnel: 9000
         }
     }
 }

@@ -2,6 +2,7 @@ public import Dataplane
 import Dispatch
 public import Logging
 public import ServiceLifecycle
+import Synchronization
 
 /// The switch as one object: its bridges, ports, stations and workers, in memory, on disk and in the dataplane.
 ///
@@ -27,6 +28,12 @@ public actor Switch {
     var deadPorts: Set<PortIndex> = []
     /// Members of all address sets together.
     var memberCount = 0
+    /// By port.
+    var endpoints: [String: RunningEndpoint] = [:]
+    /// Those that have yet to say where they are.
+    var greetings: Set<String> = []
+    /// How many there are, for whoever would wake the switch for them.
+    nonisolated let endpointCount = Atomic(0)
 
     let dataplane: Dataplane
     let io: any PortIO
@@ -94,6 +101,7 @@ public actor Switch {
     /// Makes the dataplane forward by the present configuration. Ports without a device are left out.
     func commit() {
         followLinks()
+        updateEndpoints()
         var configuration = SwitchConfiguration()
         configuration.bridges = bridges.map { BridgeConfiguration(name: $0.key, settings: $0.value) }
         configuration.ports = ports.values.filter { $0.failure == nil }.map { port in
@@ -104,7 +112,10 @@ public actor Switch {
                 number: port.record.number,
                 vlan: port.record.vlan,
                 frameLength: port.record.frameLength,
-                peer: peer(of: port)?.index
+                peer: peer(of: port)?.index,
+                isGuest: port.record.type.isGuest,
+                endpoint: port.record.type.endpoint,
+                tunnel: port.record.type.tunnel
             )
         }
         configuration.bridges.sort { $0.name < $1.name }
@@ -137,7 +148,8 @@ public actor Switch {
         }
     }
 
-    private func installStations(of port: Port) {
+    func installStations(of port: Port) {
+        installEndpoint(of: port)
         for (station, name) in stations where name == port.record.name {
             do {
                 try dataplane.fdbAdd(station.mac, vlan: station.vlan, port: port.index, on: station.bridge)
@@ -182,6 +194,7 @@ extension Switch: Service {
                     while (try? await Task.sleep(for: Self.learnInterval)) != nil {
                         // Asked here, so that the control thread does not wake for nothing.
                         if self.dataplane.hasFlowsToLearn { await self.learnFlows() }
+                        if self.endpointCount.load(ordering: .relaxed) != 0 { await self.followEndpoints() }
                     }
                 }
             }

@@ -4,7 +4,8 @@ import Flows
 /// whatever has no addresses further in; the rest is zero for those packets.
 ///
 ///     place   word of the flow key
-///     0-4     0-4, and the port of the switch, plus one, in the upper 16 bits of word 0: no key begins with 0
+///     0-4     0-4, and the origin, plus one, in the upper 16 bits of word 0: no key begins with 0. That is the port of
+///             the switch, or the number of a tunnel's source (`TunnelSources`)
 ///     5-13    18-26, and the kinds of the two tags in the upper two bits of word 18, where packets have nothing
 ///
 /// A view of memory of `length` words.
@@ -33,17 +34,20 @@ struct CacheKey: BitwiseCopyable {
         }
     }
 
-    /// A port of the switch as the first word has it.
+    /// An origin as the first word has it.
     @inline(__always)
-    static func origin(_ port: UInt16) -> UInt64 { (UInt64(port) &+ 1) &<< 48 }
+    static func origin(_ origin: UInt16) -> UInt64 { (UInt64(origin) &+ 1) &<< 48 }
+
+    /// The origin in a first word.
+    static func origin(of word: UInt64) -> UInt16 { UInt16(truncatingIfNeeded: word >> 48) &- 1 }
 
     /// Takes the words of a flow key under a mask.
     /// - Parameter tagTypes: see `FrameLayout.tagTypeBits`.
     /// - Returns: whether any beyond the first five is not zero.
     @inline(__always)
-    func take(_ key: KeyWords, _ tagTypes: UInt64, port: UInt16, under mask: CacheKey) -> Bool {
+    func take(_ key: KeyWords, _ tagTypes: UInt64, origin: UInt16, under mask: CacheKey) -> Bool {
         for place in 0..<Self.shortLength { words[place] = key[place] & mask[place] }
-        words[0] |= Self.origin(port)
+        words[0] |= Self.origin(origin)
         words[Self.shortLength] = (key[18] | tagTypes) & mask[Self.shortLength]
         var further = words[Self.shortLength]
         for place in Self.shortLength + 1..<Self.length {

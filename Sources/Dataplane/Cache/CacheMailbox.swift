@@ -16,6 +16,8 @@ struct CacheMailbox {
 
         var words: InlineArray<14, UInt64>
         var mask: InlineArray<14, UInt64>
+        /// Where its packets come from, if that is a tunnel.
+        var source: TunnelSources.Source?
         var port: UInt16
         var level: UInt8
         /// The second of the last packet.
@@ -107,9 +109,11 @@ struct CacheMailbox {
         let steps = cache.programs.steps(entry.program)
         // The mask of a level is that of its programs; an exact entry has all that any program asks for.
         let mask = entry.level == 0 ? cache.masks.interest : cache.masks[entry.level]
+        let origin = CacheKey.origin(of: entry.words[0])
         rows[state.pointee.count] = Row(
             words: InlineArray { cache.word(at: $0, of: number) },
             mask: InlineArray { mask[$0] },
+            source: origin < TunnelSources.first ? nil : cache.sources.source(origin),
             port: entry.port,
             level: entry.level,
             used: entry.used,

@@ -72,6 +72,7 @@ struct FlowCache {
     let hash: CacheHash
     let statistics: UnsafeMutablePointer<CacheStatistics>
     let index: EntryIndex
+    let sources: TunnelSources
     private let entries: UnsafeMutablePointer<Entry>
     private let entryCount: Int
     private let links: UnsafeMutablePointer<Link>
@@ -89,6 +90,7 @@ struct FlowCache {
         masks = MaskTable()
         hash = CacheHash()
         index = EntryIndex(capacity: capacity)
+        sources = TunnelSources()
         // As many as numbers that `candidate` may make of two.
         entryCount = 1 << (Int.bitWidth - capacity.leadingZeroBitCount)
         entries = LazyMemory.allocate(Entry.self, entryCount)
@@ -109,6 +111,7 @@ struct FlowCache {
         masks.free()
         hash.free()
         index.free()
+        sources.free()
         let capacity = state.pointee.capacity + 1
         LazyMemory.free(entries, entryCount)
         LazyMemory.free(links, capacity)
@@ -196,6 +199,7 @@ struct FlowCache {
         for place in 0..<(isLong ? Self.furtherLength : 0) {
             further[Int(rest) * Self.furtherLength + place] = key[CacheKey.shortLength + place]
         }
+        sources.retain(CacheKey.origin(of: key[0]))
         bucket.pointee.put(number, tag, way: way)
         link(number)
         masks.use(level)
@@ -215,6 +219,7 @@ struct FlowCache {
     func remove(_ number: UInt32, now: UInt32) {
         let entry = entry(number)
         index.remove(number, entry.pointee.tag)
+        sources.release(CacheKey.origin(of: entry.pointee.words[0]))
         unlink(number)
         programs.release(entry.pointee.program, lane: lane, now: now)
         masks.disuse(entry.pointee.level)

@@ -13,6 +13,11 @@ import Flows
     private let packetKeys: UnsafeMutablePointer<UInt64>
     let layouts: UnsafeMutablePointer<FrameLayout>
     let missBudget: MissBudget
+    /// The packets of a burst that came out of tunnels, and their origins.
+    let tunnelled: UnsafeMutablePointer<Packet?>
+    let origins: UnsafeMutablePointer<UInt16>
+    /// The last identification of an IPv4 packet that may be fragmented.
+    let identification: UnsafeMutablePointer<UInt16>
     let burst: UnsafeMutablePointer<Lane.Burst>
 
     init(cacheCapacity: Int, lane: Int) {
@@ -27,6 +32,12 @@ import Flows
         layouts = .allocate(capacity: Lane.burstLength)
         layouts.initialize(repeating: FrameLayout(), count: Lane.burstLength)
         missBudget = MissBudget()
+        tunnelled = .allocate(capacity: Lane.burstLength)
+        tunnelled.initialize(repeating: nil, count: Lane.burstLength)
+        origins = .allocate(capacity: Lane.burstLength)
+        origins.initialize(repeating: 0, count: Lane.burstLength)
+        identification = .allocate(capacity: 1)
+        identification.initialize(to: 0)
         burst = .allocate(capacity: 1)
     }
 
@@ -40,6 +51,9 @@ import Flows
         packetKeys.deallocate()
         layouts.deallocate()
         missBudget.free()
+        tunnelled.deallocate()
+        origins.deallocate()
+        identification.deallocate()
         burst.deallocate()
     }
 

@@ -204,13 +204,16 @@ struct ProgramStore {
             case .popTag: hash = mixed(hash ^ 1 &<< 18)
             case .output(let port), .outputTruncated(let port, _): hash = mixed(hash ^ UInt64(port) ^ 1 &<< 19)
             case .meter(let cell): hash = mixed(hash ^ UInt64(UInt(bitPattern: cell)))
+            case .encapsulate(let header): hash = mixed(hash ^ UInt64(header.port) ^ 1 &<< 20)
+            case .octets(let first, let second): hash = mixed(hash ^ first ^ second)
+            case .noStation(let port): hash = mixed(hash ^ UInt64(port) ^ 1 &<< 21)
             }
         }
         for index in 0..<program.checkCount {
             switch program.checks[index] {
             case .found(let name, _): hash = mixed(hash ^ name.address ^ UInt64(name.vlan))
             case .word(let word): hash = mixed(hash ^ word)
-            case .learn, .tell: break
+            case .learn, .tell, .neighbor: break
             }
         }
         return UInt32(truncatingIfNeeded: hash ^ hash &>> 32)

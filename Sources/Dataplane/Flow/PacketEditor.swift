@@ -23,6 +23,32 @@ struct PacketEditor {
         (layout.network, layout.transport) = (14, 34)
     }
 
+    /// Of a packet that was just put into a tunnel.
+    init(_ packet: Packet, _ header: TunnelHeader) {
+        self.packet = packet
+        number = header.protocolNumber
+        layout = header.layout
+    }
+
+    /// What the packets of a connection have in common and those of others have not: a hash of addresses and ports.
+    var share: UInt64 {
+        let frame = UnsafeRawPointer(packet.frame)
+        var hash = frame.loadUnaligned(as: UInt64.self) ^ frame.loadUnaligned(fromByteOffset: 6, as: UInt64.self) &<< 8
+        switch layout.kind {
+        case .ipv4: hash ^= frame.loadUnaligned(fromByteOffset: layout.network + 12, as: UInt64.self)
+        case .ipv6:
+            hash ^= frame.loadUnaligned(fromByteOffset: layout.network + 16, as: UInt64.self)
+            hash ^= frame.loadUnaligned(fromByteOffset: layout.network + 32, as: UInt64.self) &<< 8
+        case .arp, .other: break
+        }
+        // Ports, where the protocol has them in the first four octets.
+        if layout.transport != 0 && number != IPProtocol.icmp && number != IPProtocol.icmpv6 {
+            hash ^= UInt64(frame.loadUnaligned(fromByteOffset: layout.transport, as: UInt32.self)) &* 0x1_0000_0001
+        }
+        let product = (hash ^ UInt64(number)).multipliedFullWidth(by: 0x9e37_79b9_7f4a_7c15)
+        return (product.high ^ product.low) &>> 40
+    }
+
     func rewrite(word: Int, value: UInt64, mask: UInt64) {
         let editor = FrameEditor(packet.frame, layout, protocol: number)
         guard number == IPProtocol.sctp && word == 4 && mask >> 32 != 0 && layout.transport != 0 else {

@@ -16,11 +16,17 @@ struct Program {
         case outputTruncated(UInt16, maxLength: UInt32)
         /// Nothing of what follows for a packet beyond the meter's rates. The cell stays as long as a rule would.
         case meter(UnsafePointer<MeterCell>)
+        /// The steps behind it, `count` of them, are for a copy behind a tunnel's headers; first of all come the headers.
+        case encapsulate(TunnelHeader)
+        /// Sixteen octets of headers, as they lie in memory.
+        case octets(UInt64, UInt64)
+        /// A copy ends here, for the station of a tunnel port's next hop is not known yet.
+        case noStation(UInt16)
 
-        /// The port that the step sends to.
+        /// The port that the step sends to, or would.
         var port: UInt16? {
             switch self {
-            case .output(let port), .outputTruncated(let port, _): port
+            case .output(let port), .outputTruncated(let port, _), .noStation(let port): port
             default: nil
             }
         }
@@ -36,12 +42,14 @@ struct Program {
         /// A message, and then its words.
         case tell(Telling)
         case word(UInt64)
+        /// A next hop has the station that it had.
+        case neighbor(NeighborTable.Cell, station: UInt64)
 
         /// What NORMAL found out is about.
         var station: StationName? {
             switch self {
             case .learn(let name, _), .found(let name, _): name
-            case .tell, .word: nil
+            case .tell, .word, .neighbor: nil
             }
         }
     }
@@ -88,8 +96,8 @@ struct Program {
     var count = 0
     var checkCount = 0
     var visitCount = 0
-    /// Packets of another length may have another one, whatever their key.
-    var dependsOnLength = false
+    /// Other packets may have another one, whatever their key.
+    var isSingular = false
     /// Why the packet goes nowhere, if it does.
     var drop = DropReason.flowDrop
     /// The bits of the packet's key that the program depends on.
@@ -113,9 +121,9 @@ struct Program {
             return nil
         }
 
-        /// The port of the first output from a step on; nil when there is none.
-        func output(from first: Int) -> UInt16? {
-            for index in first..<count {
+        /// The port of the first output among steps; nil when there is none.
+        static func output(of steps: UnsafePointer<Step>, _ range: ClosedRange<Int>) -> UInt16? {
+            for index in range {
                 if let port = steps[index].port { return port }
             }
             return nil
@@ -149,6 +157,8 @@ struct Program {
 struct WalkMemory {
     /// Enough for a loop that pushes in each of its turns, in two clones each, within those of the turns before.
     static let stackLimit = 2 * WalkLimit.depth * WalkLimit.depth
+    /// For Ethernet, IPv6 and GRE with all that it can have.
+    static let octetCount = 80
 
     let steps: UnsafeMutablePointer<Program.Step>
     let checks: UnsafeMutablePointer<Program.Check>
@@ -157,6 +167,8 @@ struct WalkMemory {
     let soft: UnsafeMutablePointer<SoftMatch>
     let path: SearchPath
     let actionSet: UnsafeMutablePointer<ActionSetMember>
+    /// The headers of a tunnel while they are made.
+    let octets: UnsafeMutableRawPointer
     /// The packet's key as it came in, and as it is by now.
     let packet: KeyWords
     let key: KeyWords
@@ -167,7 +179,7 @@ struct WalkMemory {
     let recorded: KeyWords
     /// The bits that actions edit in packets, tags aside.
     let editable: KeyWords
-    /// The bits that a bridge knows of a packet and its neighbour does not.
+    /// The bits that a bridge knows of a packet and its neighbor does not.
     let own: KeyWords
 
     init() {
@@ -178,6 +190,7 @@ struct WalkMemory {
         soft = .allocate(capacity: SoftMatch.capacity)
         path = SearchPath()
         actionSet = .allocate(capacity: ActionSetMember.capacity)
+        octets = .allocate(byteCount: Self.octetCount, alignment: 16)
         packet = .allocated()
         key = .allocated()
         mask = .allocated()
@@ -199,6 +212,7 @@ struct WalkMemory {
         soft.deallocate()
         path.free()
         actionSet.deallocate()
+        octets.deallocate()
         for words in [packet, key, mask, altered, written, pending, recorded, editable, own] {
             words.words.deallocate()
         }

@@ -99,6 +99,9 @@ struct TablePlace: Equatable, BitwiseCopyable {
     /// Which ports have a link.
     static var liveness: TablePlace { TablePlace((Versions.bridgeCapacity << 8) + Versions.bridgeCapacity) }
 
+    /// Endpoints and tunnels.
+    static var underlay: TablePlace { TablePlace((Versions.bridgeCapacity << 8) + Versions.bridgeCapacity + 1) }
+
     var bridge: UInt16 { UInt16(value >> 8) }
     var table: UInt8 { UInt8(truncatingIfNeeded: value) }
 }

@@ -9,10 +9,11 @@ enum PacketWords {
         .arpOp, .arpSHA, .arpTHA, .nwTOS, .nwECN, .nwTTL, .tcpSource, .tcpDestination, .ndTarget,
     ])
 
-    /// Those that a bridge knows of a packet and its neighbour does not: registers, metadata, tunnel, connection.
+    /// Those that a bridge knows of a packet and its neighbor does not: registers, metadata, tunnel, connection.
     static let own: FlowKey = {
         var mask = PacketWords.mask(of: [
-            .tunID, .tunSource, .tunDestination, .tunIPv6Source, .tunIPv6Destination, .metadata, .conjID, .actsetOutput,
+            .tunID, .tunSource, .tunDestination, .tunIPv6Source, .tunIPv6Destination, .tunTOS, .tunTTL, .metadata,
+            .conjID, .actsetOutput,
             .ctState, .ctZone, .ctMark, .ctLabel, .ctNWSource, .ctNWDestination, .ctNWProto, .ctTPSource,
             .ctTPDestination, .ctIPv6Source, .ctIPv6Destination,
         ])

@@ -56,8 +56,7 @@ extension Walk {
     /// The same with what is behind `maxLength` bytes cut off; not through a patch (as in Open vSwitch).
     mutating func output(_ number: UInt16, maxLength: UInt32) {
         let port = context.state.bridges[Int(bridge)].port(numbered: number)
-        guard number != key.port, port != PortEntry.noPort, context.state.ports[Int(port)].peer == PortEntry.noPort
-        else {
+        guard number != key.port, port != PortEntry.noPort, context.state.ports[Int(port)].leadsToDevice else {
             return
         }
         recordEdits()
@@ -83,8 +82,14 @@ extension Walk {
     }
 
     private mutating func send(to port: UInt16) {
-        let peer = context.state.ports[Int(port)].peer
-        guard peer == PortEntry.noPort else { return cross(to: peer) }
+        let entry = context.state.ports + Int(port)
+        guard entry.pointee.peer == PortEntry.noPort else { return cross(to: entry.pointee.peer) }
+        guard entry.pointee.tunnel == Underlay.none else {
+            return encapsulate(to: port, context.state.underlay.tunnels[Int(entry.pointee.tunnel)])
+        }
+        guard entry.pointee.endpoint == Underlay.none || context.state.ports[Int(origin)].facesUnderlay else {
+            return leaveOut(.endpointForbidden)
+        }
         if Observer.isActive { observer.noted(.sent(to: port)) }
         recordEdits()
         record(.output(port))
@@ -114,7 +119,7 @@ extension Walk {
     // MARK: - Edits
 
     /// Brings the packet to what the flows have made of it: tags first, then every word that was written.
-    private mutating func recordEdits() {
+    mutating func recordEdits() {
         recordTags()
         while pendingWords != 0 {
             let word = pendingWords.trailingZeroBitCount
@@ -163,6 +168,9 @@ extension Walk {
         guard port != PortEntry.noPort else { return decide(.dropped(.noBridge)) }
         var fault = DropReason.flowDrop
         guard let tag = admit(on: port, entry, fault: &fault) else { return decide(.dropped(fault)) }
+        guard !entry.hasEndpoint || !forgesEndpoint(vlan: tag.vlan, on: port) else {
+            return decide(.dropped(.endpointForbidden))
+        }
         learn(on: port, entry, vlan: tag.vlan)
         if MACAddress(value: key.destination).isGroup { return flood(tag, from: port, entry) }
         let name = stationName(word: 1, vlan: tag.vlan)
@@ -208,6 +216,32 @@ extension Walk {
             return ingress.pointee.classify(type: tags.outerType, control: control)
         }
         return nil
+    }
+
+    /// Whether a packet says to come from an endpoint of the bridge and does not: only the endpoint says that, and nobody
+    /// at all says to have its station's address.
+    private func forgesEndpoint(vlan: UInt16, on port: UInt16) -> Bool {
+        let underlay = context.state.underlay
+        let addresses = IPAddress(IPv4Address(value: UInt32(truncatingIfNeeded: key[3] >> 32)))
+        for place in 0..<underlay.endpointCount {
+            let endpoint = underlay.endpoints + place
+            guard endpoint.pointee.bridge == bridge, endpoint.pointee.vlan == vlan, endpoint.pointee.port != port
+            else { continue }
+            if key.source == endpoint.pointee.mac.value { return true }
+            // Other hosts on the wire may claim the address, and learn that it is taken; who is behind other ports may not.
+            guard !context.state.ports[Int(origin)].facesUnderlay else { continue }
+            depend(on: 0xffff_0000, word: 0)
+            let type = UInt16(truncatingIfNeeded: key[0] >> 16)
+            if type == EtherType.ipv4 || type == EtherType.arp {
+                depend(on: .max << 32, word: 3)
+                if addresses == endpoint.pointee.address { return true }
+            } else if type == EtherType.ipv6 {
+                depend(on: .max, word: 19)
+                depend(on: .max, word: 20)
+                if UInt128(key[19]) << 64 | UInt128(key[20]) == endpoint.pointee.address.value { return true }
+            }
+        }
+        return false
     }
 
     private func isTagType(_ word: UInt64) -> Bool {

@@ -45,8 +45,8 @@ struct Walk<Observer: WalkObserver> {
     var hasOtherTags = false
     var tagChanges = 0
     /// What the packet came with: bytes, and tags within the first two.
-    private let length: UInt32
-    private let tagCount: Int
+    var length: UInt32
+    var tagCount: Int
     /// The bridge that the packet is on.
     var bridge: UInt16
     var program: Program
@@ -56,11 +56,15 @@ struct Walk<Observer: WalkObserver> {
     private(set) var rule: UnsafeMutablePointer<Rule>?
     var depth = 0
     var bucketCount = 0
-    private var stackCount = 0
+    var stackCount = 0
     /// What a bridge pushed is not the next one's, nor is its action set.
-    private var stackFloor = 0
+    var stackFloor = 0
     var actionSetCount = 0
     var actionSetFloor = 0
+    /// It is behind the headers of a tunnel.
+    var isEncapsulated = false
+    /// The port of the switch that it came from.
+    let origin: UInt16
     private(set) var hasExited = false
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
@@ -92,6 +96,10 @@ struct Walk<Observer: WalkObserver> {
         memory.mask[0] = KeyWords.portMask
         // It is the tables' own, and no packet's.
         written[KeyWords.conjunctionWord] = KeyWords.conjunctionMask
+        // The origin in a cache's keys says it.
+        if context.hasEffects { written[25] |= 0xffff }
+        let number = UInt16(truncatingIfNeeded: packet[0] >> 32)
+        origin = context.state.bridges[Int(bridge)].port(numbered: number)
         program = Program(memory)
         tags = TagStack(key.tags, types: types)
         wireTags = tags
@@ -269,7 +277,7 @@ struct Walk<Observer: WalkObserver> {
         count: Int
     ) {
         guard count > 0 else { return }
-        program.dependsOnLength = true
+        program.isSingular = true
         let tagBytes = (tags.count - tagCount) * tagLength
         let isLarger = Int(length) + tagBytes > Int(instruction.value)
         var bit = instruction
@@ -292,12 +300,20 @@ struct Walk<Observer: WalkObserver> {
             if Observer.isActive { walk.observer.returns() }
         }
         bridge = formerBridge
+        endOther(formerDrop)
+    }
+
+    /// An end on another bridge is none here.
+    mutating func endOther(_ formerDrop: DropReason) {
         // What does not fit a program is not sent in part.
         let isFull = program.count == Program.capacity || program.checkCount == Program.checkCapacity
         guard failure != .flowTooLong || !isFull else { return }
         if failure != nil { program.drop = formerDrop }
         (hasExited, failure) = (false, nil)
     }
+
+    /// The program is good for this packet alone.
+    mutating func makeSingular() { program.isSingular = true }
 
     /// A clone's stack and action set begin as copies; the set of packets whose length is not larger begins empty, as Open
     /// vSwitch runs it for larger ones first.

@@ -35,10 +35,32 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case meter
     /// New connections beyond what a burst may bring.
     case missBudget
+    /// A packet for an endpoint whose tunnel header is cut short, lies, or is of a kind that is not taken.
+    case tunnelHeader
+    /// A checksum of a tunnel's that is wrong.
+    case tunnelChecksum
+    /// A Geneve option that must be understood.
+    case tunnelOption
+    /// A fragment of a tunnel's packet.
+    case tunnelFragment
+    /// A tunnel's packet that says to come from the switch itself.
+    case tunnelLoop
+    /// No tunnel port takes the packet: of its sender, or of its network.
+    case tunnelUnknown
+    /// More senders, networks and traffic classes behind tunnels than a worker tells apart.
+    case tunnelSources
+    /// A tunnel within a tunnel.
+    case tunnelNested
+    /// The tunnel has no remote address for the packet, no endpoint, or no way there.
+    case tunnelNoPath
+    /// For an endpoint, or in its name, from where nothing of the kind may come.
+    case endpointForbidden
     /// No mbuf was left for a copy.
     case noBuffer
-    /// No room in front of the frame for a tag.
+    /// No room in front of the frame for a tag or a tunnel's headers.
     case noHeadroom
+    /// The station of the next hop is not known yet.
+    case neighborUnknown
     /// A customer VLAN that the output port, a dot1q-tunnel, does not carry.
     case transmitNotCarried
     /// Longer than the output port's MTU allows.
@@ -67,8 +89,19 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .timeToLive: "time_to_live"
         case .meter: "meter"
         case .missBudget: "miss_budget"
+        case .tunnelHeader: "tunnel_header"
+        case .tunnelChecksum: "tunnel_checksum"
+        case .tunnelOption: "tunnel_option"
+        case .tunnelFragment: "tunnel_fragment"
+        case .tunnelLoop: "tunnel_loop"
+        case .tunnelUnknown: "tunnel_unknown"
+        case .tunnelSources: "tunnel_sources"
+        case .tunnelNested: "tunnel_nested"
+        case .tunnelNoPath: "tunnel_no_path"
+        case .endpointForbidden: "endpoint_forbidden"
         case .noBuffer: "no_buffer"
         case .noHeadroom: "no_headroom"
+        case .neighborUnknown: "neighbor_unknown"
         case .transmitNotCarried: "transmit_not_carried"
         case .transmitTooLong: "transmit_too_long"
         case .transmitDown: "transmit_down"

@@ -18,6 +18,13 @@ public protocol PortIO: AnyObject, Sendable {
     /// Whether a frame given to the port now would reach a peer: `linkUp` of its status, at a small price.
     func hasLink(_ port: PortIndex) -> Bool
 
+    /// The frames that workers have sent to an endpoint's port, at most `limit`, oldest first.
+    func take(from port: PortIndex, limit: Int) -> [[UInt8]]
+
+    /// Has the workers receive a frame from an endpoint's port.
+    /// - Returns: false when there is no buffer, or no room for it.
+    func send(_ frame: [UInt8], from port: PortIndex) -> Bool
+
     func workers() -> [WorkerStatus]
 
     /// Moves a receive queue of a port to the worker of an lcore.

@@ -14,10 +14,15 @@ public enum PortType: Hashable, Sendable {
     case tap(interface: String)
     /// One end of a wire between two bridges, whose other end is the patch port `peer`. It has no device.
     case patch(peer: String)
+    /// The switch's own address on a bridge, which tunnels end at.
+    case endpoint(EndpointOptions)
+    /// One end of tunnels to other hosts. It has no device: its packets go through an endpoint.
+    case tunnel(TunnelOptions)
 
     public enum VhostMode: String, Sendable, CaseIterable { case client, server }
 
-    public static let names = ["dpdk", "vhost-user", "ring", "tap", "patch"]
+    public static let names =
+        ["dpdk", "vhost-user", "ring", "tap", "patch", "endpoint"] + TunnelType.allCases.map(\.rawValue)
 
     public var name: String {
         switch self {
@@ -26,6 +31,8 @@ public enum PortType: Hashable, Sendable {
         case .ring: "ring"
         case .tap: "tap"
         case .patch: "patch"
+        case .endpoint: "endpoint"
+        case .tunnel(let options): options.type.rawValue
         }
     }
 
@@ -44,15 +51,32 @@ public enum PortType: Hashable, Sendable {
             return ["ifname": interface]
         case .patch(let peer):
             return ["peer": peer]
+        case .endpoint(let options): return options.options
+        case .tunnel(let options): return options.options
         }
     }
 
     /// Whether there is anything for workers to poll and send to.
     public var hasDevice: Bool {
         switch self {
-        case .dpdk, .vhostUser, .ring, .tap: true
-        case .patch: false
+        case .dpdk, .vhostUser, .ring, .tap, .endpoint: true
+        case .patch, .tunnel: false
         }
+    }
+
+    /// A virtual machine is behind it.
+    public var isGuest: Bool {
+        if case .vhostUser = self { true } else { false }
+    }
+
+    /// Nil for a port that is no endpoint.
+    public var endpoint: EndpointOptions? {
+        if case .endpoint(let options) = self { options } else { nil }
+    }
+
+    /// Nil for a port that is no tunnel.
+    public var tunnel: TunnelOptions? {
+        if case .tunnel(let options) = self { options } else { nil }
     }
 
     /// - Parameters:
@@ -85,6 +109,10 @@ public enum PortType: Hashable, Sendable {
             self = .tap(interface: try options.name("ifname", default: portName, maximum: 15))
         case "patch":
             self = .patch(peer: try options.peer(of: portName))
+        case "endpoint":
+            self = .endpoint(try EndpointOptions(&options))
+        case let name where TunnelType(rawValue: name) != nil:
+            self = .tunnel(try TunnelOptions(TunnelType(rawValue: name)!, &options))
         default:
             throw Refusal("port type '\(name)' is unknown: use one of \(Self.names.joined(separator: ", "))")
         }
@@ -98,7 +126,7 @@ public enum PortType: Hashable, Sendable {
 }
 
 /// The options of one `port add`, taken one by one so that what is left over is known to be unknown.
-private struct PortOptions {
+struct PortOptions {
     let type: String
     var remaining: [String: String]
 

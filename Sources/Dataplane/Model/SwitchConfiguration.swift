@@ -76,6 +76,12 @@ public struct PortConfiguration: Hashable, Sendable {
     public let frameLength: Int
     /// The other end, for a patch port.
     public let peer: PortIndex?
+    /// A virtual machine is behind it, who has no business with the switch's endpoints.
+    public let isGuest: Bool
+    /// Of an endpoint port.
+    public let endpoint: EndpointOptions?
+    /// Of a tunnel port.
+    public let tunnel: TunnelOptions?
 
     public init(
         index: PortIndex,
@@ -84,7 +90,10 @@ public struct PortConfiguration: Hashable, Sendable {
         number: PortNumber,
         vlan: VLANPolicy,
         frameLength: Int,
-        peer: PortIndex? = nil
+        peer: PortIndex? = nil,
+        isGuest: Bool = false,
+        endpoint: EndpointOptions? = nil,
+        tunnel: TunnelOptions? = nil
     ) {
         self.index = index
         self.name = name
@@ -93,6 +102,9 @@ public struct PortConfiguration: Hashable, Sendable {
         self.vlan = vlan
         self.frameLength = frameLength
         self.peer = peer
+        self.isGuest = isGuest
+        self.endpoint = endpoint
+        self.tunnel = tunnel
     }
 }
 

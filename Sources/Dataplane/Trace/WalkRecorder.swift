@@ -95,7 +95,7 @@ struct WalkRecorder: WalkObserver {
         let bridge = bridges[port.bridge]?.name ?? ""
         frames.append(Frame(code: nil, formerDepth: depth, isWhole: false))
         depth += 1
-        add(.bridge(bridge, number: port.number, from: PortIndex(port.peer)))
+        add(.bridge(bridge, number: port.number, from: port.peer == PortEntry.noPort ? nil : PortIndex(port.peer)))
     }
 
     mutating func returns() {
@@ -118,10 +118,8 @@ struct WalkRecorder: WalkObserver {
     /// What the walk left behind.
     mutating func finish(_ program: Program) {
         let packet = trace.packet
-        let steps = program.sequence.lastOutput.map { 0...$0 }
-        trace.program = (steps.map(Array.init) ?? []).flatMap {
-            ProgramWord.words(of: program.steps[$0], type: packet)
-        }
+        let steps = program.sequence.lastOutput.map { (0...$0).map { program.steps[$0] } } ?? []
+        trace.program = ProgramWord.words(of: steps, type: packet)
         trace.drop = program.drop
         var mask = program.mask.all
         mask[18] &= ~FrameLayout.tagTypeMask

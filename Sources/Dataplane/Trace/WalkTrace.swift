@@ -1,4 +1,5 @@
 public import Flows
+import Wire
 
 /// What a worker would do with a packet now, and why: see `Dataplane.trace`.
 public struct WalkTrace: Sendable {
@@ -54,11 +55,20 @@ public enum ProgramWord: Hashable, Sendable {
     case output(PortIndex)
 
     /// - Parameter type: a key that has the packet's Ethernet type and IP protocol: fields have their names by it.
-    static func words(of step: Program.Step, type: FlowKey) -> [ProgramWord] {
+    static func words(of steps: [Program.Step], type: FlowKey) -> [ProgramWord] {
+        steps.indices.flatMap { index in
+            guard case .encapsulate(let header) = steps[index] else { return words(of: steps[index], type: type) }
+            return [.edit(header.words(steps[(index + 1)...].prefix(header.octetSteps)))]
+        }
+    }
+
+    private static func words(of step: Program.Step, type: FlowKey) -> [ProgramWord] {
         switch step {
         case .output(let port): return [.output(PortIndex(port))]
         case .outputTruncated(let port, let maxLength):
             return [.edit("trunc(\(maxLength))"), .output(PortIndex(port))]
+        case .encapsulate, .octets: return []
+        case .noStation: return [.edit("drop(\(DropReason.neighborUnknown.name))")]
         case .meter(let cell): return [.edit("meter(\(cell.pointee.identifier))")]
         case .popTag: return [.edit("pop_vlan")]
         case .pushTag(let type, let control):
@@ -68,6 +78,34 @@ public enum ProgramWord: Hashable, Sendable {
             var (values, masks) = (FlowKey(), FlowKey())
             (values[Int(word)], masks[Int(word)]) = (value, mask)
             return values.writes(under: masks, type: type).map { .edit($0) }
+        }
+    }
+}
+
+extension TunnelHeader {
+    /// Such as "encapsulate(vxlan,dst=192.0.2.2,key=102)".
+    /// - Parameter steps: that hold the octets, all of them.
+    fileprivate func words(_ steps: ArraySlice<Program.Step>) -> String {
+        var octets: [UInt8] = []
+        for case .octets(let first, let second) in steps {
+            withUnsafeBytes(of: (first, second)) { octets += $0 }
+        }
+        octets.removeFirst(octets.count - Int(length))
+        return octets.withUnsafeBytes { bytes in
+            let network = HeaderBytes(unchecked: bytes.baseAddress! + Self.ethernetLength)
+            let destination =
+                isIPv4
+                ? IPAddress(IPv4Address(value: network.number32(at: 16)))
+                : IPAddress(IPv6Address(value: network.number128(at: 24)))
+            var fault: HeaderFault?
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[carried...])
+            let key: UInt32? =
+                switch type {
+                case .vxlan: VXLAN(rest, fault: &fault)?.vni.value
+                case .geneve: Geneve(rest, fault: &fault)?.vni.value
+                case .gre: GRE(rest, fault: &fault)?.key
+                }
+            return "encapsulate(\(type.rawValue),dst=\(destination)" + (key.map { ",key=\($0)" } ?? "") + ")"
         }
     }
 }

@@ -1,4 +1,3 @@
-import CPacket
 import Dataplane
 import Flows
 import Wire
@@ -18,8 +17,8 @@ public func fuzzFrames(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         frames.append(Frame(frame, segments: [Int(cuts & 0x1f), Int(cuts >> 5)], headroom: cuts & 1 == 0 ? 128 : 3))
     }
     for frame in frames { readKey(frame.bytes) }
-    for one in [FuzzedSwitch.learning, FuzzedSwitch.flowing] {
-        one.receive(frames, from: UInt16(port) % UInt16(FuzzedSwitch.policies.count + 1))
+    for one in [Switches.learning, Switches.flowing] {
+        one.receive(frames, from: UInt16(port) % UInt16(Switches.policies.count + 1))
     }
     return 0
 }
@@ -34,40 +33,38 @@ private func readKey(_ frame: [UInt8]) {
     precondition(key != nil, "nothing is scattered")
 }
 
-/// A switch with one worker and a port of each kind.
-private struct FuzzedSwitch: @unchecked Sendable {
-    static let learning = FuzzedSwitch(flows: [])
-    static let flowing = FuzzedSwitch(flows: [
-        "priority=5,dl_vlan=10,actions=strip_vlan,output:2,push_vlan:0x88a8,mod_vlan_vid:7,output:3,resubmit(,1)",
-        "priority=4,dl_vlan=20,actions=mod_vlan_pcp:5,output:2,clone(push_vlan:0x8100,output:3),resubmit(,1),NORMAL",
-        "priority=1,actions=mod_vlan_vid:9,output:2,strip_vlan,resubmit(,1)",
-        "table=1,tcp,actions=mod_nw_src:10.0.0.9,mod_tp_dst:99,dec_ttl,output:4",
-        "table=1,udp,actions=mod_nw_dst:10.0.0.8,mod_nw_tos:32,mod_tp_src:5,output:4",
-        "table=1,sctp,actions=mod_tp_src:5,output:4", "table=1,icmp,actions=mod_nw_ttl:9,output:4",
-        "table=1,tcp6,actions=set_field:2001:db8::1->ipv6_src,mod_tp_dst:99,dec_ttl,output:4",
-        "table=1,udp6,actions=set_field:2001:db8::1->ipv6_dst,mod_tp_src:99,output:4",
-        "table=1,sctp6,actions=mod_tp_dst:5,output:4",
-        "table=1,icmp6,icmp_type=135,actions=set_field:2001:db8::9->nd_target,set_field:02:00:00:00:00:01->nd_sll,output:4",
-        "table=1,icmp6,icmp_type=136,actions=set_field:2001:db8::9->nd_target,set_field:02:00:00:00:00:01->nd_tll,output:4",
-        "table=1,arp,actions=load:0x2->NXM_OF_ARP_OP[],move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],"
-            + "load:0xa000001->NXM_OF_ARP_SPA[],output:4",
-        "table=1,priority=0,actions=mod_dl_src:02:00:00:00:00:07,output(port=4,max_len=20),FLOOD",
-    ])
+/// A port of each kind, on one bridge.
+private enum Switches {
+    static let learning = FuzzedSwitch(configuration, flows: [:])
+    static let flowing = FuzzedSwitch(
+        configuration,
+        flows: [
+            "br": [
+                "priority=5,dl_vlan=10,actions=strip_vlan,output:2,push_vlan:0x88a8,mod_vlan_vid:7,output:3,resubmit(,1)",
+                "priority=4,dl_vlan=20,actions=mod_vlan_pcp:5,output:2,clone(push_vlan:0x8100,output:3),resubmit(,1),NORMAL",
+                "priority=1,actions=mod_vlan_vid:9,output:2,strip_vlan,resubmit(,1)",
+                "table=1,tcp,actions=mod_nw_src:10.0.0.9,mod_tp_dst:99,dec_ttl,output:4",
+                "table=1,udp,actions=mod_nw_dst:10.0.0.8,mod_nw_tos:32,mod_tp_src:5,output:4",
+                "table=1,sctp,actions=mod_tp_src:5,output:4", "table=1,icmp,actions=mod_nw_ttl:9,output:4",
+                "table=1,tcp6,actions=set_field:2001:db8::1->ipv6_src,mod_tp_dst:99,dec_ttl,output:4",
+                "table=1,udp6,actions=set_field:2001:db8::1->ipv6_dst,mod_tp_src:99,output:4",
+                "table=1,sctp6,actions=mod_tp_dst:5,output:4",
+                "table=1,icmp6,icmp_type=135,actions=set_field:2001:db8::9->nd_target,set_field:02:00:00:00:00:01->nd_sll,output:4",
+                "table=1,icmp6,icmp_type=136,actions=set_field:2001:db8::9->nd_target,set_field:02:00:00:00:00:01->nd_tll,output:4",
+                "table=1,arp,actions=load:0x2->NXM_OF_ARP_OP[],move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],"
+                    + "load:0xa000001->NXM_OF_ARP_SPA[],output:4",
+                "table=1,priority=0,actions=mod_dl_src:02:00:00:00:00:07,output(port=4,max_len=20),FLOOD",
+            ]
+        ]
+    )
 
     static let policies = [
         policy(.trunk), policy(.access, 10), policy(.nativeTagged, 10), policy(.nativeUntagged, 10, [20]),
         policy(.dot1qTunnel, 100), policy(.dot1qTunnel, 100, [5]), policy(.trunk, nil, [10]), policy(.access, 0),
     ]
 
-    private let dataplane = Dataplane(workerCount: 1, copy: Ledger.copy, drain: drain, cacheCapacity: 256)
-    private let ledger = Ledger()
-    private let burst = UnsafeMutablePointer<Packet?>.allocate(capacity: Lane.burstLength)
-
-    /// More goes to a port than its queue holds: flows and floods may send twice.
-    private static let drain: martlet_drain = { _ in FuzzedSwitch.flowing.take() }
-
-    private init(flows: [String]) {
-        let ports = Self.policies.enumerated().map { number, policy in
+    private static let configuration: SwitchConfiguration = {
+        let ports = policies.enumerated().map { number, policy in
             PortConfiguration(
                 index: PortIndex(UInt16(number)),
                 name: "p\(number)",
@@ -79,41 +76,10 @@ private struct FuzzedSwitch: @unchecked Sendable {
         }
         var settings = BridgeSettings()
         settings.fdbCapacity = 64
-        dataplane.commit(SwitchConfiguration(bridges: [.init(name: "br", settings: settings)], ports: ports))
-        guard !flows.isEmpty else { return }
-        let first = dataplane.flows(of: "br").map(\.number)
-        try! dataplane.changeFlows(of: "br", removing: first, adding: flows.map { try! FlowText.flow($0) })
-    }
+        return SwitchConfiguration(bridges: [.init(name: "br", settings: settings)], ports: ports)
+    }()
 
     private static func policy(_ mode: VLANMode, _ tag: UInt16? = nil, _ trunks: Set<UInt16> = []) -> VLANPolicy {
         try! VLANPolicy(mode: mode, tag: tag.map { VLANID($0)! }, trunks: Set(trunks.map { VLANID($0)! }))
-    }
-
-    func receive(_ frames: [Frame], from port: UInt16) {
-        let lane = dataplane.lanes[0]
-        for (index, frame) in frames.enumerated() { burst[index] = ledger.make(frame) }
-        lane.receive(burst, count: frames.count, from: port, now: 100)
-        take()
-        lane.maintain(now: 100)
-        precondition(ledger.live.isEmpty, "a packet is lost")
-    }
-
-    /// Takes what is sent or dropped.
-    private func take() {
-        let lane = dataplane.lanes[0]
-        for index in 0..<lane.outputCount.pointee {
-            let output = lane.outputs[index]
-            let queued = lane.queued(output)
-            for place in 0..<queued.count { retire(lane.queue(output)[place]!) }
-            lane.finish(output, sent: queued.count, bytes: queued.bytes, unsent: .transmitFull)
-        }
-        lane.outputCount.pointee = 0
-        for index in 0..<lane.dropCount.pointee { retire(lane.drops[index]!) }
-        lane.dropCount.pointee = 0
-    }
-
-    private func retire(_ packet: Packet) {
-        precondition(Ledger.bytes(of: packet) != nil, "the lengths of a packet disagree")
-        precondition(ledger.retire(packet), "a packet came out twice")
     }
 }

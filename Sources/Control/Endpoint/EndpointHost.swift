@@ -1,0 +1,284 @@
+import Dataplane
+import Wire
+
+/// The switch as a host on a wire: it answers who asks for its address, and finds the stations of its neighbors.
+///
+/// A value without a clock or a port: frames and milliseconds go in, frames and news of neighbors come out.
+struct EndpointHost {
+    /// What the host wants done.
+    enum Deed: Equatable {
+        case send([UInt8])
+        /// A neighbor's station is known, or not any more.
+        case set(IPAddress, MACAddress?)
+        /// Nobody sends there.
+        case forget(IPAddress)
+    }
+
+    /// Milliseconds, as RFC 4861 section 10 and RFC 1122 section 2.3.2.1 have them.
+    enum Interval {
+        /// Between two questions.
+        static let question: UInt64 = 1000
+        /// A neighbor that answered is asked again, if somebody sends there.
+        static let refresh: UInt64 = 20_000
+        /// A neighbor that does not answer is given up.
+        static let lifetime: UInt64 = 30_000
+        /// One that never answered is asked again.
+        static let retry: UInt64 = 5000
+        /// One that nobody sends to is forgotten.
+        static let silence: UInt64 = 60_000
+    }
+
+    private static let questionLimit = 3
+
+    private struct Neighbor {
+        var mac: MACAddress?
+        /// When it last answered.
+        var confirmed: UInt64 = 0
+        /// When it may be asked again, and how often it was asked in vain.
+        var nextQuestion: UInt64 = 0
+        var questions = 0
+    }
+
+    let options: EndpointOptions
+    private var neighbors: [IPAddress: Neighbor] = [:]
+    private var address: IPAddress { options.prefix.address }
+
+    init(_ options: EndpointOptions) { self.options = options }
+
+    /// How many neighbors are neither known nor given up.
+    var isBusy: Bool { neighbors.values.contains { $0.mac == nil } }
+
+    // MARK: - Time
+
+    /// - Parameters:
+    ///   - used: the neighbors that workers name, and the milliseconds since they last sent there.
+    mutating func tick(_ used: [(address: IPAddress, idle: UInt64)], now: UInt64) -> [Deed] {
+        var deeds: [Deed] = []
+        let named = Set(used.map(\.address))
+        for gone in neighbors.keys where !named.contains(gone) { neighbors[gone] = nil }
+        for (address, idle) in used {
+            guard idle < Interval.silence else {
+                neighbors[address] = nil
+                deeds.append(.forget(address))
+                continue
+            }
+            deeds += tend(address, idle: idle, now: now)
+        }
+        return deeds
+    }
+
+    /// Asks for a neighbor when it is time, and gives it up when that was in vain.
+    private mutating func tend(_ address: IPAddress, idle: UInt64, now: UInt64) -> [Deed] {
+        var neighbor = neighbors[address] ?? Neighbor()
+        defer { neighbors[address] = neighbor }
+        var deeds: [Deed] = []
+        if neighbor.mac != nil {
+            if now - neighbor.confirmed >= Interval.lifetime {
+                neighbor = Neighbor()
+                deeds.append(.set(address, nil))
+            } else if now - neighbor.confirmed < Interval.refresh || idle > Interval.refresh {
+                return []
+            }
+        }
+        guard now >= neighbor.nextQuestion else { return deeds }
+        neighbor.questions += 1
+        let isGivenUp = neighbor.questions >= Self.questionLimit
+        neighbor.nextQuestion = now + (isGivenUp ? Interval.retry : Interval.question)
+        deeds.append(.send(question(address, neighbor.mac)))
+        return deeds
+    }
+
+    /// What the host says first: where its address is.
+    func greeting() -> [UInt8] {
+        if let own = address.ipv4 {
+            let arp = ARP(.request, senderMACAddress: options.mac, senderAddress: own, targetAddress: own)
+            return arpFrame(arp, to: .broadcast)
+        }
+        var message = NeighborDiscovery(.advertisement, target: address.ipv6!, linkLayerAddress: options.mac)
+        message.overrides = true
+        return discoveryFrame(message, to: .allNodes, at: IPv6Address.allNodes.groupMACAddress)
+    }
+
+    // MARK: - Frames
+
+    /// - Parameter frame: as it left the bridge.
+    mutating func receive(_ frame: [UInt8], now: UInt64) -> [Deed] {
+        frame.withUnsafeBytes { bytes in
+            guard let header = HeaderBytes(bytes, 14) else { return [] }
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[14...])
+            let sender = MACAddress(value: header.number48(at: 6))
+            switch header.number16(at: 12) {
+            case EtherType.arp: return receiveARP(rest, now: now)
+            case EtherType.ipv4: return receiveIPv4(rest, from: sender)
+            case EtherType.ipv6: return receiveIPv6(rest, from: sender, now: now)
+            default: return []
+            }
+        }
+    }
+
+    /// RFC 826, and RFC 5227 for whoever probes for the address.
+    private mutating func receiveARP(_ bytes: UnsafeRawBufferPointer, now: UInt64) -> [Deed] {
+        var fault: HeaderFault?
+        guard let arp = ARP(bytes, fault: &fault), let own = address.ipv4, arp.senderMACAddress.isStation else {
+            return []
+        }
+        var deeds = confirm(IPAddress(arp.senderAddress), arp.senderMACAddress, now: now)
+        if arp.operation == .request && arp.targetAddress == own && arp.senderAddress != own {
+            deeds.append(.send(arpFrame(arp.reply(from: options.mac), to: arp.senderMACAddress)))
+        }
+        return deeds
+    }
+
+    /// Only what somebody asked for is taken: a neighbor that no worker named is none.
+    private mutating func confirm(_ address: IPAddress, _ mac: MACAddress, now: UInt64) -> [Deed] {
+        guard var neighbor = neighbors[address] else { return [] }
+        let isNews = neighbor.mac != mac
+        neighbor = Neighbor(mac: mac, confirmed: now)
+        neighbors[address] = neighbor
+        return isNews ? [.set(address, mac)] : []
+    }
+
+    /// Echo requests alone (RFC 1122 section 3.2.2.6).
+    private func receiveIPv4(_ bytes: UnsafeRawBufferPointer, from sender: MACAddress) -> [Deed] {
+        var fault: HeaderFault?
+        guard let header = IPv4Header(bytes, length: bytes.count, fault: &fault), let own = address.ipv4,
+            header.destination == own, header.source.isStation, header.protocolNumber == IPProtocol.icmp,
+            !header.isFragment,
+            let message = echo(bytes[header.headerLength..<Int(header.totalLength)], request: 8, reply: 0)
+        else { return [] }
+        var sum = InternetChecksum()
+        message.withUnsafeBytes { sum.add($0) }
+        let ip = IPv4Header(
+            source: own,
+            destination: header.source,
+            protocol: IPProtocol.icmp,
+            payloadLength: message.count,
+            tos: header.tos
+        )
+        let payload = Self.bytes(IPv4Header.length) { ip.write(to: $0) } + Self.with(message, checksum: sum.value)
+        return [.send(frame(to: sender, EtherType.ipv4, payload))]
+    }
+
+    private mutating func receiveIPv6(_ bytes: UnsafeRawBufferPointer, from sender: MACAddress, now: UInt64) -> [Deed] {
+        var fault: HeaderFault?
+        guard let header = IPv6Header(bytes, length: bytes.count, fault: &fault), let own = address.ipv6,
+            header.nextHeader == IPProtocol.icmpv6
+        else { return [] }
+        let rest = UnsafeRawBufferPointer(rebasing: bytes[IPv6Header.length...])
+        if let message = NeighborDiscovery(rest, in: header, fault: &fault) {
+            return receive(message, header, own, from: sender, now: now)
+        }
+        guard header.destination == own, header.source.isStation,
+            let message = echo(rest[..<Int(header.payloadLength)], request: 128, reply: 129)
+        else { return [] }
+        var sum = InternetChecksum(
+            source: own,
+            destination: header.source,
+            protocol: IPProtocol.icmpv6,
+            length: message.count
+        )
+        message.withUnsafeBytes { sum.add($0) }
+        let ip = IPv6Header(
+            source: own,
+            destination: header.source,
+            nextHeader: IPProtocol.icmpv6,
+            payloadLength: message.count,
+            trafficClass: header.trafficClass
+        )
+        let payload = Self.bytes(IPv6Header.length) { ip.write(to: $0) } + Self.with(message, checksum: sum.value)
+        return [.send(frame(to: sender, EtherType.ipv6, payload))]
+    }
+
+    /// RFC 4861 sections 7.2.3 to 7.2.5.
+    private mutating func receive(
+        _ message: NeighborDiscovery,
+        _ header: IPv6Header,
+        _ own: IPv6Address,
+        from sender: MACAddress,
+        now: UInt64
+    ) -> [Deed] {
+        switch message.kind {
+        case .advertisement:
+            guard let mac = message.linkLayerAddress, mac.isStation else { return [] }
+            return confirm(IPAddress(message.target), mac, now: now)
+        case .solicitation:
+            var deeds: [Deed] = []
+            if let mac = message.linkLayerAddress, mac.isStation {
+                deeds += confirm(IPAddress(header.source), mac, now: now)
+            }
+            guard message.target == own else { return deeds }
+            let (answer, destination) = message.answer(
+                to: header.source,
+                linkLayerAddress: options.mac,
+                isRouter: false
+            )
+            let station = destination.isMulticast ? destination.groupMACAddress : message.linkLayerAddress ?? sender
+            deeds.append(.send(discoveryFrame(answer, to: destination, at: station)))
+            return deeds
+        }
+    }
+
+    // MARK: - Writing
+
+    /// Who is asked: everybody at first, the station that is known later.
+    private func question(_ target: IPAddress, _ mac: MACAddress?) -> [UInt8] {
+        if let own = address.ipv4, let target = target.ipv4 {
+            let arp = ARP(.request, senderMACAddress: options.mac, senderAddress: own, targetAddress: target)
+            return arpFrame(arp, to: mac ?? .broadcast)
+        }
+        let target = target.ipv6!
+        let message = NeighborDiscovery(.solicitation, target: target, linkLayerAddress: options.mac)
+        let group = target.solicitedNode
+        return discoveryFrame(message, to: mac == nil ? group : target, at: mac ?? group.groupMACAddress)
+    }
+
+    private func arpFrame(_ arp: ARP, to destination: MACAddress) -> [UInt8] {
+        frame(to: destination, EtherType.arp, Self.bytes(ARP.length) { arp.write(to: $0) })
+    }
+
+    private func discoveryFrame(
+        _ message: NeighborDiscovery,
+        to destination: IPv6Address,
+        at mac: MACAddress
+    ) -> [UInt8] {
+        let own = address.ipv6!
+        let ip = IPv6Header(
+            source: own,
+            destination: destination,
+            nextHeader: IPProtocol.icmpv6,
+            payloadLength: message.length,
+            hopLimit: NeighborDiscovery.hopLimit
+        )
+        let payload = Self.bytes(message.length) { message.write(to: $0, source: own, destination: destination) }
+        return frame(to: mac, EtherType.ipv6, Self.bytes(IPv6Header.length) { ip.write(to: $0) } + payload)
+    }
+
+    /// Not shorter than Ethernet's least, without the frame check sequence.
+    private func frame(to destination: MACAddress, _ type: UInt16, _ payload: [UInt8]) -> [UInt8] {
+        let header = EthernetHeader(destination: destination, source: options.mac, type: type)
+        let frame = Self.bytes(header.length) { header.write(to: $0) } + payload
+        return frame + [UInt8](repeating: 0, count: max(60 - frame.count, 0))
+    }
+
+    /// The answer to an echo request, without a checksum; nil for another message, or one that is not as it was sent.
+    private func echo(_ message: Slice<UnsafeRawBufferPointer>, request: UInt8, reply: UInt8) -> [UInt8]? {
+        guard message.count >= 8, message.first == request, message[message.startIndex + 1] == 0 else { return nil }
+        var answer = [UInt8](message)
+        answer[0] = reply
+        (answer[2], answer[3]) = (0, 0)
+        return answer
+    }
+
+    private static func with(_ message: [UInt8], checksum: UInt16) -> [UInt8] {
+        var message = message
+        (message[2], message[3]) = (UInt8(checksum >> 8), UInt8(checksum & 0xff))
+        return message
+    }
+
+    private static func bytes(_ count: Int, _ write: (UnsafeMutableRawPointer) -> Void) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: count) { space, initialized in
+            write(UnsafeMutableRawPointer(space.baseAddress!))
+            initialized = count
+        }
+    }
+}

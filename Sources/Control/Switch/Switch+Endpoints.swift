@@ -1,0 +1,163 @@
+public import Dataplane
+import Logging
+import Wire
+
+/// An endpoint as it runs.
+struct RunningEndpoint {
+    var host: EndpointHost
+    let port: PortIndex
+    /// How many neighbors the workers had named at the last tick, and when that was.
+    var named: UInt64 = 0
+    var ticked: UInt64 = 0
+}
+
+// Endpoints are hosts of the networks that tunnels cross: their frames come to the control plane, through the queue of
+// their port, and so do the questions for neighbors that workers send to.
+extension Switch {
+    /// Frames of an endpoint that are taken at a time: what comes beyond fills its queue, and is counted there.
+    private static let frameLimit = 64
+    /// Milliseconds between two looks at all neighbors.
+    private static let tickInterval: UInt64 = 500
+
+    /// Brings the endpoints to what the ports say.
+    func updateEndpoints() {
+        var running: [String: RunningEndpoint] = [:]
+        for (name, port) in ports {
+            guard case .endpoint(let options) = port.record.type, port.failure == nil else { continue }
+            if let known = endpoints[name], known.host.options == options, known.port == port.index {
+                running[name] = known
+            } else {
+                running[name] = RunningEndpoint(host: EndpointHost(options), port: port.index)
+                greetings.insert(name)
+            }
+        }
+        endpoints = running
+        endpointCount.store(running.count, ordering: .relaxed)
+    }
+
+    /// Answers what endpoints were asked, and finds the stations of their neighbors.
+    func followEndpoints() {
+        let now = Dataplane.milliseconds
+        for name in endpoints.keys {
+            guard var endpoint = endpoints[name] else { continue }
+            if greetings.remove(name) != nil { _ = io.send(endpoint.host.greeting(), from: endpoint.port) }
+            for frame in io.take(from: endpoint.port, limit: Self.frameLimit) {
+                perform(endpoint.host.receive(frame, now: now), of: endpoint.port)
+            }
+            let named = dataplane.namedNeighbors(of: endpoint.port)
+            if named != endpoint.named || now >= endpoint.ticked + Self.tickInterval {
+                (endpoint.named, endpoint.ticked) = (named, now)
+                let seconds = UInt32(truncatingIfNeeded: now / 1000)
+                let used = dataplane.neighbors(of: endpoint.port).map {
+                    (address: $0.address, idle: UInt64(seconds &- min($0.used, seconds)) * 1000)
+                }
+                perform(endpoint.host.tick(used, now: now), of: endpoint.port)
+            }
+            endpoints[name] = endpoint
+        }
+    }
+
+    /// The bridge knows where an endpoint's station is, whatever others say.
+    func installEndpoint(of port: Port) {
+        guard case .endpoint(let options) = port.record.type else { return }
+        do {
+            let (vlan, bridge) = (port.record.vlan.tag, port.record.bridge)
+            try dataplane.fdbAdd(options.mac, vlan: vlan, port: port.index, on: bridge)
+        } catch {
+            let metadata: Logger.Metadata = ["port": "\(port.record.name)", "reason": "\(error)"]
+            logger.error("endpoint's station left out", metadata: metadata)
+        }
+    }
+
+    private func perform(_ deeds: [EndpointHost.Deed], of port: PortIndex) {
+        for deed in deeds {
+            switch deed {
+            // A question that finds no room is asked again.
+            case .send(let frame): _ = io.send(frame, from: port)
+            case .set(let address, let mac): dataplane.setNeighbor(address, mac, of: port)
+            case .forget(let address): dataplane.removeNeighbor(address, of: port)
+            }
+        }
+    }
+
+    /// The neighbors of one endpoint, or of all.
+    /// - Throws: `Refusal` for a port that is no endpoint.
+    public func listNeighbors(_ request: NeighborList) throws(Refusal) -> NeighborList.Response {
+        if let name = request.port {
+            guard case .endpoint = try port(name).record.type else {
+                throw Refusal("port '\(name)' is no endpoint: port list shows their types")
+            }
+        }
+        let names = request.port.map { [$0] } ?? endpoints.keys.sorted()
+        let now = Dataplane.now
+        return NeighborList.Response(
+            neighbors: names.flatMap { name in
+                (endpoints[name].map { dataplane.neighbors(of: $0.port) } ?? [])
+                    .sorted { $0.address.value < $1.address.value }
+                    .map { entry in
+                        NeighborDescription(
+                            port: name,
+                            address: entry.address.description,
+                            mac: entry.mac,
+                            idle: Int(now &- min(entry.used, now))
+                        )
+                    }
+            }
+        )
+    }
+
+    // MARK: Checks of `port add`
+
+    /// - Throws: `Refusal` for an address or a VLAN that the endpoint cannot have.
+    func checkEndpoint(_ options: EndpointOptions, of record: PortRecord) throws(Refusal) {
+        let mode = record.vlan.mode
+        guard mode == .access || mode == .trunk && record.vlan.trunks.isEmpty else {
+            throw Refusal("an endpoint is in one VLAN: give a --tag, and no trunks or other VLAN mode")
+        }
+        for port in ports.values {
+            guard case .endpoint(let other) = port.record.type, port.record.name != record.name else { continue }
+            if other.prefix.address == options.prefix.address {
+                throw Refusal("address \(options.prefix.address) belongs to port '\(port.record.name)' already")
+            }
+            if other.mac == options.mac && port.record.bridge == record.bridge {
+                throw Refusal("MAC address \(options.mac) belongs to port '\(port.record.name)' already: give another")
+            }
+        }
+    }
+
+    /// - Throws: `Refusal` for a tunnel whose packets another one takes.
+    func checkTunnel(_ options: TunnelOptions, of record: PortRecord) throws(Refusal) {
+        for port in ports.values {
+            guard case .tunnel(let other) = port.record.type else { continue }
+            let name = port.record.name
+            if other.type != options.type, let udp = options.port, other.port == udp {
+                let type = other.type.rawValue
+                throw Refusal("UDP port \(udp) is that of '\(name)', of type \(type): give another dst_port")
+            }
+            if other.type == options.type && other.port == options.port && other.remote == options.remote
+                && other.key == options.key
+                && (other.local == options.local || other.local == nil || options.local == nil)
+            {
+                throw Refusal("port '\(name)' takes the same packets: give another remote_ip or key")
+            }
+        }
+    }
+
+    /// Why a tunnel's packets go nowhere, and the mend; nil for a port that is no tunnel, or has an endpoint.
+    func reasonForNoEndpoint(of port: Port) -> String? {
+        guard let tunnel = port.record.type.tunnel, endpoint(of: tunnel) == nil else { return nil }
+        return "no endpoint has " + (tunnel.local.map { "address \($0)" } ?? "an address of the remote's kind")
+            + ": add a port of type endpoint"
+    }
+
+    /// The endpoint that a tunnel's packets leave through; nil when there is none.
+    func endpoint(of options: TunnelOptions) -> String? {
+        endpoints.filter { _, endpoint in
+            let own = endpoint.host.options.prefix.address
+            guard options.local == nil || options.local == own else { return false }
+            guard case .fixed(let remote) = options.remote else { return true }
+            return remote.isIPv4 == own.isIPv4
+        }
+        .keys.sorted().first
+    }
+}

@@ -1,0 +1,85 @@
+import CPacket
+import Wire
+
+/// Frames that come out of tunnels: they go on as if they had come from the tunnel's port, with the same one look-up.
+extension Lane {
+    /// Takes the frames out of the packets that are for an endpoint's tunnels, and switches them.
+    /// - Parameter port: a wire on the endpoint's bridge.
+    /// - Returns: how many packets are left, at the front of `packets`, that are the bridge's own.
+    @inline(never)
+    func takeTunnelled(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        count: Int,
+        from port: UInt16,
+        _ context: WalkContext
+    ) -> Int {
+        let reader = TunnelReader(underlay: context.state.underlay, ingress: context.state.ports + Int(port))
+        var (left, taken) = (0, 0)
+        var bytes: UInt64 = 0
+        for index in 0..<count {
+            let packet = packets[index].unsafelyUnwrapped
+            let length = packet.pointee.packet_length
+            var source = TunnelSources.Source()
+            switch reader.read(packet, &source) {
+            case .none:
+                packets[left] = packet
+                left &+= 1
+                continue
+            case .fault(let reason): discard(packet, reason, on: port)
+            case .frame(let offset, let frameLength):
+                guard let origin = origin(of: source, packet, from: port, context.state) else { break }
+                strip(packet, offset, length: frameLength)
+                let row = counters.row(flows.cache.sources.port(origin))
+                row[CounterTable.receivedPackets] &+= 1
+                row[CounterTable.receivedBytes] &+= UInt64(frameLength)
+                flows.tunnelled[taken] = packet
+                flows.origins[taken] = origin
+                // Until the burst is over nobody takes its place.
+                flows.cache.sources.retain(origin)
+                taken &+= 1
+            }
+            bytes &+= UInt64(length)
+        }
+        guard left < count else { return count }
+        let row = counters.row(port)
+        row[CounterTable.receivedPackets] &+= UInt64(count &- left)
+        row[CounterTable.receivedBytes] &+= bytes
+        if taken != 0 { switchTunnelled(taken, from: port, context) }
+        return left
+    }
+
+    private func switchTunnelled(_ count: Int, from port: UInt16, _ context: WalkContext) {
+        receiveFromTunnels(flows.tunnelled, count: count, from: port, context)
+        for index in 0..<count { flows.cache.sources.release(flows.origins[index]) }
+    }
+
+    /// The number of a packet's source; nil when it was dropped.
+    private func origin(
+        of source: TunnelSources.Source,
+        _ packet: Packet,
+        from port: UInt16,
+        _ state: ForwardingState
+    ) -> UInt16? {
+        guard state.underlay.endpoint(source.remote) == Underlay.none else {
+            discard(packet, .tunnelLoop, on: port)
+            return nil
+        }
+        guard let (origin, tunnel) = flows.cache.sources.number(of: source, state.underlay) else {
+            discard(packet, .tunnelSources, on: port)
+            return nil
+        }
+        guard tunnel != PortEntry.noPort else {
+            discard(packet, .tunnelUnknown, on: port)
+            return nil
+        }
+        return origin
+    }
+
+    /// Leaves a frame of what carried it.
+    private func strip(_ packet: Packet, _ offset: Int, length: Int) {
+        packet.pointee.data_off &+= UInt16(offset)
+        packet.pointee.data_length &-= UInt16(offset)
+        packet.pointee.packet_length &-= UInt32(offset)
+        truncate(packet, to: UInt32(length))
+    }
+}

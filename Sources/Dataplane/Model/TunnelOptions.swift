@@ -1,0 +1,84 @@
+public import Wire
+
+/// A protocol that carries Ethernet frames between hosts. A new one is a case here, its header in Wire, and its turn in
+/// `TunnelHeader` and `TunnelReader`.
+public enum TunnelType: String, Sendable, CaseIterable, BitwiseCopyable {
+    /// RFC 7348.
+    case vxlan
+    /// RFC 2784 with the key of RFC 2890.
+    case gre
+    /// RFC 8926.
+    case geneve
+
+    /// Among all types.
+    var number: UInt8 {
+        switch self {
+        case .vxlan: 0
+        case .gre: 1
+        case .geneve: 2
+        }
+    }
+
+    /// The port that IANA assigned; nil for a protocol that is not on UDP.
+    public var usualPort: UInt16? {
+        switch self {
+        case .vxlan: VXLAN.port
+        case .gre: nil
+        case .geneve: Geneve.port
+        }
+    }
+
+    /// The largest number of a network.
+    public var greatestKey: UInt64 {
+        switch self {
+        case .vxlan, .geneve: 0xff_ffff
+        case .gre: 0xffff_ffff
+        }
+    }
+}
+
+/// What a tunnel port puts around a frame, and what it takes frames from.
+public struct TunnelOptions: Hashable, Sendable {
+    /// A value that the port has for good, or that flows give: `tun_dst`, `tun_id`.
+    public enum Choice<Value: Hashable & Sendable>: Hashable, Sendable {
+        case fixed(Value)
+        case flow
+    }
+
+    /// A value of the outer header, or that of the frame within.
+    public enum Inherited: Hashable, Sendable {
+        case fixed(UInt8)
+        case inherit
+    }
+
+    public var type: TunnelType
+    /// Of the endpoint it uses; nil for the endpoint of the remote's kind that there is.
+    public var local: IPAddress?
+    public var remote: Choice<IPAddress>
+    /// nil for GRE without one.
+    public var key: Choice<UInt64>?
+    public var ttl = Inherited.fixed(64)
+    public var tos = Inherited.fixed(0)
+    /// Routers must not fragment it.
+    public var forbidsFragments = true
+    /// A checksum of all of it: UDP's, or GRE's.
+    public var hasChecksum = false
+    /// Of UDP.
+    public var port: UInt16?
+}
+
+/// The switch as a host of the network below: what tunnels end at.
+public struct EndpointOptions: Hashable, Sendable {
+    public static let gatewayLimit = 16
+
+    public var prefix: IPPrefix
+    /// Next hops to what is not on the wire, each a share of the connections.
+    public var gateways: [IPAddress] = []
+    public var mac: MACAddress
+
+    public init(prefix: IPPrefix, gateways: [IPAddress] = [], mac: MACAddress) {
+        self.prefix = prefix
+        self.gateways = gateways
+        self.mac = mac
+    }
+}

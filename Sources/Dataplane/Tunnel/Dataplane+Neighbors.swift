@@ -1,0 +1,39 @@
+public import Wire
+
+/// A neighbor of an endpoint, as the workers use it.
+public struct NeighborEntry: Hashable, Sendable {
+    public let address: IPAddress
+    /// nil while it is not known.
+    public let mac: MACAddress?
+    /// Seconds of `Dataplane.now` when a worker last sent there.
+    public let used: UInt32
+}
+
+extension Dataplane {
+    /// Counts the neighbors that workers have named, so that somebody need not look for new ones in vain.
+    public func namedNeighbors(of port: PortIndex) -> UInt64 { table(of: port)?.named ?? 0 }
+
+    /// Those that workers have named and nobody has forgotten, without an order.
+    public func neighbors(of port: PortIndex) -> [NeighborEntry] {
+        var seen: Set<IPAddress> = []
+        return (table(of: port)?.entries ?? []).compactMap { entry in
+            guard seen.insert(entry.address).inserted else { return nil }
+            return NeighborEntry(address: entry.address, mac: entry.mac, used: entry.used)
+        }
+    }
+
+    /// Says which station a neighbor is, nil for none that is known.
+    public func setNeighbor(_ address: IPAddress, _ mac: MACAddress?, of port: PortIndex) {
+        guard let table = table(of: port) else { return }
+        for entry in table.entries where entry.address == address && entry.mac != mac { table.set(entry.cell, mac) }
+    }
+
+    /// Forgets a neighbor until a worker names it again.
+    public func removeNeighbor(_ address: IPAddress, of port: PortIndex) {
+        guard let table = table(of: port) else { return }
+        for entry in table.entries where entry.address == address { table.remove(entry.cell) }
+    }
+
+    /// Like `database(of:)`: not through an optional chain.
+    private func table(of port: PortIndex) -> NeighborTable? { neighbors[port] }
+}

@@ -1,0 +1,180 @@
+import CPacket
+import Wire
+
+/// Reads what is in front of a frame that came through a tunnel: Ethernet, IP, UDP if it is that, and the tunnel's own
+/// header. Every length is checked here, and only here.
+struct TunnelReader {
+    let underlay: Underlay
+    let ingress: UnsafeMutablePointer<PortEntry>
+
+    enum Outcome {
+        /// It is for no endpoint, or no tunnel's: the bridge's own.
+        case none
+        case fault(DropReason)
+        /// The frame begins there and has so many bytes.
+        case frame(offset: Int, length: Int)
+    }
+
+    /// - Parameter source: gets what the headers say.
+    func read(_ packet: Packet, _ source: inout TunnelSources.Source) -> Outcome {
+        let bytes = UnsafeRawBufferPointer(start: packet.frame, count: Int(packet.pointee.data_length))
+        guard let ethernet = HeaderBytes(bytes, 18), let (vlan, offset) = place(ethernet) else { return .none }
+        let destination = ethernet.number48(at: 0)
+        for place in 0..<underlay.endpointCount {
+            let endpoint = underlay.endpoints + place
+            guard endpoint.pointee.mac.value == destination, endpoint.pointee.vlan == vlan,
+                endpoint.pointee.bridge == ingress.pointee.bridge
+            else { continue }
+            source.endpoint = UInt16(place)
+            let isIPv4 = endpoint.pointee.address.isIPv4
+            guard ethernet.number16(at: offset - 2) == (isIPv4 ? EtherType.ipv4 : EtherType.ipv6) else { continue }
+            let network = Part(bytes: bytes, offset: offset, length: Int(packet.pointee.packet_length) - offset)
+            return isIPv4
+                ? readIPv4(network, packet, endpoint, &source) : readIPv6(network, packet, endpoint, &source)
+        }
+        return .none
+    }
+
+    /// The rest of a packet: where it begins, and how long it is in all segments.
+    private struct Part {
+        let bytes: UnsafeRawBufferPointer
+        var offset: Int
+        var length: Int
+
+        /// What of it lies in the first segment.
+        var first: UnsafeRawBufferPointer {
+            UnsafeRawBufferPointer(rebasing: bytes[min(offset, bytes.count)..<min(offset + length, bytes.count)])
+        }
+
+        /// Behind a header.
+        func behind(_ count: Int, length: Int) -> Part { Part(bytes: bytes, offset: offset + count, length: length) }
+    }
+
+    /// The VLAN of a frame, and where what it carries begins; nil for one that the port does not take.
+    private func place(_ ethernet: HeaderBytes) -> (vlan: UInt16, offset: Int)? {
+        let type = ethernet.number16(at: 12)
+        guard type == TPID.customer.rawValue || type == TPID.service.rawValue else {
+            return ingress.pointee.takesUntagged ? (ingress.pointee.untagged.vlan, 14) : nil
+        }
+        return ingress.pointee.classify(type: type, control: ethernet.number16(at: 14)).map { ($0.vlan, 18) }
+    }
+
+    // MARK: - IP
+
+    private func readIPv4(
+        _ part: Part,
+        _ packet: Packet,
+        _ endpoint: UnsafeMutablePointer<Endpoint>,
+        _ source: inout TunnelSources.Source
+    ) -> Outcome {
+        var fault: HeaderFault?
+        guard let header = IPv4Header(part.first, length: part.length, fault: &fault),
+            IPAddress(header.destination) == endpoint.pointee.address
+        else { return .none }
+        (source.remote, source.local) = (IPAddress(header.source), endpoint.pointee.address)
+        (source.tos, source.ttl) = (header.tos, header.ttl)
+        let rest = part.behind(header.headerLength, length: Int(header.totalLength) - header.headerLength)
+        guard takes(header.protocolNumber) else { return .none }
+        if header.isFragment { return .fault(.tunnelFragment) }
+        let pseudo = InternetChecksum(
+            source: header.source,
+            destination: header.destination,
+            protocol: IPProtocol.udp,
+            length: rest.length
+        )
+        return readTransport(header.protocolNumber, rest, packet, pseudo, &source)
+    }
+
+    private func readIPv6(
+        _ part: Part,
+        _ packet: Packet,
+        _ endpoint: UnsafeMutablePointer<Endpoint>,
+        _ source: inout TunnelSources.Source
+    ) -> Outcome {
+        var fault: HeaderFault?
+        guard let header = IPv6Header(part.first, length: part.length, fault: &fault),
+            IPAddress(header.destination) == endpoint.pointee.address
+        else { return .none }
+        (source.remote, source.local) = (IPAddress(header.source), endpoint.pointee.address)
+        (source.tos, source.ttl) = (header.trafficClass, header.hopLimit)
+        if header.nextHeader == IPProtocol.fragment { return .fault(.tunnelFragment) }
+        guard takes(header.nextHeader) else { return .none }
+        let rest = part.behind(IPv6Header.length, length: Int(header.payloadLength))
+        let pseudo = InternetChecksum(
+            source: header.source,
+            destination: header.destination,
+            protocol: IPProtocol.udp,
+            length: rest.length
+        )
+        return readTransport(header.nextHeader, rest, packet, pseudo, &source)
+    }
+
+    private func takes(_ number: UInt8) -> Bool {
+        number == IPProtocol.udp || number == IPProtocol.gre && underlay.takesGRE
+    }
+
+    // MARK: - Tunnels
+
+    private func readTransport(
+        _ number: UInt8,
+        _ part: Part,
+        _ packet: Packet,
+        _ pseudo: InternetChecksum,
+        _ source: inout TunnelSources.Source
+    ) -> Outcome {
+        guard number == IPProtocol.udp else { return readGRE(part, packet, &source) }
+        var fault: HeaderFault?
+        guard let header = UDPHeader(part.first, length: part.length, fault: &fault),
+            let type = underlay.type(onUDP: header.destinationPort)
+        else { return .none }
+        source.udpPort = header.destinationPort
+        if header.checksum != 0 {
+            // The datagram's length is part of what is summed, and IP's may be more.
+            guard Int(header.datagramLength) == part.length else { return .fault(.tunnelHeader) }
+            var checksum = pseudo
+            checksum.add(packet, from: part.offset, count: part.length)
+            guard checksum.isRight else { return .fault(.tunnelChecksum) }
+        }
+        let rest = part.behind(UDPHeader.length, length: Int(header.datagramLength) - UDPHeader.length)
+        return type == .vxlan ? readVXLAN(rest, &source) : readGeneve(rest, &source)
+    }
+
+    private func readVXLAN(_ part: Part, _ source: inout TunnelSources.Source) -> Outcome {
+        var fault: HeaderFault?
+        guard let header = VXLAN(part.first, fault: &fault) else { return .fault(.tunnelHeader) }
+        source.key = UInt64(header.vni.value)
+        source.type = .vxlan
+        return frame(part.behind(VXLAN.length, length: part.length - VXLAN.length))
+    }
+
+    private func readGeneve(_ part: Part, _ source: inout TunnelSources.Source) -> Outcome {
+        var fault: HeaderFault?
+        guard let header = Geneve(part.first, fault: &fault) else {
+            return .fault(fault == .criticalOption ? .tunnelOption : .tunnelHeader)
+        }
+        source.key = UInt64(header.vni.value)
+        source.type = .geneve
+        return frame(part.behind(header.length, length: part.length - header.length))
+    }
+
+    private func readGRE(_ part: Part, _ packet: Packet, _ source: inout TunnelSources.Source) -> Outcome {
+        var fault: HeaderFault?
+        // Frames in sequence: nobody here would put them in order (RFC 2890 section 2.2).
+        guard let header = GRE(part.first, fault: &fault), header.sequence == nil else { return .fault(.tunnelHeader) }
+        if header.hasChecksum {
+            var checksum = InternetChecksum()
+            checksum.add(packet, from: part.offset, count: part.length)
+            guard checksum.isRight else { return .fault(.tunnelChecksum) }
+        }
+        source.key = header.key.map(UInt64.init) ?? TunnelSelector.noKey
+        source.type = .gre
+        source.udpPort = 0
+        return frame(part.behind(header.length, length: part.length - header.length))
+    }
+
+    private func frame(_ part: Part) -> Outcome {
+        guard part.length >= TunnelHeader.ethernetLength else { return .fault(.runt) }
+        guard part.offset + TunnelHeader.ethernetLength <= part.bytes.count else { return .fault(.scatteredHeader) }
+        return .frame(offset: part.offset, length: part.length)
+    }
+}

@@ -1,0 +1,173 @@
+import Dataplane
+import Seeds
+import Testing
+import Wire
+
+@testable import Control
+
+@Suite struct EndpointHostTests {
+    private static let mac = MACAddress("02:00:00:00:0e:01")!
+    private static let station = MACAddress("02:00:00:00:0e:02")!
+    private static let own4 = IPAddress("192.0.2.1")!, other4 = IPAddress("192.0.2.2")!
+    private static let own6 = IPAddress("2001:db8::1")!, other6 = IPAddress("2001:db8::2")!
+
+    private func host(_ prefix: String) -> EndpointHost {
+        EndpointHost(EndpointOptions(prefix: IPPrefix(prefix)!, mac: Self.mac))
+    }
+
+    private func frame(_ type: UInt16, to destination: MACAddress = Self.mac, _ parts: [UInt8]...) -> [UInt8] {
+        let header = EthernetHeader(destination: destination, source: Self.station, type: type)
+        return bytes(14) { header.write(to: $0) } + parts.joined()
+    }
+
+    private func bytes(_ count: Int, _ write: (UnsafeMutableRawPointer) -> Void) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        bytes.withUnsafeMutableBytes { write($0.baseAddress!) }
+        return bytes
+    }
+
+    private func arp(_ operation: ARP.Operation, from sender: IPAddress, to target: IPAddress) -> [UInt8] {
+        let arp = ARP(
+            operation,
+            senderMACAddress: Self.station,
+            senderAddress: sender.ipv4!,
+            targetAddress: target.ipv4!
+        )
+        return frame(EtherType.arp, bytes(ARP.length) { arp.write(to: $0) })
+    }
+
+    private func readARP(_ frame: [UInt8]) throws -> ARP {
+        var fault: HeaderFault?
+        #expect(frame.count == 60)
+        return try #require(frame[14...].withUnsafeBytes { ARP($0, fault: &fault) })
+    }
+
+    private func discovery(_ message: NeighborDiscovery, from source: IPAddress, to target: IPv6Address) -> [UInt8] {
+        let ip = IPv6Header(
+            source: source.ipv6!,
+            destination: target,
+            nextHeader: IPProtocol.icmpv6,
+            payloadLength: message.length,
+            hopLimit: 255
+        )
+        let payload = bytes(message.length) { message.write(to: $0, source: source.ipv6!, destination: target) }
+        return frame(EtherType.ipv6, bytes(40) { ip.write(to: $0) }, payload)
+    }
+
+    /// Every checksum of a frame that is sent is looked at by these readers.
+    private func readDiscovery(_ frame: [UInt8]) throws -> (NeighborDiscovery, IPv6Header) {
+        var fault: HeaderFault?
+        return try frame[14...].withUnsafeBytes { bytes in
+            let header = try #require(IPv6Header(bytes, length: bytes.count, fault: &fault))
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[40...])
+            return (try #require(NeighborDiscovery(rest, in: header, fault: &fault)), header)
+        }
+    }
+
+    @Test func answersWhoAsksForItsAddress() throws {
+        var host = host("192.0.2.1/24")
+        for sender in [Self.other4, IPAddress("0.0.0.0")!] {
+            let deeds = host.receive(arp(.request, from: sender, to: Self.own4), now: 0)
+            guard case .send(let answer)? = deeds.first, deeds.count == 1 else {
+                Issue.record("\(deeds)")
+                return
+            }
+            let reply = try readARP(answer)
+            #expect(reply.operation == .reply && reply.senderMACAddress == Self.mac)
+            #expect(reply.senderAddress == Self.own4.ipv4 && reply.targetMACAddress == Self.station)
+        }
+        #expect(host.receive(arp(.request, from: Self.other4, to: Self.other4), now: 0) == [])
+        #expect(host.receive(arp(.request, from: Self.own4, to: Self.own4), now: 0) == [])
+        #expect(host.receive(arp(.reply, from: Self.other4, to: Self.own4), now: 0) == [], "nobody asked")
+    }
+
+    @Test func findsANeighborAsksAgainAndForgetsIt() throws {
+        var host = host("192.0.2.1/24")
+        func tick(_ now: UInt64, idle: UInt64 = 0) -> [EndpointHost.Deed] {
+            host.tick([(Self.other4, idle)], now: now)
+        }
+        func asks(_ deeds: [EndpointHost.Deed]) throws -> MACAddress? {
+            guard case .send(let question)? = deeds.last else { return nil }
+            let arp = try readARP(question)
+            #expect(arp.operation == .request && arp.targetAddress == Self.other4.ipv4)
+            return question.withUnsafeBytes { MACAddress(value: HeaderBytes($0, 6)!.number48(at: 0)) }
+        }
+        #expect(try asks(tick(0)) == .broadcast)
+        #expect(tick(999) == [])
+        #expect(try asks(tick(1000)) == .broadcast)
+        #expect(try asks(tick(2000)) == .broadcast)
+        // Given up, and asked again later.
+        #expect(tick(6999) == [])
+        #expect(try asks(tick(7000)) == .broadcast)
+        let answer = arp(.reply, from: Self.other4, to: Self.own4)
+        #expect(host.receive(answer, now: 7001) == [.set(Self.other4, Self.station)])
+        #expect(host.receive(answer, now: 7002) == [])
+        #expect(tick(27_001) == [])
+        #expect(tick(27_002, idle: 21_000) == [], "nobody sends there")
+        #expect(try asks(tick(27_003)) == Self.station)
+        #expect(tick(27_500) == [])
+        let lost = tick(37_002)
+        #expect(lost.first == .set(Self.other4, nil))
+        #expect(try asks(lost) == .broadcast)
+        #expect(host.receive(answer, now: 37_010) == [.set(Self.other4, Self.station)])
+        #expect(tick(98_000, idle: 60_000) == [.forget(Self.other4)])
+        #expect(host.receive(answer, now: 98_001) == [])
+    }
+
+    @Test func speaksNeighborDiscovery() throws {
+        var host = host("2001:db8::1/64")
+        #expect(try readDiscovery(host.greeting()).0.overrides)
+        guard case .send(let question)? = host.tick([(Self.other6, 0)], now: 0).first else {
+            Issue.record("no question")
+            return
+        }
+        let (asked, header) = try readDiscovery(question)
+        #expect(asked.kind == .solicitation && asked.target == Self.other6.ipv6)
+        #expect(header.destination == Self.other6.ipv6!.solicitedNode && asked.linkLayerAddress == Self.mac)
+        var answer = NeighborDiscovery(.advertisement, target: Self.other6.ipv6!, linkLayerAddress: Self.station)
+        answer.isSolicited = true
+        let reply = discovery(answer, from: Self.other6, to: Self.own6.ipv6!)
+        #expect(host.receive(reply, now: 1) == [.set(Self.other6, Self.station)])
+
+        let probe = NeighborDiscovery(.solicitation, target: Self.own6.ipv6!, linkLayerAddress: nil)
+        let group = Self.own6.ipv6!.solicitedNode
+        for (source, message) in [
+            (Self.other6, NeighborDiscovery(.solicitation, target: Self.own6.ipv6!, linkLayerAddress: Self.station)),
+            (IPAddress("::")!, probe),
+        ] {
+            guard case .send(let frame)? = host.receive(discovery(message, from: source, to: group), now: 2).last else {
+                Issue.record("no answer to \(source)")
+                continue
+            }
+            let (given, header) = try readDiscovery(frame)
+            #expect(given.kind == .advertisement && given.linkLayerAddress == Self.mac && given.overrides)
+            #expect(given.isSolicited == !source.isUnspecified)
+            #expect(header.destination == (source.isUnspecified ? .allNodes : source.ipv6))
+        }
+    }
+
+    @Test func survivesAnyFrame() {
+        for seed in seeds {
+            var random = SeededGenerator(seed: seed)
+            var (host4, host6) = (host("192.0.2.1/24"), host("2001:db8::1/64"))
+            _ = (host4.tick([(Self.other4, 0)], now: 0), host6.tick([(Self.other6, 0)], now: 0))
+            let solicitation = NeighborDiscovery(.solicitation, target: Self.own6.ipv6!, linkLayerAddress: Self.station)
+            let known = [
+                arp(.request, from: Self.other4, to: Self.own4),
+                discovery(solicitation, from: Self.other6, to: Self.own6.ipv6!.solicitedNode),
+                frame(EtherType.ipv4, [UInt8](repeating: 0x45, count: 40)),
+            ]
+            for turn in 0..<3000 {
+                var frame = known[turn % known.count]
+                for _ in 0..<Int.random(in: 0...4, using: &random) {
+                    frame[Int.random(in: 12..<frame.count, using: &random)] = .random(in: 0...255, using: &random)
+                }
+                frame.removeLast(Int.random(in: 0...frame.count, using: &random))
+                for deed in host4.receive(frame, now: 1) + host6.receive(frame, now: 1) {
+                    guard case .set(let address, _) = deed else { continue }
+                    #expect(address == Self.other4 || address == Self.other6, "seed \(seed)")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+import Flows
+import Seeds
+import Testing
+import Wire
+
+@testable import Dataplane
+
+/// A wire (0) and an endpoint (1) on br-phys; a guest (2) and tunnels (3, 4 ...) on br-tun.
+private struct Host {
+    static let (local, remote) = (IPAddress("192.0.2.1")!, IPAddress("192.0.2.2")!)
+    static let mac = MACAddress("02:00:00:00:0e:01")!
+    static let station = MACAddress("02:00:00:00:0e:02")!
+    static let wire: UInt16 = 0
+    static let guest: UInt16 = 2
+
+    let bench: Bench
+
+    /// - Parameter tunnels: type and options of each.
+    init(_ tunnels: [(String, [String: String])], frameLength: Int = 1514) throws {
+        let endpoint = EndpointOptions(prefix: IPPrefix("\(Self.local)/24")!, mac: Self.mac)
+        var ports = [
+            Self.port(0, "br-phys", frameLength), Self.port(1, "br-phys", frameLength, endpoint: endpoint),
+            Self.port(2, "br-tun", 9014),
+        ]
+        for (number, tunnel) in tunnels.enumerated() {
+            let options = ["remote_ip": "\(Self.remote)"].merging(tunnel.1) { $1 }
+            let type = try PortType(name: tunnel.0, options: options, portName: "t\(number)")
+            ports.append(Self.port(UInt16(3 + number), "br-tun", 9014, tunnel: type.tunnel))
+        }
+        let bridges = ["br-phys", "br-tun"].map { BridgeConfiguration(name: $0, settings: .init()) }
+        bench = Bench(SwitchConfiguration(bridges: bridges, ports: ports))
+    }
+
+    private static func port(
+        _ index: UInt16,
+        _ bridge: String,
+        _ frameLength: Int,
+        endpoint: EndpointOptions? = nil,
+        tunnel: TunnelOptions? = nil
+    ) -> PortConfiguration {
+        PortConfiguration(
+            index: PortIndex(index),
+            name: "p\(index)",
+            bridge: bridge,
+            number: PortNumber(index + 1)!,
+            vlan: .allTagged,
+            frameLength: frameLength,
+            endpoint: endpoint,
+            tunnel: tunnel
+        )
+    }
+
+    /// Has a packet name the neighbor, who answers.
+    func resolve(_ mac: MACAddress = Host.station) {
+        bench.receive(frame(to: 0xffff_ffff_ffff), from: Self.guest)
+        bench.dataplane.setNeighbor(Self.remote, mac, of: PortIndex(1))
+    }
+
+    /// What leaves on the wire for a frame of the guest.
+    func encapsulated(_ frame: [UInt8]) throws -> [UInt8] {
+        let sent = bench.receive(frame, from: Self.guest).sent[Self.wire]
+        return try #require(sent?.first)
+    }
+}
+
+/// The same packet as if the remote had sent it.
+private func turned(_ packet: [UInt8]) -> [UInt8] {
+    var turned = packet
+    turned.replaceSubrange(0..<6, with: packet[6..<12])
+    turned.replaceSubrange(6..<12, with: packet[0..<6])
+    turned.replaceSubrange(26..<30, with: packet[30..<34])
+    turned.replaceSubrange(30..<34, with: packet[26..<30])
+    return turned
+}
+
+@Suite struct TunnelTests {
+    @Test(arguments: [
+        ("vxlan", ["key": "100"], 50), ("vxlan", ["key": "100", "csum": "true", "df": "false"], 50),
+        ("geneve", ["key": "7"], 50), ("gre", [:], 38), ("gre", ["key": "5"], 42),
+        ("gre", ["key": "5", "csum": "true"], 46),
+    ])
+    func framesGoThereAndBack(type: String, options: [String: String], overhead: Int) throws {
+        let host = try Host([(type, options)])
+        host.resolve()
+        for length in [46, 47, 400, 1400 - 14] {
+            let inner = frame(to: 0xffff_ffff_ffff, payload: (0..<length).map { UInt8(truncatingIfNeeded: $0) })
+            // Walked, then from the cache.
+            for _ in 0..<2 {
+                let packet = try host.encapsulated(inner)
+                #expect(packet.count == inner.count + overhead)
+                #expect(Array(packet.suffix(inner.count)) == inner)
+                #expect(Array(packet[0..<12]) == octets(Host.station.value) + octets(Host.mac.value))
+                let back = host.bench.receive(turned(packet), from: Host.wire)
+                #expect(back.sent == [Host.guest: [inner]])
+                // In pieces, and with padding behind.
+                let pieces = Frame(turned(packet) + [1, 2, 3], segments: [overhead + 60])
+                #expect(host.bench.receive([pieces], from: Host.wire).sent == [Host.guest: [inner]])
+            }
+        }
+    }
+
+    @Test func aNeighborIsAskedForAndFollowed() throws {
+        let host = try Host([("vxlan", ["key": "1"])])
+        let (port, inner) = (PortIndex(1), frame(to: 0xffff_ffff_ffff))
+        #expect(host.bench.receive(inner, from: Host.guest).reasons == [.init(.neighborUnknown, on: 3): 1])
+        #expect(host.bench.dataplane.neighbors(of: port).map(\.address) == [Host.remote])
+        #expect(host.bench.dataplane.namedNeighbors(of: port) == 1)
+        // Once there is a name for it, that it is unknown is remembered.
+        for _ in 0..<3 { host.bench.receive(inner, from: Host.guest) }
+        #expect(host.bench.dataplane.cacheStatistics.exactHits >= 1)
+        for mac in [Host.station, MACAddress(value: 0x0200_0000_0e03)] {
+            host.bench.dataplane.setNeighbor(Host.remote, mac, of: port)
+            for _ in 0..<2 { #expect(try Array(host.encapsulated(inner)[0..<6]) == octets(mac.value)) }
+        }
+        host.bench.dataplane.removeNeighbor(Host.remote, of: port)
+        #expect(host.bench.receive(inner, from: Host.guest).reasons == [.init(.neighborUnknown, on: 3): 1])
+    }
+
+    @Test func eachNetworkHasItsOwnConnections() throws {
+        let host = try Host([("vxlan", ["key": "flow"])])
+        try host.bench.replaceFlows(
+            [
+                "in_port=3,actions=set_tunnel:100,output:4", "in_port=4,tun_id=100,tun_src=192.0.2.2,actions=output:3",
+                "in_port=4,tun_id=101,actions=mod_vlan_vid:9,output:3",
+            ],
+            of: "br-tun"
+        )
+        host.resolve()
+        let inner = frame(to: 0xffff_ffff_ffff)
+        let packet = turned(try host.encapsulated(inner))
+        for _ in 0..<3 {
+            var other = packet
+            other[48] = 101
+            var nobodys = packet
+            nobodys[48] = 102
+            let outcome = host.bench.receive([packet, other, nobodys, packet].map { Frame($0) }, from: Host.wire)
+            let tagged = frame(.customer(9), to: 0xffff_ffff_ffff)
+            #expect(outcome.sent == [Host.guest: [inner, tagged, inner]])
+            #expect(outcome.reasons == [.init(.flowDrop, on: 3): 1])
+        }
+        #expect(host.bench.dataplane.cacheStatistics.exactHits >= 6)
+    }
+
+    /// A hostile underlay invents senders without end.
+    @Test func sendersAreBounded() throws {
+        let host = try Host([("vxlan", ["key": "100", "remote_ip": "flow"])])
+        let flows = ["in_port=3,actions=set_field:192.0.2.2->tun_dst,output:4", "in_port=4,actions=3"]
+        try host.bench.replaceFlows(flows, of: "br-tun")
+        host.resolve()
+        let inner = frame(to: 0xffff_ffff_ffff)
+        let packet = turned(try host.encapsulated(inner))
+        var (arrived, refused) = (0, 0)
+        for number in 0..<UInt32(2 * TunnelSources.capacity) {
+            var forged = packet
+            forged.replaceSubrange(26..<30, with: octets(UInt64(0x0a00_0000 + number), count: 4))
+            forged.replaceSubrange(24..<26, with: [0, 0])
+            var sum = InternetChecksum()
+            forged[14..<34].withUnsafeBytes { sum.add($0) }
+            forged.replaceSubrange(24..<26, with: octets(UInt64(sum.value), count: 2))
+            let outcome = host.bench.receive(forged, from: Host.wire)
+            arrived += outcome.sent[Host.guest]?.count ?? 0
+            refused += Int(outcome.reasons[.init(.tunnelSources, on: 0)] ?? 0)
+        }
+        #expect(arrived + refused == 2 * TunnelSources.capacity)
+        // The cache of 4,096 entries forgets them as fast as they come.
+        #expect(refused == 0)
+        #expect(host.bench.receive(packet, from: Host.wire).sent == [Host.guest: [inner]])
+    }
+
+    @Test func nothingComesFromTheSwitchItself() throws {
+        let host = try Host([("vxlan", ["key": "1"])])
+        host.resolve()
+        let packet = try host.encapsulated(frame(to: 0xffff_ffff_ffff))
+        var own = turned(packet)
+        own.replaceSubrange(26..<30, with: octets(0xc000_0201, count: 4))
+        own.replaceSubrange(24..<26, with: [0, 0])
+        var sum = InternetChecksum()
+        own[14..<34].withUnsafeBytes { sum.add($0) }
+        own.replaceSubrange(24..<26, with: octets(UInt64(sum.value), count: 2))
+        #expect(host.bench.receive(own, from: Host.wire).reasons == [.init(.tunnelLoop, on: 0): 1])
+    }
+
+    @Test func tracesWhatItSends() throws {
+        let host = try Host([("vxlan", ["key": "100"])])
+        host.resolve()
+        let trace = host.bench.dataplane.trace(frame: frame(to: 0xffff_ffff_ffff), length: 60, from: 3, on: "br-tun")
+        #expect(trace.program == [.edit("encapsulate(vxlan,dst=192.0.2.2,key=100)"), .output(PortIndex(0))])
+        #expect(trace.steps.contains { if case .bridge("br-phys", 2, nil) = $0.event { true } else { false } })
+    }
+
+    /// Nothing comes out twice, whatever came in (`Bench` looks).
+    @Test(arguments: seeds)
+    func survivesEveryChange(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let host = try Host([("vxlan", ["key": "1"]), ("geneve", ["key": "1"]), ("gre", ["key": "1", "csum": "true"])])
+        host.resolve()
+        let packets = host.bench.receive(frame(to: 0xffff_ffff_ffff), from: Host.guest).sent[Host.wire] ?? []
+        #expect(packets.count == 3)
+        for packet in packets {
+            for _ in 0..<400 {
+                var bytes = turned(packet)
+                for _ in 0..<Int.random(in: 0...3, using: &random) {
+                    bytes[Int.random(in: 0..<bytes.count, using: &random)] = .random(in: 0...255, using: &random)
+                }
+                let cut = Array(bytes.prefix(Int.random(in: 1...bytes.count, using: &random)))
+                let whole = Bool.random(using: &random) ? bytes : cut
+                host.bench.receive([Frame(whole, segments: [Int.random(in: 1...70, using: &random)])], from: Host.wire)
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+import CPacket
+import Dataplane
+import Flows
+
+/// A switch with one worker. Each packet that it receives must come out exactly once, and its lengths must agree.
+final class FuzzedSwitch: @unchecked Sendable {
+    let dataplane = Dataplane(workerCount: 1, copy: Ledger.copy, drain: drain, cacheCapacity: 256)
+    private let ledger = Ledger()
+    private let burst = UnsafeMutablePointer<Packet?>.allocate(capacity: Lane.burstLength)
+
+    /// More goes to a port than its queue holds: flows and floods may send twice.
+    private static let drain: martlet_drain = { context in
+        Unmanaged<FuzzedSwitch>.fromOpaque(context!).takeUnretainedValue().take()
+    }
+
+    /// - Parameter flows: by bridge; one without any has NORMAL.
+    init(_ configuration: SwitchConfiguration, flows: [String: [String]]) {
+        dataplane.commit(configuration)
+        dataplane.lanes[0].drainContext.pointee = Unmanaged.passUnretained(self).toOpaque()
+        for (bridge, texts) in flows {
+            let first = dataplane.flows(of: bridge).map(\.number)
+            let flows = texts.map { try! FlowText.flow($0) }
+            _ = try! dataplane.changeFlows(of: bridge, removing: first, adding: flows)
+        }
+    }
+
+    func receive(_ frames: [Frame], from port: UInt16) {
+        let lane = dataplane.lanes[0]
+        for (index, frame) in frames.enumerated() { burst[index] = ledger.make(frame) }
+        lane.receive(burst, count: frames.count, from: port, now: 100)
+        take()
+        lane.maintain(now: 100)
+        precondition(ledger.live.isEmpty, "a packet is lost")
+    }
+
+    /// Takes what is sent or dropped.
+    private func take() {
+        let lane = dataplane.lanes[0]
+        for index in 0..<lane.outputCount.pointee {
+            let output = lane.outputs[index]
+            let queued = lane.queued(output)
+            for place in 0..<queued.count { retire(lane.queue(output)[place]!) }
+            lane.finish(output, sent: queued.count, bytes: queued.bytes, unsent: .transmitFull)
+        }
+        lane.outputCount.pointee = 0
+        for index in 0..<lane.dropCount.pointee { retire(lane.drops[index]!) }
+        lane.dropCount.pointee = 0
+    }
+
+    private func retire(_ packet: Packet) {
+        precondition(Ledger.bytes(of: packet) != nil, "the lengths of a packet disagree")
+        precondition(ledger.retire(packet), "a packet came out twice")
+    }
+}
