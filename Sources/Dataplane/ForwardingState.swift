@@ -175,7 +175,7 @@ struct ForwardingState {
     /// By slot. A slot without a bridge is of no port.
     let bridges: UnsafeMutablePointer<BridgeEntry>
     let liveness: PortLiveness
-    let underlay: Underlay
+    private let underlayPart: UnsafeMutablePointer<Underlay>
     private let slots: UnsafeMutablePointer<UInt16>
     private let slotCount: Int
     private let bitmaps: UnsafeMutablePointer<UInt64>
@@ -192,7 +192,14 @@ struct ForwardingState {
         _ liveness: PortLiveness
     ) {
         self.liveness = liveness
-        underlay = Underlay(configuration, generation: generation, slots: parts.mapValues(\.slot), neighbors: neighbors)
+        let underlay = Underlay(
+            configuration,
+            generation: generation,
+            slots: parts.mapValues(\.slot),
+            neighbors: neighbors
+        )
+        underlayPart = .allocate(capacity: 1)
+        underlayPart.initialize(to: underlay)
         let used = configuration.bridges.map { parts[$0.name]!.slot }
         slotCount = used.count
         slots = .allocate(capacity: max(slotCount, 1))
@@ -227,12 +234,16 @@ struct ForwardingState {
         for place in 0..<underlay.tunnelCount { ports[Int(underlay.tunnels[place].port)].tunnel = UInt16(place) }
     }
 
+    /// Apart from the rest, which is copied for each burst.
+    @inline(__always) var underlay: Underlay { underlayPart.pointee }
+
     func free() {
         for index in 0..<slotCount {
             bridges[Int(slots[index])].members.deallocate()
             bridges[Int(slots[index])].numbers.deallocate()
         }
         underlay.free()
+        underlayPart.deallocate()
         slots.deallocate()
         bridges.deallocate()
         ports.deallocate()

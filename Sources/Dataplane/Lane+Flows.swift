@@ -8,18 +8,31 @@ extension Lane {
     /// Consecutive packets with the same key.
     @usableFromInline struct FlowRun: BitwiseCopyable {
         var hash: UInt64 = 0
-        /// The first of its packets in the burst; they end where the next run begins.
-        var first: Int
         var candidate: UInt32 = 0
+        /// The first of its packets in the burst; they end where the next run begins.
+        private var firstPlace: UInt16
         /// What begins its key, and the port that it comes from: the same, but for packets out of tunnels.
-        var origin: UInt16
-        var port: UInt16
+        let origin: UInt16
+        let port: UInt16
         /// The key has more than its first five words.
         var isLong = false
         /// `PlainPacket` read its packets. The others' runs have one packet each, whose flow key and layout are noted.
         var isPlain = false
         /// The flow key of a plain run's first packet is noted all the same.
         var isRead = false
+
+        @inline(__always)
+        init(first: Int, origin: UInt16, port: UInt16) {
+            firstPlace = UInt16(truncatingIfNeeded: first)
+            self.origin = origin
+            self.port = port
+        }
+
+        @inline(__always)
+        var first: Int {
+            get { Int(firstPlace) }
+            set { firstPlace = UInt16(truncatingIfNeeded: newValue) }
+        }
     }
 
     /// Where a burst came from, and by what it is switched.
@@ -27,6 +40,8 @@ extension Lane {
         let packets: UnsafeMutablePointer<Packet?>
         let count: Int
         let port: UInt16
+        /// They came out of tunnels.
+        let isTunnelled: Bool
         let context: WalkContext
         let versions: Versions
         /// Of the cache, when the burst's keys were taken.
@@ -52,7 +67,7 @@ extension Lane {
         from port: UInt16,
         _ context: WalkContext
     ) {
-        let burst = begin(packets, count: count, from: port, context)
+        let burst = begin(packets, count: count, from: port, isTunnelled: false, context)
         switchRuns(burst, takeKeys(burst, count: count))
     }
 
@@ -64,7 +79,7 @@ extension Lane {
         from port: UInt16,
         _ context: WalkContext
     ) {
-        let burst = begin(packets, count: count, from: port, context)
+        let burst = begin(packets, count: count, from: port, isTunnelled: true, context)
         switchRuns(burst, takeTunnelKeys(burst, count: count))
     }
 
@@ -72,12 +87,14 @@ extension Lane {
         _ packets: UnsafeMutablePointer<Packet?>,
         count: Int,
         from port: UInt16,
+        isTunnelled: Bool,
         _ context: WalkContext
     ) -> UnsafeMutablePointer<Burst> {
         flows.burst.pointee = Burst(
             packets: packets,
             count: count,
             port: port,
+            isTunnelled: isTunnelled,
             context: context,
             versions: state.pointee.versions,
             interestVersion: flows.cache.masks.interestVersion
@@ -190,9 +207,9 @@ extension Lane {
         _ run: Int,
         _ new: FlowRun
     ) -> Bool {
-        flows.runs[run] = new
         guard let plain = PlainPacket(packet) else {
             likeness.forget()
+            flows.runs[run] = new
             return takeOther(packet, burst, run: run)
         }
         let (interest, key) = (flows.cache.masks.interest, flows.key(run))
@@ -201,8 +218,9 @@ extension Lane {
         (key[0], key[1], key[2], key[3], key[4]) = (word0, w1, w2, w3, w4)
         let hash = flows.cache.hash.short(word0, w1, w2, w3, w4, level: 0)
         flows.cache.index.fetch(hash)
-        flows.runs[run].hash = hash
-        flows.runs[run].isPlain = true
+        var plainRun = new
+        (plainRun.hash, plainRun.isPlain) = (hash, true)
+        flows.runs[run] = plainRun
         likeness.follow(packet, isTCP: plain.isTCP)
         return true
     }

@@ -79,6 +79,7 @@ extension Lane {
         _ burst: UnsafeMutablePointer<Burst>
     ) {
         guard let last = program.lastOutput else { return discard(packet, program.drop, on: port) }
+        if !burst.pointee.isTunnelled && hold(packet, program, last: last, from: port) { return }
         run(program.steps, 0...last, packet, editor, from: port, burst)
     }
 

@@ -96,12 +96,20 @@ struct Worker {
             if time >= nextTick {
                 now = Dataplane.now
                 lane.maintain(now: now)
+                if lane.heldCount != 0 { retryHeld(now: now) }
                 nextTick = time &+ frequency / 1000
             }
             idleTurns = received == 0 ? idleTurns &+ 1 : 0
             if idleTurns > Self.idleTurnsBeforeSleep && state.pointee.idleSleep != 0 { sleep() }
         }
         rte_rcu_qsbr_thread_offline(quiescence, thread)
+    }
+
+    /// Gives packets that wait for a neighbor another try.
+    @inline(never)
+    private func retryHeld(now: UInt32) {
+        lane.retryHeld(now: now)
+        sendAll(state.pointee.plan.load(ordering: .acquiring).pointee.slots)
     }
 
     /// Turns without a packet before a worker may sleep: some milliseconds.

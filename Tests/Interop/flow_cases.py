@@ -1,5 +1,6 @@
 """Cases of the differential test: a bridge's VLANs, its flows, and frames. Made from a seed, and written down."""
 
+import re
 import struct
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -66,6 +67,13 @@ class Case:
     @cached_property
     def asks_length(self):
         return self._acts("check_pkt_larger")
+
+    @cached_property
+    def loops_by_length(self):
+        """It asks for lengths, and some flow may lead back: Open vSwitch goes on with both answers each time."""
+        return self.asks_length and any(
+            int(back) <= int((re.search(r"\btable=(\d+)", flow) or (None, 0))[1])
+            for flow in self.flows for back in re.findall(r"resubmit\([^)]*,(\d+)\)", flow))
 
     @cached_property
     def writes_network(self):

@@ -68,8 +68,8 @@ def test_linux_answers_through_vxlan_both_ways(room, ends):
     underlay = Underlay(room, **ends)
     underlay.tunnel()
     underlay.linux_vxlan()
-    underlay.resolve()
-    assert pings(underlay.near, THERE)
+    underlay.daemon.wait_for_link("tap0", "vx0")
+    assert pings(underlay.near, THERE), "the first packet waits for the neighbor"
     assert pings(underlay.far, HERE)
     neighbors = underlay.daemon.json("neighbor", "list")["neighbors"]
     assert [(entry["port"], entry["address"]) for entry in neighbors] == [("vtep", underlay.there)]

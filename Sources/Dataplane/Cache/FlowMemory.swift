@@ -16,6 +16,10 @@ import Flows
     /// The packets of a burst that came out of tunnels, and their origins.
     let tunnelled: UnsafeMutablePointer<Packet?>
     let origins: UnsafeMutablePointer<UInt16>
+    /// Packets that wait for a neighbor, how many, and since when the one waits that comes in again, 0 for none.
+    let held: UnsafeMutablePointer<Lane.Held>
+    let heldCount: UnsafeMutablePointer<Int>
+    let heldSince: UnsafeMutablePointer<UInt64>
     /// The last identification of an IPv4 packet that may be fragmented.
     let identification: UnsafeMutablePointer<UInt16>
     let burst: UnsafeMutablePointer<Lane.Burst>
@@ -36,6 +40,11 @@ import Flows
         tunnelled.initialize(repeating: nil, count: Lane.burstLength)
         origins = .allocate(capacity: Lane.burstLength)
         origins.initialize(repeating: 0, count: Lane.burstLength)
+        held = .allocate(capacity: Lane.heldLimit)
+        heldCount = .allocate(capacity: 1)
+        heldCount.initialize(to: 0)
+        heldSince = .allocate(capacity: 1)
+        heldSince.initialize(to: 0)
         identification = .allocate(capacity: 1)
         identification.initialize(to: 0)
         burst = .allocate(capacity: 1)
@@ -53,6 +62,9 @@ import Flows
         missBudget.free()
         tunnelled.deallocate()
         origins.deallocate()
+        held.deallocate()
+        heldCount.deallocate()
+        heldSince.deallocate()
         identification.deallocate()
         burst.deallocate()
     }
