@@ -289,7 +289,8 @@ extension Lane {
         {
             let entry = cache.entry(candidate)
             if passesChecks(entry.pointee.program, flows.runs[run].first, burst) {
-                entry.pointee.used = burst.pointee.context.now
+                // What is not written need not go back to memory.
+                if entry.pointee.used != burst.pointee.context.now { entry.pointee.used = burst.pointee.context.now }
                 return runAll(entry.pointee.program, run, flows.runs[run].first, flows.runs[run &+ 1].first, burst)
             }
         }

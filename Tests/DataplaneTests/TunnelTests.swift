@@ -153,6 +153,17 @@ private func turned(_ packet: [UInt8]) -> [UInt8] {
         #expect(host.bench.dataplane.cacheStatistics.exactHits >= 6)
     }
 
+    /// More than a cached program holds.
+    @Test func aFloodReachesEveryTunnel() throws {
+        let host = try Host((0..<300).map { ("vxlan", ["key": "\($0)"]) })
+        host.resolve()
+        for _ in 0..<2 {
+            let sent = host.bench.receive(frame(to: 0xffff_ffff_ffff), from: Host.guest).sent[Host.wire] ?? []
+            #expect(Set(sent.map { $0[46...48].reduce(0) { $0 << 8 | Int($1) } }) == Set(0..<300))
+            #expect(sent.count == 300)
+        }
+    }
+
     /// A hostile underlay invents senders without end.
     @Test func sendersAreBounded() throws {
         let host = try Host([("vxlan", ["key": "100", "remote_ip": "flow"])])

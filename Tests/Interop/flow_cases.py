@@ -246,7 +246,7 @@ def _second_tag(frame, tags, case):
 def _tag_given_again(frame, tags, case):
     """A tag that vlan_tci took off, or NORMAL on the way to a patch, and that a flow gives again is a customer's in
     Martlet; Open vSwitch remembers the TPID, also of one that a flow had pushed."""
-    if case.normal and case.pushes_service_tags and (not tags or tags[0][1] == 0):
+    if case.pushes_service_tags and (case.writes_control or case.normal and (not tags or tags[0][1] == 0)):
         return True
     if not tags or tags[0][0] != 0x88A8:
         return False

@@ -69,6 +69,12 @@ extension Switch {
         }
     }
 
+    /// Before the endpoint is in another VLAN.
+    func removeEndpoint(of port: Port) {
+        guard case .endpoint(let options) = port.record.type else { return }
+        _ = dataplane.fdbRemove(options.mac, vlan: port.record.vlan.tag, on: port.record.bridge)
+    }
+
     private func perform(_ deeds: [EndpointHost.Deed], of port: PortIndex) {
         for deed in deeds {
             switch deed {

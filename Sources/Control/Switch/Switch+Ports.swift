@@ -30,9 +30,11 @@ extension Switch {
         guard !request.vlan.isEmpty else {
             throw Refusal("port set '\(request.name)' says nothing to set: give a tag, trunks or a VLAN mode")
         }
+        let former = port
         port.record.vlan = try request.vlan.policy()
         if let options = port.record.type.endpoint { try checkEndpoint(options, of: port.record) }
         try store.put(port.record)
+        removeEndpoint(of: former)
         ports[request.name] = port
         commit()
         installEndpoint(of: port)

@@ -37,10 +37,11 @@ struct EntryIndex {
     private let limit: Int
     private let extent: UnsafeMutablePointer<Extent>
 
-    /// - Parameter capacity: entries; half of the tags are free when there are as many.
+    /// - Parameter capacity: entries. With half as many buckets hardly any is full when there are as many entries: in a full
+    /// one, connections that take turns would always find themselves gone.
     init(capacity: Int) {
         // A power of 2, so that none waits to be split when it is reached.
-        let need = max(Self.leastCount, capacity * 2 / Self.ways)
+        let need = max(Self.leastCount, capacity / 2)
         limit = 1 << (Int.bitWidth - (need - 1).leadingZeroBitCount)
         buckets = LazyMemory.allocate(Bucket.self, limit)
         extent = .allocate(capacity: 1)

@@ -35,6 +35,7 @@ struct ProgramStore {
     /// Longer programs are walked for each packet.
     private static var longestProgram: Int { unit * units(of: classCount - 1) }
     static var visitLimit: Int { 255 }
+    private static var checkLimit: Int { 255 }
 
     private let memory: UnsafeMutableRawPointer
     private let state: UnsafeMutablePointer<State>
@@ -258,7 +259,8 @@ struct ProgramStore {
 
     /// Whether a program is not too long.
     func fits(_ program: Program) -> Bool {
-        program.visitCount <= Self.visitLimit && Self.size(of: program, isAltered: true) <= Self.longestProgram
+        program.visitCount <= Self.visitLimit && program.checkCount <= Self.checkLimit
+            && Self.size(of: program, isAltered: true) <= Self.longestProgram
     }
 
     /// 1, 2, 3, 4, 6, 8, 12, 16 ...

@@ -88,7 +88,8 @@ struct Program {
 
     /// A flood to all ports of a switch, each with another tag.
     static let capacity = 4096
-    static let checkCapacity = 255
+    /// Those of a flood to many tunnels: one for each next hop.
+    static let checkCapacity = 1024
 
     let steps: UnsafeMutablePointer<Step>
     let checks: UnsafeMutablePointer<Check>
