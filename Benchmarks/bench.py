@@ -8,17 +8,20 @@ import sys
 import time
 
 import changes
+import contenders
 import loads
 import machine
 import memory
 import report
 import traffic
-from contenders import MARTLET_FOLDER, OVS_DAEMON, RIGS, Case, Rig, contenders
+import tunnels
+from contenders import MARTLET_FOLDER, OVS_DAEMON, Case, Rig
 from measurement import attempt, order
 
 LOCK = "/run/martlet-benchmark.lock"
 MAC_COUNTS = [1, 1_000, 10_000, 100_000]
 V2V_FLOWS = 1000
+RIGS = contenders.RIGS + tunnels.RIGS
 _SUBJECTS = {**dict.fromkeys(loads.SUBJECTS, loads), "changes": changes, "memory": memory}
 
 
@@ -31,7 +34,13 @@ def cases(options):
                 if options.product or any(corner):
                     sources = mac_count if rig == "v2v" else min(options.sources, mac_count)
                     for flow_count in _flow_counts(options, rig, mac_count, all(corner)):
-                        yield Case(rig, size, mac_count, flow_count, sources)
+                        case = Case(rig, size, mac_count, flow_count, sources)
+                        case.wrap = tunnels.wrap(rig) if rig in tunnels.RIGS else None
+                        yield case
+
+
+def _switches(rig):
+    return {switch.name: switch for switch in tunnels.CONTENDERS[rig]} if rig in tunnels.RIGS else contenders.contenders(rig)
 
 
 def _flow_counts(options, rig, mac_count, first):
@@ -42,7 +51,7 @@ def _flow_counts(options, rig, mac_count, first):
 
 def run(options, tsc, records):
     chosen = list(cases(options))
-    names = {rig: [name for name in contenders(rig) if name in options.contenders] for rig in options.rig}
+    names = {rig: [name for name in _switches(rig) if name in options.contenders] for rig in options.rig}
     total = sum(len(names[case.rig]) for case in chosen) * options.runs
     started, done = time.monotonic(), 0
     for case in chosen:
@@ -50,7 +59,7 @@ def run(options, tsc, records):
             case.prepare(traffic_scratch.folder)
             for round_number in range(options.runs):
                 for name in order(names[case.rig], round_number):
-                    record = attempt(case, contenders(case.rig)[name], options, tsc) | {"round": round_number}
+                    record = attempt(case, _switches(case.rig)[name], options, tsc) | {"round": round_number}
                     records.append(record)
                     done += 1
                     left = (time.monotonic() - started) / done * (total - done)
@@ -67,7 +76,7 @@ def soak(options):
     case = Case("synthetic", "64", mac_count=1000, flow_count=1000)
     with machine.Scratch() as scratch:
         case.prepare(scratch.folder)
-        switch = contenders("synthetic")["martlet"]
+        switch = _switches("synthetic")["martlet"]
         switch.start(Rig(case, scratch), options.nice)
         switch.warm()
         samples, started = [], time.monotonic()
@@ -110,7 +119,7 @@ def parse_arguments():
 
 
 def _complete(parser, options):
-    known = {name for rig in RIGS for name in contenders(rig)}
+    known = {name for rig in RIGS for name in _switches(rig)}
     _refuse_strangers(parser, "rig", options.rig, set(RIGS))
     _refuse_strangers(parser, "size", options.sizes, {"imix", *map(str, range(64, 1519))})
     _refuse_strangers(parser, "contender", options.contenders or [], known)

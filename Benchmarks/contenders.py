@@ -34,6 +34,7 @@ class Case:
     flow_count: int  # five-tuples (V2V: in each direction), never fewer than MACs
     source_count: int = 1  # V2V: as many as MACs
     fresh_headers = None  # settings of fresh.FreshHeaders
+    wrap = None  # see traffic.write
     warm_limit = 60  # seconds that a switch has to reach its steady state, and does not reach under some loads
 
     def prepare(self, folder):
@@ -41,7 +42,7 @@ class Case:
         first, second = traffic.macs(self.mac_count, 1), traffic.macs(self.source_count, 2)
         self.behind = {"out": first} if self.rig != "v2v" else {"g0": second, "g1": first}
         self.captures = [folder / "0.pcap", folder / "1.pcap"]
-        self.packet_count = traffic.write(self.captures[0], self.size, first, second, self.flow_count)
+        self.packet_count = traffic.write(self.captures[0], self.size, first, second, self.flow_count, wrap=self.wrap)
         if self.rig == "v2v":
             traffic.write(self.captures[1], self.size, second, first, self.flow_count)
         self.fdb_capacity = max(DEFAULT_FDB_CAPACITY, 2 * (len(first) + len(second)))
@@ -136,12 +137,15 @@ class OpenVSwitch:
             "unshare", "--net", OVS_DAEMON, f"unix:{self.folder}/db.sock",
             f"--unixctl={self.folder}/vswitchd.ctl"], nice, {**self.environment, **rig.environment})
         self._add_bridge()
-        for number, name in enumerate(self._ports(), 1):
-            self._vsctl("--timeout=60", "add-port", self.BRIDGE, name, "--", "set", "Interface", name,
-                        f"ofport_request={number}", *self._ports()[name])
-            self._add_entries(name)
+        self.add_ports(rig)
         if rig.case.rig != "v2v":
             self.ports = EthdevCounters(self._prefix, self.child)
+
+    def add_ports(self, rig):
+        for number, (name, settings) in enumerate(self._ports().items(), 1):
+            self._vsctl("--timeout=60", "add-port", self.BRIDGE, name, "--", "set", "Interface", name,
+                        f"ofport_request={number}", *settings)
+            self._add_entries(name)
 
     def _start_database(self):
         self._run("ovsdb-tool", "create", self.folder / "conf.db", OVS_SCHEMA)
@@ -225,6 +229,7 @@ class Martlet:
 
     name = "martlet"
     BRIDGE = "br0"
+    COMMAND = []  # what starts the daemon
     MOST_FLOWS = 250_000  # of a call: what waits for it has 64 MiB at most
 
     def __init__(self, flows=None):
@@ -235,19 +240,22 @@ class Martlet:
         self.socket = path = folder / "martlet.sock"
         (folder / "state").mkdir()
         self.child = Child(rig.scratch, "martletd", [
-            MARTLET_FOLDER / "martletd", "--state-dir", folder / "state", "--socket", path,
+            *self.COMMAND, MARTLET_FOLDER / "martletd", "--state-dir", folder / "state", "--socket", path,
             "--file-prefix", f"{rig.scratch.prefix}-switch", "--worker-lcores", SWITCH_CORE, "--main-lcore", OTHER_CORE,
             "--socket-memory", 512 if rig.mbuf_count < LARGE_POOL else self._memory_megabytes(rig)], nice, rig.environment)
         wait_until(lambda: self._connect(path), 20, "martletd to listen on its control socket", self.child)
         self.control.call("bridge.add", {"name": self.BRIDGE, "fdb_capacity": rig.case.fdb_capacity})
-        for name, port in self._ports(rig).items():
-            self.control.call("port.add", {"bridge": self.BRIDGE, "name": name, **port})
-            self._add_entries(name)
+        self.add_ports(rig)
         if self.flows:
             flows = self.flows(rig.case)
             self.change_flows("flow.replace", flows[:self.MOST_FLOWS])
             for start in range(self.MOST_FLOWS, len(flows), self.MOST_FLOWS):
                 self.change_flows("flow.add", flows[start:start + self.MOST_FLOWS])
+
+    def add_ports(self, rig):
+        for name, port in self._ports(rig).items():
+            self.control.call("port.add", {"bridge": self.BRIDGE, "name": name, **port})
+            self._add_entries(name)
 
     def _memory_megabytes(self, rig):
         """Its pools have a power of two of buffers, of 2.4 KB."""

@@ -6,7 +6,7 @@ import statistics
 
 RESULTS = pathlib.Path(__file__).resolve().parent / "results"
 COLOURS = {"martlet": "#d1495b", "testpmd-io": "#9aa5b1", "testpmd-macswap": "#52606d", "testpmd-vhost": "#52606d",
-           "ovs-normal": "#2e86ab", "ovs-output": "#84c0dc", "ovs-flows": "#84c0dc"}
+           "ovs-normal": "#2e86ab", "ovs-output": "#84c0dc", "ovs-flows": "#84c0dc", "ovs-tunnel": "#84c0dc"}
 OWN_CORE = 0.95        # a polling thread that got less of its core than this was not alone
 GUEST_HEADROOM = 1.03  # guests that offered less than this times what came through were the limit
 
@@ -22,6 +22,8 @@ RIGS = {
     "flow-exact": "The synthetic rig; as many flows in one table as five-tuples in the traffic.",
     "flow-deep": "The synthetic rig; twelve tables and twenty actions on the way of every packet.",
     "flow-acl": "The synthetic rig; five rules that ask for different fields.",
+    **{f"encap-{kind}": f"What comes in leaves through {kind} tunnels, each MAC through another." for kind in ("vxlan", "gre")},
+    **{f"decap-{kind}": f"What comes in through {kind} tunnels, each from another host, leaves." for kind in ("vxlan", "gre")},
 }
 CASE = ("rig", "size", "macs", "flows")  # the columns that tell one case from another
 
@@ -30,7 +32,8 @@ GOALS = [("synthetic", "64", 1, "testpmd-macswap", 0.75), ("synthetic", "64", 10
          ("synthetic", "64", None, "ovs-normal", 1.3), ("v2v", "64", None, "ovs-normal", 1.5),
          ("v2v", "64", None, "ovs-output", 1.0), ("v2v", "64", None, "testpmd-vhost", None),
          ("flow-output", "64", 1, "testpmd-macswap", 0.8),
-         *((f"flow-{name}", "64", None, "ovs-flows", 1.5) for name in ("output", "exact", "deep", "acl"))]
+         *((f"flow-{name}", "64", None, "ovs-flows", 1.5) for name in ("output", "exact", "deep", "acl")),
+         *((f"{way}-{kind}", "64", None, "ovs-tunnel", 1.3) for way in ("encap", "decap") for kind in ("vxlan", "gre"))]
 
 
 MANY_FLOW_GOALS = {1000: 0.9, 100_000: 0.7, 1_000_000: 0.55}

@@ -34,21 +34,25 @@ def frame(destination, source, flow, size):
 
 
 def _udp(destination, source, addresses, ports, size):
-    length = size - FCS_LENGTH - 14
-    addresses = struct.pack("!II", *addresses)
-    header = struct.pack("!BBHHHBBH", 0x45, 0, length, 0, 0x4000, 64, 17, 0) + addresses
-    header = header[:10] + struct.pack("!H", _checksum(header)) + header[12:]
-    udp = struct.pack("!HHHH", *ports, length - 20, 0)  # 0: no UDP checksum (RFC 768)
-    return destination + source + b"\x08\x00" + header + udp + bytes(length - 28)
+    length = size - FCS_LENGTH - 14 - 20
+    udp = struct.pack("!HHHH", *ports, length, 0)  # 0: no UDP checksum (RFC 768)
+    return destination + source + b"\x08\x00" + ipv4(17, addresses, udp + bytes(length - 8))
+
+
+def ipv4(protocol, addresses, payload):
+    """An IPv4 packet from the first of two addresses, given as numbers, to the second."""
+    header = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(payload), 0, 0x4000, 64, protocol, 0, *addresses)
+    return header[:10] + struct.pack("!H", _checksum(header)) + header[12:] + payload
 
 
 def sizes_of(size):
     return IMIX if size == "imix" else [int(size)]
 
 
-def write(path, size, destinations, sources, flow_count, seed=1):
+def write(path, size, destinations, sources, flow_count, seed=1, wrap=None):
     """Writes a capture that sends every flow in turn and returns its number of packets. Flow i goes to destination
-    i mod count(destinations), from the source likewise; with IMIX the twelve sizes are shuffled once and then repeat."""
+    i mod count(destinations), from the source likewise; with IMIX the twelve sizes are shuffled once and then repeat.
+    `wrap` makes the packet of a frame and its destination's number."""
     sizes = list(sizes_of(size))
     random.Random(seed).shuffle(sizes)
     count = -(-max(LEAST_PACKETS, flow_count) // len(sizes)) * len(sizes)
@@ -58,6 +62,7 @@ def write(path, size, destinations, sources, flow_count, seed=1):
             flow = i % flow_count
             pair = flow % len(destinations)
             packet = frame(destinations[pair], sources[pair % len(sources)], flow, sizes[i % len(sizes)])
+            packet = wrap(packet, pair) if wrap else packet
             capture.write(struct.pack("<IIII", 0, i, len(packet), len(packet)) + packet)
     return count
 
