@@ -331,8 +331,8 @@ def _void_discovery(frame, tags, case):
 
 def _no_protocol(frame, tags, case):
     """Open vSwitch edits nothing behind Ethernet where nw_proto is 0: in IPv4 that is a number, and ARP operations
-    beyond 255 are 0 too. But an operation that a flow wrote it writes into ARP of any other protocol as well. It edits
-    no RARP, whatever flows say."""
+    beyond 255 are 0 too. But an operation that a flow wrote it writes into ARP of any other protocol as well, and
+    operation 255 it writes back as 65535. It edits no RARP, whatever flows say."""
     if not case.writes_network:
         return False
     kind, header = network_of(frame)
@@ -342,7 +342,7 @@ def _no_protocol(frame, tags, case):
         return True
     if kind != b"\x08\x06":
         return False
-    return header[:6] != bytes.fromhex("000108000604") or len(header) < 28 or header[6] != 0 or header[7] == 0
+    return header[:6] != bytes.fromhex("000108000604") or len(header) < 28 or header[6] != 0 or header[7] in (0, 255)
 
 
 MEANT = (_drop_eligible, _reserved_vlan, _priority_tag, _second_tag, _tag_given_again, _later_fragment,
