@@ -110,3 +110,13 @@ struct HeaderSpace {
         put64(UInt64(truncatingIfNeeded: value), at: offset &+ 8)
     }
 }
+
+extension [UInt8] {
+    /// The bytes that `write` makes of zeros, at least one: for whoever sends a header now and then.
+    public init(count: Int, writtenBy write: (UnsafeMutableRawPointer) -> Void) {
+        self.init(repeating: 0, count: count)
+        withUnsafeMutableBytes { bytes in
+            if let start = bytes.baseAddress { write(start) }
+        }
+    }
+}

@@ -17,13 +17,7 @@ import Wire
 
     private func frame(_ type: UInt16, to destination: MACAddress = Self.mac, _ parts: [UInt8]...) -> [UInt8] {
         let header = EthernetHeader(destination: destination, source: Self.station, type: type)
-        return bytes(14) { header.write(to: $0) } + parts.joined()
-    }
-
-    private func bytes(_ count: Int, _ write: (UnsafeMutableRawPointer) -> Void) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        bytes.withUnsafeMutableBytes { write($0.baseAddress!) }
-        return bytes
+        return [UInt8](count: 14) { header.write(to: $0) } + parts.joined()
     }
 
     private func arp(_ operation: ARP.Operation, from sender: IPAddress, to target: IPAddress) -> [UInt8] {
@@ -33,7 +27,7 @@ import Wire
             senderAddress: sender.ipv4!,
             targetAddress: target.ipv4!
         )
-        return frame(EtherType.arp, bytes(ARP.length) { arp.write(to: $0) })
+        return frame(EtherType.arp, [UInt8](count: ARP.length) { arp.write(to: $0) })
     }
 
     private func readARP(_ frame: [UInt8]) throws -> ARP {
@@ -50,8 +44,10 @@ import Wire
             payloadLength: message.length,
             hopLimit: 255
         )
-        let payload = bytes(message.length) { message.write(to: $0, source: source.ipv6!, destination: target) }
-        return frame(EtherType.ipv6, bytes(40) { ip.write(to: $0) }, payload)
+        let payload = [UInt8](count: message.length) {
+            message.write(to: $0, source: source.ipv6!, destination: target)
+        }
+        return frame(EtherType.ipv6, [UInt8](count: 40) { ip.write(to: $0) }, payload)
     }
 
     /// Every checksum of a frame that is sent is looked at by these readers.
@@ -144,6 +140,33 @@ import Wire
             #expect(given.isSolicited == !source.isUnspecified)
             #expect(header.destination == (source.isUnspecified ? .allNodes : source.ipv6))
         }
+    }
+
+    @Test func answersEchoRequestsThatAreAsTheyWereSent() throws {
+        let echo: [UInt8] = [8, 0, 0, 0, 0x12, 0x34, 0, 1, 9, 8, 7]
+        var sum = InternetChecksum()
+        echo.withUnsafeBytes { sum.add($0) }
+        var request = echo
+        request.replaceSubrange(2..<4, with: [UInt8(sum.value >> 8), UInt8(sum.value & 0xff)])
+        let ip = IPv4Header(
+            source: Self.other4.ipv4!,
+            destination: Self.own4.ipv4!,
+            protocol: IPProtocol.icmp,
+            payloadLength: request.count
+        )
+        let header = [UInt8](count: IPv4Header.length) { ip.write(to: $0) }
+        var host = host("192.0.2.1/24")
+        guard case .send(let answer)? = host.receive(frame(EtherType.ipv4, header, request), now: 0).first else {
+            Issue.record("no answer")
+            return
+        }
+        let reply = answer[34..<34 + request.count]
+        #expect(Array(reply.prefix(2)) == [0, 0] && Array(reply.dropFirst(4)) == Array(request.dropFirst(4)))
+        var check = InternetChecksum()
+        Array(reply).withUnsafeBytes { check.add($0) }
+        #expect(check.isRight)
+        request[9] ^= 1
+        #expect(host.receive(frame(EtherType.ipv4, header, request), now: 0) == [])
     }
 
     @Test func survivesAnyFrame() {

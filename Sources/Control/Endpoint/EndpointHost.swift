@@ -45,9 +45,6 @@ struct EndpointHost {
 
     init(_ options: EndpointOptions) { self.options = options }
 
-    /// How many neighbors are neither known nor given up.
-    var isBusy: Bool { neighbors.values.contains { $0.mac == nil } }
-
     // MARK: - Time
 
     /// - Parameters:
@@ -144,10 +141,13 @@ struct EndpointHost {
         guard let header = IPv4Header(bytes, length: bytes.count, fault: &fault), let own = address.ipv4,
             header.destination == own, header.source.isStation, header.protocolNumber == IPProtocol.icmp,
             !header.isFragment,
-            let message = echo(bytes[header.headerLength..<Int(header.totalLength)], request: 8, reply: 0)
+            let message = echo(
+                bytes[header.headerLength..<Int(header.totalLength)],
+                request: 8,
+                reply: 0,
+                InternetChecksum()
+            )
         else { return [] }
-        var sum = InternetChecksum()
-        message.withUnsafeBytes { sum.add($0) }
         let ip = IPv4Header(
             source: own,
             destination: header.source,
@@ -155,8 +155,8 @@ struct EndpointHost {
             payloadLength: message.count,
             tos: header.tos
         )
-        let payload = Self.bytes(IPv4Header.length) { ip.write(to: $0) } + Self.with(message, checksum: sum.value)
-        return [.send(frame(to: sender, EtherType.ipv4, payload))]
+        let header4 = [UInt8](count: IPv4Header.length) { ip.write(to: $0) }
+        return [.send(frame(to: sender, EtherType.ipv4, header4 + message))]
     }
 
     private mutating func receiveIPv6(_ bytes: UnsafeRawBufferPointer, from sender: MACAddress, now: UInt64) -> [Deed] {
@@ -168,16 +168,16 @@ struct EndpointHost {
         if let message = NeighborDiscovery(rest, in: header, fault: &fault) {
             return receive(message, header, own, from: sender, now: now)
         }
-        guard header.destination == own, header.source.isStation,
-            let message = echo(rest[..<Int(header.payloadLength)], request: 128, reply: 129)
-        else { return [] }
-        var sum = InternetChecksum(
+        // The same for both ways: the sum has no order.
+        let addresses = InternetChecksum(
             source: own,
             destination: header.source,
             protocol: IPProtocol.icmpv6,
-            length: message.count
+            length: Int(header.payloadLength)
         )
-        message.withUnsafeBytes { sum.add($0) }
+        guard header.destination == own, header.source.isStation,
+            let message = echo(rest[..<Int(header.payloadLength)], request: 128, reply: 129, addresses)
+        else { return [] }
         let ip = IPv6Header(
             source: own,
             destination: header.source,
@@ -185,8 +185,8 @@ struct EndpointHost {
             payloadLength: message.count,
             trafficClass: header.trafficClass
         )
-        let payload = Self.bytes(IPv6Header.length) { ip.write(to: $0) } + Self.with(message, checksum: sum.value)
-        return [.send(frame(to: sender, EtherType.ipv6, payload))]
+        let header6 = [UInt8](count: IPv6Header.length) { ip.write(to: $0) }
+        return [.send(frame(to: sender, EtherType.ipv6, header6 + message))]
     }
 
     /// RFC 4861 sections 7.2.3 to 7.2.5.
@@ -233,7 +233,7 @@ struct EndpointHost {
     }
 
     private func arpFrame(_ arp: ARP, to destination: MACAddress) -> [UInt8] {
-        frame(to: destination, EtherType.arp, Self.bytes(ARP.length) { arp.write(to: $0) })
+        frame(to: destination, EtherType.arp, [UInt8](count: ARP.length) { arp.write(to: $0) })
     }
 
     private func discoveryFrame(
@@ -249,36 +249,38 @@ struct EndpointHost {
             payloadLength: message.length,
             hopLimit: NeighborDiscovery.hopLimit
         )
-        let payload = Self.bytes(message.length) { message.write(to: $0, source: own, destination: destination) }
-        return frame(to: mac, EtherType.ipv6, Self.bytes(IPv6Header.length) { ip.write(to: $0) } + payload)
+        let payload = [UInt8](count: message.length) { message.write(to: $0, source: own, destination: destination) }
+        return frame(to: mac, EtherType.ipv6, [UInt8](count: IPv6Header.length) { ip.write(to: $0) } + payload)
     }
 
     /// Not shorter than Ethernet's least, without the frame check sequence.
     private func frame(to destination: MACAddress, _ type: UInt16, _ payload: [UInt8]) -> [UInt8] {
         let header = EthernetHeader(destination: destination, source: options.mac, type: type)
-        let frame = Self.bytes(header.length) { header.write(to: $0) } + payload
+        let frame = [UInt8](count: header.length) { header.write(to: $0) } + payload
         return frame + [UInt8](repeating: 0, count: max(60 - frame.count, 0))
     }
 
-    /// The answer to an echo request, without a checksum; nil for another message, or one that is not as it was sent.
-    private func echo(_ message: Slice<UnsafeRawBufferPointer>, request: UInt8, reply: UInt8) -> [UInt8]? {
-        guard message.count >= 8, message.first == request, message[message.startIndex + 1] == 0 else { return nil }
+    /// The answer to an echo request; nil for another message, or one that is not as it was sent.
+    /// - Parameter pseudo: what the checksum covers beside the message.
+    private func echo(
+        _ message: Slice<UnsafeRawBufferPointer>,
+        request: UInt8,
+        reply: UInt8,
+        _ pseudo: InternetChecksum
+    ) -> [UInt8]? {
+        guard message.count >= 8, message.first == request, message[message.startIndex + 1] == 0,
+            checksum(of: message, pseudo).isRight
+        else { return nil }
         var answer = [UInt8](message)
-        answer[0] = reply
-        (answer[2], answer[3]) = (0, 0)
+        answer.replaceSubrange(0..<4, with: [reply, 0, 0, 0])
+        let value = checksum(of: answer, pseudo).value
+        answer.replaceSubrange(2..<4, with: [UInt8(value >> 8), UInt8(value & 0xff)])
         return answer
     }
 
-    private static func with(_ message: [UInt8], checksum: UInt16) -> [UInt8] {
-        var message = message
-        (message[2], message[3]) = (UInt8(checksum >> 8), UInt8(checksum & 0xff))
-        return message
-    }
-
-    private static func bytes(_ count: Int, _ write: (UnsafeMutableRawPointer) -> Void) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: count) { space, initialized in
-            write(UnsafeMutableRawPointer(space.baseAddress!))
-            initialized = count
-        }
+    private func checksum(of bytes: some Collection<UInt8>, _ pseudo: InternetChecksum) -> InternetChecksum {
+        var checksum = pseudo
+        Array(bytes).withUnsafeBytes { checksum.add($0) }
+        return checksum
     }
 }
