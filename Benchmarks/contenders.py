@@ -143,9 +143,12 @@ class OpenVSwitch:
 
     def add_ports(self, rig):
         for number, (name, settings) in enumerate(self._ports().items(), 1):
-            self._vsctl("--timeout=60", "add-port", self.BRIDGE, name, "--", "set", "Interface", name,
-                        f"ofport_request={number}", *settings)
+            self._add_port(self.BRIDGE, name, number, *settings)
             self._add_entries(name)
+
+    def _add_port(self, bridge, name, number, *settings):
+        self._vsctl("--timeout=60", "add-port", bridge, name, "--", "set", "Interface", name,
+                    f"ofport_request={number}", *settings)
 
     def _start_database(self):
         self._run("ovsdb-tool", "create", self.folder / "conf.db", OVS_SCHEMA)

@@ -9,7 +9,7 @@ import subprocess
 
 import traffic
 from contenders import Martlet, OpenVSwitch
-from machine import RPC, wait_until
+from machine import wait_until
 
 TYPES = ["vxlan", "gre"]
 RIGS = [f"{way}-{kind}" for way in ("encap", "decap") for kind in TYPES]
@@ -119,10 +119,6 @@ class OpenVSwitchTunnel(OpenVSwitch):
                   f"in_port=LOCAL,actions=output:{WIRE}" if case.rig.startswith("encap") else "actions=LOCAL")
         self.control.call_each("tnl/neigh/set", [[UNDERLAY, str(host(number)), traffic.mac_text(HOST_STATION)]
                                                  for number in range(case.mac_count)])
-
-    def _add_port(self, bridge, name, number, *settings):
-        self._vsctl("--timeout=60", "add-port", bridge, name, "--", "set", "Interface", name,
-                    f"ofport_request={number}", *settings)
 
 
 CONTENDERS = {rig: [OpenVSwitchTunnel(), MartletTunnel()] for rig in RIGS}

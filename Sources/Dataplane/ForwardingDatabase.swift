@@ -147,8 +147,7 @@ struct ForwardingDatabase {
     /// The first bucket of a key. The folded product of key and seed: every bit of the key reaches every bit of it.
     @inline(__always)
     func bucket(of key: Key) -> Int {
-        let product = (key.word ^ seed).multipliedFullWidth(by: 0x9e37_79b9_7f4a_7c15)
-        return Int(truncatingIfNeeded: product.high ^ product.low) & mask
+        Int(truncatingIfNeeded: (key.word ^ seed).folded(by: 0x9e37_79b9_7f4a_7c15)) & mask
     }
 
     /// Where the bucket lies, to fetch it early.

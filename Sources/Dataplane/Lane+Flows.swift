@@ -42,6 +42,8 @@ extension Lane {
         let port: UInt16
         /// They came out of tunnels.
         let isTunnelled: Bool
+        /// It is one packet, which waited for a neighbor and comes in again.
+        let isRetry: Bool
         let context: WalkContext
         let versions: Versions
         /// Of the cache, when the burst's keys were taken.
@@ -95,6 +97,7 @@ extension Lane {
             count: count,
             port: port,
             isTunnelled: isTunnelled,
+            isRetry: flows.heldSince.pointee != 0,
             context: context,
             versions: state.pointee.versions,
             interestVersion: flows.cache.masks.interestVersion
@@ -128,30 +131,12 @@ extension Lane {
 
     // MARK: - Keys
 
-    /// Groups the packets into runs at the front of `packets`, takes their keys and fetches their buckets.
+    /// Takes the keys of packets from a port, and counts them.
     /// - Returns: how many runs there are.
     @inline(never)
     private func takeKeys(_ burst: UnsafeMutablePointer<Burst>, count: Int) -> Int {
-        let port = burst.pointee.port
-        let word0 = plainWord(burst, origin: port, port: port)
-        var likeness = PlainLikeness(flows.cache.masks.interest)
-        var (accepted, runCount) = (0, 0)
-        var bytes: UInt64 = 0
-        for index in 0..<count {
-            // The burst is full up to `count`: a driver's promise.
-            let packet = burst.pointee.packets[index].unsafelyUnwrapped
-            bytes &+= UInt64(packet.pointee.packet_length)
-            if runCount == Self.unlikeLimit && accepted == runCount { likeness.giveUp() }
-            if !likeness.isLike(packet) {
-                let run = FlowRun(first: accepted, origin: port, port: port)
-                guard begin(packet, burst, word0, &likeness, runCount, run) else { continue }
-                runCount &+= 1
-            }
-            burst.pointee.packets[accepted] = packet
-            accepted &+= 1
-        }
-        flows.runs[runCount].first = accepted
-        let row = counters.row(port)
+        let (runCount, bytes) = group(burst, count: count, isTunnelled: false)
+        let row = counters.row(burst.pointee.port)
         row[CounterTable.receivedPackets] &+= UInt64(count)
         row[CounterTable.receivedBytes] &+= bytes
         return runCount
@@ -160,17 +145,33 @@ extension Lane {
     /// The same of frames that came out of tunnels, and were counted.
     @inline(never)
     private func takeTunnelKeys(_ burst: UnsafeMutablePointer<Burst>, count: Int) -> Int {
+        group(burst, count: count, isTunnelled: true).runCount
+    }
+
+    /// Groups the packets into runs at the front of `packets`, takes their keys and fetches their buckets.
+    /// - Returns: how many runs there are, and the packets' bytes.
+    @inline(__always)
+    private func group(
+        _ burst: UnsafeMutablePointer<Burst>,
+        count: Int,
+        isTunnelled: Bool
+    ) -> (runCount: Int, bytes: UInt64) {
+        var (origin, port) = (burst.pointee.port, burst.pointee.port)
+        var word0 = plainWord(burst, origin: origin, port: port)
         var likeness = PlainLikeness(flows.cache.masks.interest)
         var (accepted, runCount) = (0, 0)
-        var (origin, port, word0) = (burst.pointee.port, burst.pointee.port, UInt64(0))
+        var bytes: UInt64 = 0
         for index in 0..<count {
+            // The burst is full up to `count`: a driver's promise.
             let packet = burst.pointee.packets[index].unsafelyUnwrapped
-            if flows.origins[index] != origin {
+            bytes &+= UInt64(packet.pointee.packet_length)
+            if isTunnelled && flows.origins[index] != origin {
                 origin = flows.origins[index]
                 port = flows.cache.sources.port(origin)
                 word0 = plainWord(burst, origin: origin, port: port)
                 likeness.forget()
             }
+            if runCount == Self.unlikeLimit && accepted == runCount { likeness.giveUp() }
             if !likeness.isLike(packet) {
                 let run = FlowRun(first: accepted, origin: origin, port: port)
                 guard begin(packet, burst, word0, &likeness, runCount, run) else { continue }
@@ -180,7 +181,7 @@ extension Lane {
             accepted &+= 1
         }
         flows.runs[runCount].first = accepted
-        return runCount
+        return (runCount, bytes)
     }
 
     /// The first word of a plain packet's key.
@@ -510,7 +511,7 @@ extension Lane {
         let length = UInt64(packet.pointee.packet_length)
         let now = burst.pointee.context.now
         // At once, for the rules are at hand.
-        for visit in 0..<program.visitCount {
+        for visit in 0..<(burst.pointee.isRetry ? 0 : program.visitCount) {
             program.visits[visit].rule?.pointee.counts[number].add(packets: 1, bytes: length, now: now)
         }
         if let kept = keep(program, run, burst, replacing: known) {

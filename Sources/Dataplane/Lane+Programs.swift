@@ -12,6 +12,8 @@ extension Lane {
             output != ProgramStore.Header.noOutput
             ? sendAll(first, end, to: output, burst) : runOthers(program, run, first..<end, burst)
         burst.pointee.hits &+= end &- first
+        // One that waited was counted when it came in first.
+        guard !burst.pointee.isRetry else { return }
         programs.count(program, packets: end &- first, bytes: bytes, lane: number, now: burst.pointee.context.now)
     }
 
@@ -79,7 +81,9 @@ extension Lane {
         _ burst: UnsafeMutablePointer<Burst>
     ) {
         guard let last = program.lastOutput else { return discard(packet, program.drop, on: port) }
-        if !burst.pointee.isTunnelled && hold(packet, program, last: last, from: port) { return }
+        if !burst.pointee.isTunnelled && hold(packet, program, last: last, from: port, burst.pointee.context.state) {
+            return
+        }
         run(program.steps, 0...last, packet, editor, from: port, burst)
     }
 
@@ -125,7 +129,7 @@ extension Lane {
                 encapsulate(sent, header, steps, inside, editor.share, burst)
             // Behind `encapsulate`.
             case .octets: break
-            case .noStation(let output):
+            case .noStation(let output, _):
                 counters.drop(.neighborUnknown, on: output)
                 if index == range.upperBound { free(packet) }
             }

@@ -71,17 +71,7 @@ final class Bench {
         let places: [(UInt16, String, UInt16?)] = [
             (0, "br", nil), (1, "br", nil), (2, "br", 4), (3, "other", nil), (4, "other", 2),
         ]
-        let ports = places.map { index, bridge, peer in
-            PortConfiguration(
-                index: PortIndex(index),
-                name: "p\(index)",
-                bridge: bridge,
-                number: PortNumber(index + 1)!,
-                vlan: .allTagged,
-                frameLength: 1514,
-                peer: peer.map { PortIndex($0) }
-            )
-        }
+        let ports = places.map { PortConfiguration($0, on: $1, peer: $2) }
         let bridges = ["br", "other"].map { BridgeConfiguration(name: $0, settings: .init()) }
         return Bench(SwitchConfiguration(bridges: bridges, ports: ports))
     }
@@ -253,14 +243,7 @@ extension SwitchConfiguration {
         frameLength: Int = 1514
     ) -> SwitchConfiguration {
         let ports = policies.enumerated().map { number, policy in
-            PortConfiguration(
-                index: PortIndex(UInt16(number)),
-                name: "p\(number)",
-                bridge: "br",
-                number: PortNumber(UInt16(number + 1))!,
-                vlan: policy,
-                frameLength: frameLength
-            )
+            PortConfiguration(UInt16(number), on: "br", vlan: policy, frameLength: frameLength)
         }
         return SwitchConfiguration(bridges: [.init(name: "br", settings: settings)], ports: ports)
     }

@@ -20,35 +20,17 @@ private struct Host {
     init(_ tunnels: [(String, [String: String])], frameLength: Int = 1514) throws {
         let endpoint = EndpointOptions(prefix: IPPrefix("\(Self.local)/24")!, mac: Self.mac)
         var ports = [
-            Self.port(0, "br-phys", frameLength), Self.port(1, "br-phys", frameLength, endpoint: endpoint),
-            Self.port(2, "br-tun", 9014),
+            PortConfiguration(0, on: "br-phys", frameLength: frameLength),
+            PortConfiguration(1, on: "br-phys", frameLength: frameLength, endpoint: endpoint),
+            PortConfiguration(2, on: "br-tun", frameLength: 9014),
         ]
         for (number, tunnel) in tunnels.enumerated() {
             let options = ["remote_ip": "\(Self.remote)"].merging(tunnel.1) { $1 }
             let type = try PortType(name: tunnel.0, options: options, portName: "t\(number)")
-            ports.append(Self.port(UInt16(3 + number), "br-tun", 9014, tunnel: type.tunnel))
+            ports.append(PortConfiguration(UInt16(3 + number), on: "br-tun", frameLength: 9014, tunnel: type.tunnel))
         }
         let bridges = ["br-phys", "br-tun"].map { BridgeConfiguration(name: $0, settings: .init()) }
         bench = Bench(SwitchConfiguration(bridges: bridges, ports: ports))
-    }
-
-    private static func port(
-        _ index: UInt16,
-        _ bridge: String,
-        _ frameLength: Int,
-        endpoint: EndpointOptions? = nil,
-        tunnel: TunnelOptions? = nil
-    ) -> PortConfiguration {
-        PortConfiguration(
-            index: PortIndex(index),
-            name: "p\(index)",
-            bridge: bridge,
-            number: PortNumber(index + 1)!,
-            vlan: .allTagged,
-            frameLength: frameLength,
-            endpoint: endpoint,
-            tunnel: tunnel
-        )
     }
 
     /// Has a packet name the neighbor, who answers.
@@ -73,6 +55,16 @@ private func turned(_ packet: [UInt8]) -> [UInt8] {
     turned.replaceSubrange(26..<30, with: packet[30..<34])
     turned.replaceSubrange(30..<34, with: packet[26..<30])
     return turned
+}
+
+/// A packet with another sender, and the checksum of its IPv4 header.
+private func forged(_ packet: [UInt8], from sender: UInt32) -> [UInt8] {
+    var forged = packet
+    forged.replaceSubrange(24..<30, with: [0, 0] + octets(UInt64(sender), count: 4))
+    var sum = InternetChecksum()
+    forged[14..<34].withUnsafeBytes { sum.add($0) }
+    forged.replaceSubrange(24..<26, with: octets(UInt64(sum.value), count: 2))
+    return forged
 }
 
 @Suite struct TunnelTests {
@@ -118,6 +110,8 @@ private func turned(_ packet: [UInt8]) -> [UInt8] {
                 == Array(repeating: inner, count: 8)
         )
         #expect(host.bench.dataplane.counters(of: PortIndex(Host.guest)).receivedPackets == 9)
+        host.bench.maintain()
+        #expect(host.bench.dataplane.flows(of: "br-tun").map(\.statistics.packetCount) == [9], "each is counted once")
         for mac in [Host.station, MACAddress(value: 0x0200_0000_0e03)] {
             host.bench.dataplane.setNeighbor(Host.remote, mac, of: port)
             for _ in 0..<2 { #expect(try Array(host.encapsulated(inner)[0..<6]) == octets(mac.value)) }
@@ -174,13 +168,7 @@ private func turned(_ packet: [UInt8]) -> [UInt8] {
         let packet = turned(try host.encapsulated(inner))
         var (arrived, refused) = (0, 0)
         for number in 0..<UInt32(2 * TunnelSources.capacity) {
-            var forged = packet
-            forged.replaceSubrange(26..<30, with: octets(UInt64(0x0a00_0000 + number), count: 4))
-            forged.replaceSubrange(24..<26, with: [0, 0])
-            var sum = InternetChecksum()
-            forged[14..<34].withUnsafeBytes { sum.add($0) }
-            forged.replaceSubrange(24..<26, with: octets(UInt64(sum.value), count: 2))
-            let outcome = host.bench.receive(forged, from: Host.wire)
+            let outcome = host.bench.receive(forged(packet, from: 0x0a00_0000 + number), from: Host.wire)
             arrived += outcome.sent[Host.guest]?.count ?? 0
             refused += Int(outcome.reasons[.init(.tunnelSources, on: 0)] ?? 0)
         }
@@ -194,12 +182,7 @@ private func turned(_ packet: [UInt8]) -> [UInt8] {
         let host = try Host([("vxlan", ["key": "1"])])
         host.resolve()
         let packet = try host.encapsulated(frame(to: 0xffff_ffff_ffff))
-        var own = turned(packet)
-        own.replaceSubrange(26..<30, with: octets(0xc000_0201, count: 4))
-        own.replaceSubrange(24..<26, with: [0, 0])
-        var sum = InternetChecksum()
-        own[14..<34].withUnsafeBytes { sum.add($0) }
-        own.replaceSubrange(24..<26, with: octets(UInt64(sum.value), count: 2))
+        let own = forged(turned(packet), from: 0xc000_0201)
         #expect(host.bench.receive(own, from: Host.wire).reasons == [.init(.tunnelLoop, on: 0): 1])
     }
 

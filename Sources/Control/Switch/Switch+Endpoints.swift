@@ -9,6 +9,8 @@ struct RunningEndpoint {
     /// How many neighbors the workers had named at the last tick, and when that was.
     var named: UInt64 = 0
     var ticked: UInt64 = 0
+    /// It has said where it is.
+    var hasGreeted = false
 }
 
 // Endpoints are hosts of the networks that tunnels cross: their frames come to the control plane, through the queue of
@@ -28,7 +30,6 @@ extension Switch {
                 running[name] = known
             } else {
                 running[name] = RunningEndpoint(host: EndpointHost(options), port: port.index)
-                greetings.insert(name)
             }
         }
         endpoints = running
@@ -40,16 +41,16 @@ extension Switch {
         let now = Dataplane.milliseconds
         for name in endpoints.keys {
             guard var endpoint = endpoints[name] else { continue }
-            if greetings.remove(name) != nil { _ = io.send(endpoint.host.greeting(), from: endpoint.port) }
+            if !endpoint.hasGreeted { _ = io.send(endpoint.host.greeting(), from: endpoint.port) }
+            endpoint.hasGreeted = true
             for frame in io.take(from: endpoint.port, limit: Self.frameLimit) {
                 perform(endpoint.host.receive(frame, now: now), of: endpoint.port)
             }
             let named = dataplane.namedNeighbors(of: endpoint.port)
             if named != endpoint.named || now >= endpoint.ticked + Self.tickInterval {
                 (endpoint.named, endpoint.ticked) = (named, now)
-                let seconds = UInt32(truncatingIfNeeded: now / 1000)
                 let used = dataplane.neighbors(of: endpoint.port).map {
-                    (address: $0.address, idle: UInt64(seconds &- min($0.used, seconds)) * 1000)
+                    (address: $0.address, idle: UInt64($0.idle) * 1000)
                 }
                 perform(endpoint.host.tick(used, now: now), of: endpoint.port)
             }
@@ -95,7 +96,6 @@ extension Switch {
             }
         }
         let names = request.port.map { [$0] } ?? endpoints.keys.sorted()
-        let now = Dataplane.now
         return NeighborList.Response(
             neighbors: names.flatMap { name in
                 (endpoints[name].map { dataplane.neighbors(of: $0.port) } ?? [])
@@ -105,7 +105,7 @@ extension Switch {
                             port: name,
                             address: entry.address.description,
                             mac: entry.mac,
-                            idle: Int(now &- min(entry.used, now))
+                            idle: Int(entry.idle)
                         )
                     }
             }
@@ -158,12 +158,8 @@ extension Switch {
 
     /// The endpoint that a tunnel's packets leave through; nil when there is none.
     func endpoint(of options: TunnelOptions) -> String? {
-        endpoints.filter { _, endpoint in
-            let own = endpoint.host.options.prefix.address
-            guard options.local == nil || options.local == own else { return false }
-            guard case .fixed(let remote) = options.remote else { return true }
-            return remote.isIPv4 == own.isIPv4
-        }
-        .keys.sorted().first
+        // The first of several, as the dataplane takes it.
+        endpoints.filter { options.uses($0.value.host.options.prefix.address) }
+            .min { $0.value.port.value < $1.value.port.value }?.key
     }
 }

@@ -30,8 +30,6 @@ public actor Switch {
     var memberCount = 0
     /// By port.
     var endpoints: [String: RunningEndpoint] = [:]
-    /// Those that have yet to say where they are.
-    var greetings: Set<String> = []
     /// How many there are, for whoever would wake the switch for them.
     nonisolated let endpointCount = Atomic(0)
 

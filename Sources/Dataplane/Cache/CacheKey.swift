@@ -72,9 +72,9 @@ struct CacheHash {
     /// Of a key whose further words are zero.
     @inline(__always)
     func short(_ w0: UInt64, _ w1: UInt64, _ w2: UInt64, _ w3: UInt64, _ w4: UInt64, level: UInt8) -> UInt64 {
-        let first = Self.folded(w1 ^ secrets[0], w2 ^ secrets[1])
-        let second = Self.folded(w3 ^ secrets[2], w4 ^ secrets[3])
-        return Self.folded(first ^ second, w0 ^ secrets[4] &+ UInt64(level))
+        let first = (w1 ^ secrets[0]).folded(by: w2 ^ secrets[1])
+        let second = (w3 ^ secrets[2]).folded(by: w4 ^ secrets[3])
+        return (first ^ second).folded(by: w0 ^ secrets[4] &+ UInt64(level))
     }
 
     @inline(__always)
@@ -82,14 +82,8 @@ struct CacheHash {
         var hash = short(key[0], key[1], key[2], key[3], key[4], level: level)
         guard isLong else { return hash }
         for place in CacheKey.shortLength..<CacheKey.length {
-            hash = Self.folded(hash ^ key[place], secrets[place + 1])
+            hash = (hash ^ key[place]).folded(by: secrets[place + 1])
         }
         return hash
-    }
-
-    @inline(__always)
-    private static func folded(_ left: UInt64, _ right: UInt64) -> UInt64 {
-        let product = left.multipliedFullWidth(by: right)
-        return product.high ^ product.low
     }
 }

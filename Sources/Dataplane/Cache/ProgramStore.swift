@@ -197,32 +197,27 @@ struct ProgramStore {
     /// Equal programs have equal hashes; it need not tell others apart well, for the rules that were met do.
     private static func hash(_ program: Program) -> UInt32 {
         var hash: UInt64 = UInt64(program.count) &<< 32 | UInt64(program.checkCount)
-        for index in 0..<program.visitCount { hash = mixed(hash ^ program.visits[index].word) }
+        for index in 0..<program.visitCount { hash = hash.mixed(with: program.visits[index].word) }
         for index in 0..<program.count {
             switch program.steps[index] {
-            case .rewrite(let value, _, let word): hash = mixed(hash ^ value ^ UInt64(word))
-            case .pushTag(_, let control): hash = mixed(hash ^ UInt64(control) ^ 1 &<< 17)
-            case .popTag: hash = mixed(hash ^ 1 &<< 18)
-            case .output(let port), .outputTruncated(let port, _): hash = mixed(hash ^ UInt64(port) ^ 1 &<< 19)
-            case .meter(let cell): hash = mixed(hash ^ UInt64(UInt(bitPattern: cell)))
-            case .encapsulate(let header): hash = mixed(hash ^ UInt64(header.port) ^ 1 &<< 20)
-            case .octets(let first, let second): hash = mixed(hash ^ first ^ second)
-            case .noStation(let port): hash = mixed(hash ^ UInt64(port) ^ 1 &<< 21)
+            case .rewrite(let value, _, let word): hash = hash.mixed(with: value ^ UInt64(word))
+            case .pushTag(_, let control): hash = hash.mixed(with: UInt64(control) ^ 1 &<< 17)
+            case .popTag: hash = hash.mixed(with: 1 &<< 18)
+            case .output(let port), .outputTruncated(let port, _): hash = hash.mixed(with: UInt64(port) ^ 1 &<< 19)
+            case .meter(let cell): hash = hash.mixed(with: UInt64(UInt(bitPattern: cell)))
+            case .encapsulate(let header): hash = hash.mixed(with: UInt64(header.port) ^ 1 &<< 20)
+            case .octets(let first, let second): hash = hash.mixed(with: first ^ second)
+            case .noStation(let port, _): hash = hash.mixed(with: UInt64(port) ^ 1 &<< 21)
             }
         }
         for index in 0..<program.checkCount {
             switch program.checks[index] {
-            case .found(let name, _): hash = mixed(hash ^ name.address ^ UInt64(name.vlan))
-            case .word(let word): hash = mixed(hash ^ word)
+            case .found(let name, _): hash = hash.mixed(with: name.address ^ UInt64(name.vlan))
+            case .word(let word): hash = hash.mixed(with: word)
             case .learn, .tell, .neighbor: break
             }
         }
         return UInt32(truncatingIfNeeded: hash ^ hash &>> 32)
-    }
-
-    private static func mixed(_ word: UInt64) -> UInt64 {
-        let product = (word ^ 0x9e37_79b9_7f4a_7c15).multipliedFullWidth(by: 0xbf58_476d_1ce4_e5b9)
-        return product.high ^ product.low
     }
 
     // MARK: - References

@@ -45,8 +45,7 @@ struct PacketEditor {
         if layout.transport != 0 && number != IPProtocol.icmp && number != IPProtocol.icmpv6 {
             hash ^= UInt64(frame.loadUnaligned(fromByteOffset: layout.transport, as: UInt32.self)) &* 0x1_0000_0001
         }
-        let product = (hash ^ UInt64(number)).multipliedFullWidth(by: 0x9e37_79b9_7f4a_7c15)
-        return (product.high ^ product.low) &>> 40
+        return (hash ^ UInt64(number)).folded(by: 0x9e37_79b9_7f4a_7c15) &>> 40
     }
 
     func rewrite(word: Int, value: UInt64, mask: UInt64) {

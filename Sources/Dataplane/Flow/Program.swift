@@ -20,13 +20,13 @@ struct Program {
         case encapsulate(TunnelHeader)
         /// Sixteen octets of headers, as they lie in memory.
         case octets(UInt64, UInt64)
-        /// A copy ends here, for the station of a tunnel port's next hop is not known yet.
-        case noStation(UInt16)
+        /// A copy ends here, for the station of a tunnel port's next hop is not known yet. Without a cell nobody asks.
+        case noStation(UInt16, NeighborTable.Cell?)
 
         /// The port that the step sends to, or would.
         var port: UInt16? {
             switch self {
-            case .output(let port), .outputTruncated(let port, _), .noStation(let port): port
+            case .output(let port), .outputTruncated(let port, _), .noStation(let port, _): port
             default: nil
             }
         }

@@ -194,12 +194,8 @@ struct Tuple: ~Copyable {
 
     static var seed: UInt64 { 0x6a09_e667_f3bc_c908 }
 
-    /// The folded product: every bit of both reaches every bit of the result.
     @inline(__always)
-    static func mixed(_ hash: UInt64, _ word: UInt64) -> UInt64 {
-        let product = (hash ^ word).multipliedFullWidth(by: 0x9e37_79b9_7f4a_7c15)
-        return product.high ^ product.low
-    }
+    static func mixed(_ hash: UInt64, _ word: UInt64) -> UInt64 { (hash ^ word).folded(by: 0x9e37_79b9_7f4a_7c15) }
 
     // MARK: - The writer
 

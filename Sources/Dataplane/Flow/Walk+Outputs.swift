@@ -85,10 +85,10 @@ extension Walk {
         let entry = context.state.ports + Int(port)
         guard entry.pointee.peer == PortEntry.noPort else { return cross(to: entry.pointee.peer) }
         guard entry.pointee.tunnel == Underlay.none else {
-            return encapsulate(to: port, context.state.underlay.tunnels[Int(entry.pointee.tunnel)])
+            return encapsulate(context.state.underlay.tunnels[Int(entry.pointee.tunnel)])
         }
         guard entry.pointee.endpoint == Underlay.none || context.state.ports[Int(origin)].facesUnderlay else {
-            return leaveOut(.endpointForbidden)
+            return decide(.dropped(.endpointForbidden))
         }
         if Observer.isActive { observer.noted(.sent(to: port)) }
         recordEdits()
@@ -190,7 +190,7 @@ extension Walk {
         send(tag, to: value.port)
     }
 
-    private mutating func decide(_ decision: NormalDecision) {
+    mutating func decide(_ decision: NormalDecision) {
         if case .dropped(let reason) = decision { program.drop = reason }
         if Observer.isActive { observer.noted(.decided(decision)) }
     }

@@ -312,9 +312,6 @@ struct Walk<Observer: WalkObserver> {
         (hasExited, failure) = (false, nil)
     }
 
-    /// The program is good for this packet alone.
-    mutating func makeSingular() { program.isSingular = true }
-
     /// A clone's stack and action set begin as copies; the set of packets whose length is not larger begins empty, as Open
     /// vSwitch runs it for larger ones first.
     private mutating func clone(

@@ -10,15 +10,6 @@ public enum TunnelType: String, Sendable, CaseIterable, BitwiseCopyable {
     /// RFC 8926.
     case geneve
 
-    /// Among all types.
-    var number: UInt8 {
-        switch self {
-        case .vxlan: 0
-        case .gre: 1
-        case .geneve: 2
-        }
-    }
-
     /// The port that IANA assigned; nil for a protocol that is not on UDP.
     public var usualPort: UInt16? {
         switch self {
@@ -65,6 +56,13 @@ public struct TunnelOptions: Hashable, Sendable {
     public var hasChecksum = false
     /// Of UDP.
     public var port: UInt16?
+
+    /// Whether packets may leave through the endpoint with an address.
+    public func uses(_ endpoint: IPAddress) -> Bool {
+        guard local == nil || local == endpoint else { return false }
+        guard case .fixed(let remote) = remote else { return true }
+        return remote.isIPv4 == endpoint.isIPv4
+    }
 }
 
 /// The switch as a host of the network below: what tunnels end at.

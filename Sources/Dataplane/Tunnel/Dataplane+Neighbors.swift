@@ -5,8 +5,8 @@ public struct NeighborEntry: Hashable, Sendable {
     public let address: IPAddress
     /// nil while it is not known.
     public let mac: MACAddress?
-    /// Seconds of `Dataplane.now` when a worker last sent there.
-    public let used: UInt32
+    /// Seconds since a worker last sent there.
+    public let idle: UInt32
 }
 
 extension Dataplane {
@@ -15,10 +15,11 @@ extension Dataplane {
 
     /// Those that workers have named and nobody has forgotten, without an order.
     public func neighbors(of port: PortIndex) -> [NeighborEntry] {
+        let now = Self.now
         var seen: Set<IPAddress> = []
         return (table(of: port)?.entries ?? []).compactMap { entry in
             guard seen.insert(entry.address).inserted else { return nil }
-            return NeighborEntry(address: entry.address, mac: entry.mac, used: entry.used)
+            return NeighborEntry(address: entry.address, mac: entry.mac, idle: now &- min(entry.used, now))
         }
     }
 

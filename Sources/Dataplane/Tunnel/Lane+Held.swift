@@ -7,6 +7,9 @@ extension Lane {
         /// Where it came from, and the tunnel that it goes to.
         let port: UInt16
         let output: UInt16
+        /// Whom it waits for: its memory is the configuration's.
+        let neighbor: NeighborTable.Cell
+        let generation: UInt32
         /// Nanoseconds.
         let since: UInt64
     }
@@ -23,8 +26,10 @@ extension Lane {
 
     /// Has a packet wait, if all that its program does is to send it to a neighbor who is not known.
     /// - Returns: false when it may not.
-    func hold(_ packet: Packet, _ program: Program.Sequence, last: Int, from port: UInt16) -> Bool {
-        guard case .noStation(let output) = program.steps[last],
+    func hold(_ packet: Packet, _ program: Program.Sequence, last: Int, from port: UInt16, _ state: ForwardingState)
+        -> Bool
+    {
+        guard case .noStation(let output, let neighbor?) = program.steps[last],
             Program.Sequence.output(of: program.steps, 0...last) == output, heldCount < Self.heldLimit
         else { return false }
         var ofPort = 0
@@ -33,23 +38,37 @@ extension Lane {
         // One that comes in again has waited since before.
         let former = flows.heldSince.pointee
         let since = former == 0 ? martlet_nanoseconds() : former
-        flows.held[heldCount] = Held(packet: packet, port: port, output: output, since: since)
+        flows.held[heldCount] = Held(
+            packet: packet,
+            port: port,
+            output: output,
+            neighbor: neighbor,
+            generation: state.underlay.generation,
+            since: since
+        )
         flows.heldCount.pointee += 1
         return true
     }
 
-    /// Has the packets that wait come in again, and drops those that have waited too long. Call it every millisecond, and
-    /// send what is queued then.
+    /// Has the packets come in again whose neighbors are known by now, and drops those that have waited too long. Call it
+    /// every millisecond, and send what is queued then.
     /// - Parameter now: seconds, as `receive` has them.
     public func retryHeld(now: UInt32) {
         let count = heldCount
         guard count != 0 else { return }
         let time = martlet_nanoseconds()
+        let generation = state.pointee.current.load(ordering: .acquiring).pointee.underlay.generation
         flows.heldCount.pointee = 0
         for index in 0..<count {
             let held = flows.held[index]
             guard time &- held.since < Self.patience else {
                 discard(held.packet, .neighborUnknown, on: held.output)
+                continue
+            }
+            // In another configuration its way may be another one.
+            guard held.generation != generation || NeighborTable.mac(of: held.neighbor.pointee.station) != nil else {
+                flows.held[heldCount] = held
+                flows.heldCount.pointee += 1
                 continue
             }
             // It was counted when it came in first.

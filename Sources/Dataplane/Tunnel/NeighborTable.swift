@@ -72,7 +72,7 @@ struct NeighborTable: @unchecked Sendable {
     }
 
     private func place(of address: IPAddress) -> Int {
-        Int(truncatingIfNeeded: HashStep.taken(secret, address.value)) & (Self.capacity - 1)
+        Int(truncatingIfNeeded: secret.mixed(with: address.value)) & (Self.capacity - 1)
     }
 
     // MARK: - Workers

@@ -26,11 +26,11 @@ struct TunnelReader {
                 endpoint.pointee.bridge == ingress.pointee.bridge
             else { continue }
             source.endpoint = UInt16(place)
-            let isIPv4 = endpoint.pointee.address.isIPv4
-            guard ethernet.number16(at: offset - 2) == (isIPv4 ? EtherType.ipv4 : EtherType.ipv6) else { continue }
-            let network = Part(bytes: bytes, offset: offset, length: Int(packet.pointee.packet_length) - offset)
-            return isIPv4
-                ? readIPv4(network, packet, endpoint, &source) : readIPv6(network, packet, endpoint, &source)
+            let part = Part(bytes: bytes, offset: offset, length: Int(packet.pointee.packet_length) - offset)
+            let type = ethernet.number16(at: offset - 2)
+            let network = type == EtherType.ipv4 ? ipv4(part) : type == EtherType.ipv6 ? ipv6(part) : nil
+            guard let network, network.destination == endpoint.pointee.address else { continue }
+            return readTunnel(network, packet, &source)
         }
         return .none
     }
@@ -61,68 +61,80 @@ struct TunnelReader {
 
     // MARK: - IP
 
-    private func readIPv4(
-        _ part: Part,
-        _ packet: Packet,
-        _ endpoint: UnsafeMutablePointer<Endpoint>,
-        _ source: inout TunnelSources.Source
-    ) -> Outcome {
+    /// What an IP header says.
+    private struct Network {
+        let source: IPAddress
+        let destination: IPAddress
+        let tos: UInt8
+        let ttl: UInt8
+        /// Of the protocol behind it.
+        let number: UInt8
+        let isFragment: Bool
+        let rest: Part
+        /// Of UDP, with the addresses.
+        let checksum: InternetChecksum
+    }
+
+    /// Nil for what is none.
+    private func ipv4(_ part: Part) -> Network? {
         var fault: HeaderFault?
-        guard let header = IPv4Header(part.first, length: part.length, fault: &fault),
-            IPAddress(header.destination) == endpoint.pointee.address
-        else { return .none }
-        (source.remote, source.local) = (IPAddress(header.source), endpoint.pointee.address)
-        (source.tos, source.ttl) = (header.tos, header.ttl)
+        guard let header = IPv4Header(part.first, length: part.length, fault: &fault) else { return nil }
         let rest = part.behind(header.headerLength, length: Int(header.totalLength) - header.headerLength)
-        guard takes(header.protocolNumber) else { return .none }
-        if header.isFragment { return .fault(.tunnelFragment) }
-        let pseudo = InternetChecksum(
-            source: header.source,
-            destination: header.destination,
-            protocol: IPProtocol.udp,
-            length: rest.length
+        return Network(
+            source: IPAddress(header.source),
+            destination: IPAddress(header.destination),
+            tos: header.tos,
+            ttl: header.ttl,
+            number: header.protocolNumber,
+            isFragment: header.isFragment,
+            rest: rest,
+            checksum: InternetChecksum(
+                source: header.source,
+                destination: header.destination,
+                protocol: IPProtocol.udp,
+                length: rest.length
+            )
         )
-        return readTransport(header.protocolNumber, rest, packet, pseudo, &source)
     }
 
-    private func readIPv6(
-        _ part: Part,
-        _ packet: Packet,
-        _ endpoint: UnsafeMutablePointer<Endpoint>,
-        _ source: inout TunnelSources.Source
-    ) -> Outcome {
+    private func ipv6(_ part: Part) -> Network? {
         var fault: HeaderFault?
-        guard let header = IPv6Header(part.first, length: part.length, fault: &fault),
-            IPAddress(header.destination) == endpoint.pointee.address
-        else { return .none }
-        (source.remote, source.local) = (IPAddress(header.source), endpoint.pointee.address)
-        (source.tos, source.ttl) = (header.trafficClass, header.hopLimit)
-        if header.nextHeader == IPProtocol.fragment { return .fault(.tunnelFragment) }
-        guard takes(header.nextHeader) else { return .none }
+        guard let header = IPv6Header(part.first, length: part.length, fault: &fault) else { return nil }
         let rest = part.behind(IPv6Header.length, length: Int(header.payloadLength))
-        let pseudo = InternetChecksum(
-            source: header.source,
-            destination: header.destination,
-            protocol: IPProtocol.udp,
-            length: rest.length
+        return Network(
+            source: IPAddress(header.source),
+            destination: IPAddress(header.destination),
+            tos: header.trafficClass,
+            ttl: header.hopLimit,
+            number: header.nextHeader,
+            // That of IPv6 is a header of its own.
+            isFragment: false,
+            rest: rest,
+            checksum: InternetChecksum(
+                source: header.source,
+                destination: header.destination,
+                protocol: IPProtocol.udp,
+                length: rest.length
+            )
         )
-        return readTransport(header.nextHeader, rest, packet, pseudo, &source)
-    }
-
-    private func takes(_ number: UInt8) -> Bool {
-        number == IPProtocol.udp || number == IPProtocol.gre && underlay.takesGRE
     }
 
     // MARK: - Tunnels
 
-    private func readTransport(
-        _ number: UInt8,
-        _ part: Part,
-        _ packet: Packet,
-        _ pseudo: InternetChecksum,
-        _ source: inout TunnelSources.Source
-    ) -> Outcome {
-        guard number == IPProtocol.udp else { return readGRE(part, packet, &source) }
+    private func readTunnel(_ network: Network, _ packet: Packet, _ source: inout TunnelSources.Source) -> Outcome {
+        (source.remote, source.local) = (network.source, network.destination)
+        (source.tos, source.ttl) = (network.tos, network.ttl)
+        switch network.number {
+        case IPProtocol.udp: return network.isFragment ? .fault(.tunnelFragment) : readUDP(network, packet, &source)
+        case IPProtocol.gre where underlay.takesGRE:
+            return network.isFragment ? .fault(.tunnelFragment) : readGRE(network.rest, packet, &source)
+        case IPProtocol.fragment: return .fault(.tunnelFragment)
+        default: return .none
+        }
+    }
+
+    private func readUDP(_ network: Network, _ packet: Packet, _ source: inout TunnelSources.Source) -> Outcome {
+        let part = network.rest
         var fault: HeaderFault?
         guard let header = UDPHeader(part.first, length: part.length, fault: &fault),
             let type = underlay.type(onUDP: header.destinationPort)
@@ -131,12 +143,16 @@ struct TunnelReader {
         if header.checksum != 0 {
             // The datagram's length is part of what is summed, and IP's may be more.
             guard Int(header.datagramLength) == part.length else { return .fault(.tunnelHeader) }
-            var checksum = pseudo
+            var checksum = network.checksum
             checksum.add(packet, from: part.offset, count: part.length)
             guard checksum.isRight else { return .fault(.tunnelChecksum) }
         }
         let rest = part.behind(UDPHeader.length, length: Int(header.datagramLength) - UDPHeader.length)
-        return type == .vxlan ? readVXLAN(rest, &source) : readGeneve(rest, &source)
+        switch type {
+        case .vxlan: return readVXLAN(rest, &source)
+        case .geneve: return readGeneve(rest, &source)
+        case .gre: return .none
+        }
     }
 
     private func readVXLAN(_ part: Part, _ source: inout TunnelSources.Source) -> Outcome {

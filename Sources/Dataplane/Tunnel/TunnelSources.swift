@@ -98,10 +98,9 @@ struct TunnelSources {
     }
 
     private func place(of source: Source) -> Int {
-        let upper = UInt64(source.tos) | UInt64(source.ttl) << 8 | UInt64(source.udpPort) << 16
-        let lower = UInt64(source.endpoint) << 32 | UInt64(source.type.number) << 48
-        let hash = HashStep.taken(HashStep.taken(secret, upper | lower), source.key)
-        return Int(truncatingIfNeeded: HashStep.taken(hash, source.remote.value)) & (Self.capacity / Self.ways - 1)
+        let small = UInt64(source.tos) | UInt64(source.ttl) << 8 | UInt64(source.udpPort) << 16
+        let hash = secret.mixed(with: small | UInt64(source.endpoint) << 32).mixed(with: source.key)
+        return Int(truncatingIfNeeded: hash.mixed(with: source.remote.value)) & (Self.capacity / Self.ways - 1)
             * Self.ways
     }
 

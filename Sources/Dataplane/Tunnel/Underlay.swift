@@ -27,8 +27,6 @@ struct Endpoint {
 /// A tunnel port, compiled.
 struct Tunnel {
     let port: UInt16
-    let number: UInt16
-    let bridge: UInt16
     let type: TunnelType
     /// The endpoints that it can use, by their places; `Underlay.none` where there is none.
     let endpoint4: UInt16
@@ -41,8 +39,6 @@ struct Tunnel {
     let forbidsFragments: Bool
     let hasChecksum: Bool
     let udpPort: UInt16
-    /// See `PortConfiguration.frameLength`.
-    let frameLength: UInt32
 }
 
 /// What tells tunnels apart for a packet that comes in.
@@ -61,22 +57,8 @@ struct TunnelSelector: Equatable {
     static var noKey: UInt64 { .max - 1 }
 
     fileprivate var hash: Int {
-        let first = HashStep.taken(UInt64(udpPort) << 16 | UInt64(endpoint), key)
-        return Int(truncatingIfNeeded: HashStep.taken(first, remote.value))
-    }
-}
-
-/// A hash, word by word: the folded product with an odd number.
-enum HashStep {
-    @inline(__always)
-    static func taken(_ hash: UInt64, _ word: UInt64) -> UInt64 {
-        let product = (hash ^ word ^ 0x9e37_79b9_7f4a_7c15).multipliedFullWidth(by: 0xbf58_476d_1ce4_e5b9)
-        return product.high ^ product.low
-    }
-
-    @inline(__always)
-    static func taken(_ hash: UInt64, _ words: UInt128) -> UInt64 {
-        taken(taken(hash, UInt64(truncatingIfNeeded: words >> 64)), UInt64(truncatingIfNeeded: words))
+        let first = UInt64(udpPort) << 16 | UInt64(endpoint)
+        return Int(truncatingIfNeeded: first.mixed(with: key).mixed(with: remote.value))
     }
 }
 
@@ -91,8 +73,8 @@ struct Underlay {
     /// Open addressing from selectors to tunnels; a tunnel `none` is an empty place.
     private let places: UnsafeMutablePointer<(selector: TunnelSelector, tunnel: UInt16)>
     private let placeMask: Int
-    /// What tunnels listen for on each UDP port: the number of their type, plus one, or 0.
-    private let udpTypes: UnsafeMutablePointer<UInt8>
+    /// A tunnel that listens on each UDP port: all that do are of one type.
+    private let listeners: UnsafeMutablePointer<UInt16>
     /// There are tunnels of GRE.
     let takesGRE: Bool
     /// Another one for each configuration.
@@ -109,7 +91,7 @@ struct Underlay {
         let endpoints = configuration.ports.compactMap { port in
             tables[port.index].flatMap { Endpoint(port, slots, $0) }
         }
-        let tunnels = configuration.ports.compactMap { Tunnel($0, slots, endpoints) }
+        let tunnels = configuration.ports.compactMap { Tunnel($0, endpoints) }
         endpointCount = endpoints.count
         self.endpoints = .allocate(capacity: max(endpoints.count, 1))
         self.endpoints.initialize(from: endpoints, count: endpoints.count)
@@ -123,21 +105,17 @@ struct Underlay {
         places = .allocate(capacity: capacity)
         let empty = TunnelSelector(type: .vxlan, udpPort: 0, endpoint: Self.none, remote: .unspecified, key: 0)
         places.initialize(repeating: (empty, Self.none), count: capacity)
-        udpTypes = .allocate(capacity: Int(UInt16.max) + 1)
-        udpTypes.initialize(repeating: 0, count: Int(UInt16.max) + 1)
+        listeners = .allocate(capacity: Int(UInt16.max) + 1)
+        listeners.initialize(repeating: Self.none, count: Int(UInt16.max) + 1)
         takesGRE = tunnels.contains { $0.type == .gre }
         for (number, tunnel) in tunnels.enumerated() { listen(UInt16(number), tunnel) }
     }
 
     private func listen(_ number: UInt16, _ tunnel: Tunnel) {
-        if tunnel.udpPort != 0 { udpTypes[Int(tunnel.udpPort)] = tunnel.type.number + 1 }
+        if tunnel.udpPort != 0 { listeners[Int(tunnel.udpPort)] = number }
         for endpoint in [tunnel.endpoint4, tunnel.endpoint6] where endpoint != Self.none {
             let selector = tunnel.selector(endpoint)
-            var place = selector.hash & placeMask
-            while places[place].tunnel != Self.none && places[place].selector != selector {
-                place = (place + 1) & placeMask
-            }
-            places[place] = (selector, number)
+            places[place(of: selector)] = (selector, number)
         }
     }
 
@@ -146,17 +124,14 @@ struct Underlay {
         endpoints.deallocate()
         tunnels.deallocate()
         places.deallocate()
-        udpTypes.deallocate()
+        listeners.deallocate()
     }
 
     /// What tunnels listen for on a UDP port; nil where none does.
     @inline(__always)
     func type(onUDP port: UInt16) -> TunnelType? {
-        switch udpTypes[Int(port)] {
-        case TunnelType.vxlan.number + 1: .vxlan
-        case TunnelType.geneve.number + 1: .geneve
-        default: nil
-        }
+        let listener = listeners[Int(port)]
+        return listener == Self.none ? nil : tunnels[Int(listener)].type
     }
 
     /// The tunnel that takes a packet: one for its key before one for any, one for its sender before one for any.
@@ -177,13 +152,15 @@ struct Underlay {
         return find(selector)
     }
 
-    private func find(_ selector: TunnelSelector) -> UInt16 {
+    private func find(_ selector: TunnelSelector) -> UInt16 { places[place(of: selector)].tunnel }
+
+    /// Where a selector is, or would be.
+    private func place(of selector: TunnelSelector) -> Int {
         var place = selector.hash & placeMask
-        while places[place].tunnel != Self.none {
-            if places[place].selector == selector { return places[place].tunnel }
+        while places[place].tunnel != Self.none && places[place].selector != selector {
             place = (place + 1) & placeMask
         }
-        return Self.none
+        return place
     }
 
     /// The place of the endpoint with an address; `none` when there is no such.
@@ -213,11 +190,9 @@ extension Endpoint {
 
 extension Tunnel {
     /// Nil for a port that is none.
-    fileprivate init?(_ port: PortConfiguration, _ slots: [String: UInt16], _ endpoints: [Endpoint]) {
-        guard let options = port.tunnel, let bridge = slots[port.bridge] else { return nil }
+    fileprivate init?(_ port: PortConfiguration, _ endpoints: [Endpoint]) {
+        guard let options = port.tunnel else { return nil }
         self.port = port.index.value
-        number = port.number.value
-        self.bridge = bridge
         type = options.type
         if case .fixed(let address) = options.remote { remote = address } else { remote = nil }
         key = options.key
@@ -226,16 +201,12 @@ extension Tunnel {
         forbidsFragments = options.forbidsFragments
         hasChecksum = options.hasChecksum
         udpPort = options.port ?? 0
-        frameLength = UInt32(port.frameLength)
         func place(isIPv4: Bool) -> UInt16 {
-            let isUsable = { (endpoint: Endpoint) in
-                endpoint.address.isIPv4 == isIPv4 && (options.local == nil || options.local == endpoint.address)
-            }
-            return endpoints.firstIndex(where: isUsable).map { UInt16($0) } ?? Underlay.none
+            let index = endpoints.firstIndex { $0.address.isIPv4 == isIPv4 && options.uses($0.address) }
+            return index.map { UInt16($0) } ?? Underlay.none
         }
-        let isIPv6 = remote.map { !$0.isIPv4 }
-        endpoint4 = isIPv6 == true ? Underlay.none : place(isIPv4: true)
-        endpoint6 = isIPv6 == false ? Underlay.none : place(isIPv4: false)
+        endpoint4 = place(isIPv4: true)
+        endpoint6 = place(isIPv4: false)
     }
 
     fileprivate func selector(_ endpoint: UInt16) -> TunnelSelector {

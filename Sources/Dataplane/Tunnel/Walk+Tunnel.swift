@@ -4,24 +4,24 @@ import Wire
 extension Walk {
     /// To another host: in front of the frame come the headers of a tunnel, and the packet that this makes enters the bridge
     /// of the tunnel's endpoint as if it came from that port.
-    mutating func encapsulate(to port: UInt16, _ tunnel: Tunnel) {
+    mutating func encapsulate(_ tunnel: Tunnel) {
         // Endpoints come and go.
         note(.underlay)
         guard !isEncapsulated else { return fail(.tunnelNested) }
-        guard let (remote, endpoint) = path(of: tunnel) else { return leaveOut(.tunnelNoPath) }
-        guard context.state.underlay.endpoint(remote) == Underlay.none else { return leaveOut(.tunnelLoop) }
+        guard let (remote, endpoint) = path(of: tunnel) else { return decide(.dropped(.tunnelNoPath)) }
+        guard context.state.underlay.endpoint(remote) == Underlay.none else { return decide(.dropped(.tunnelLoop)) }
         guard let hop = endpoint.nextHop(to: remote, share: endpoint.gatewayCount > 1 ? share() : 0) else {
-            return leaveOut(.tunnelNoPath)
+            return decide(.dropped(.tunnelNoPath))
         }
         recordEdits()
         guard let cell = cell(of: hop, endpoint) else {
             // There is no room for it, or nobody who would ask.
-            makeSingular()
-            return record(.noStation(port))
+            program.isSingular = true
+            return record(.noStation(tunnel.port, nil))
         }
         let station = cell.pointee.station
         record(.neighbor(cell, station: station))
-        guard let mac = NeighborTable.mac(of: station) else { return record(.noStation(port)) }
+        guard let mac = NeighborTable.mac(of: station) else { return record(.noStation(tunnel.port, cell)) }
         let (header, outer) = header(tunnel, endpoint, to: remote, mac)
         let first = program.count
         record(.encapsulate(header))
@@ -35,12 +35,6 @@ extension Walk {
             if Observer.isActive { walk.observer.returns() }
         }
         close(header, first)
-    }
-
-    /// Nothing goes there, and only that.
-    mutating func leaveOut(_ reason: DropReason) {
-        if Observer.isActive { observer.noted(.decided(.dropped(reason))) }
-        program.drop = reason
     }
 
     /// The other end, and the endpoint that leads there.
@@ -69,7 +63,7 @@ extension Walk {
         var hash: UInt64 = 0
         func take(_ word: Int, _ mask: UInt64) {
             depend(on: mask, word: word)
-            hash = HashStep.taken(hash, key[word] & mask)
+            hash = hash.mixed(with: key[word] & mask)
         }
         take(1, ~0xffff)
         take(2, ~0xffff)

@@ -65,14 +65,7 @@ private enum Switches {
 
     private static let configuration: SwitchConfiguration = {
         let ports = policies.enumerated().map { number, policy in
-            PortConfiguration(
-                index: PortIndex(UInt16(number)),
-                name: "p\(number)",
-                bridge: "br",
-                number: PortNumber(UInt16(number + 1))!,
-                vlan: policy,
-                frameLength: 120
-            )
+            PortConfiguration(UInt16(number), on: "br", vlan: policy, frameLength: 120)
         }
         var settings = BridgeSettings()
         settings.fdbCapacity = 64

@@ -40,7 +40,7 @@ private enum Outer: CaseIterable {
 
     private static func ethernet(_ type: UInt16) -> [UInt8] {
         let header = EthernetHeader(destination: Underlay.mac, source: Underlay.remoteMAC, type: type)
-        return bytes(header.length) { header.write(to: $0) }
+        return [UInt8](count: header.length) { header.write(to: $0) }
     }
 
     private static func ipv4(_ number: UInt8, _ count: Int) -> [UInt8] {
@@ -50,7 +50,7 @@ private enum Outer: CaseIterable {
             protocol: number,
             payloadLength: count
         )
-        return ethernet(EtherType.ipv4) + bytes(IPv4Header.length) { header.write(to: $0) }
+        return ethernet(EtherType.ipv4) + [UInt8](count: IPv4Header.length) { header.write(to: $0) }
     }
 
     private static func ipv6(_ number: UInt8, _ count: Int) -> [UInt8] {
@@ -60,18 +60,12 @@ private enum Outer: CaseIterable {
             nextHeader: number,
             payloadLength: count
         )
-        return ethernet(EtherType.ipv6) + bytes(IPv6Header.length) { header.write(to: $0) }
+        return ethernet(EtherType.ipv6) + [UInt8](count: IPv6Header.length) { header.write(to: $0) }
     }
 
     private static func udp(_ port: UInt16, _ count: Int) -> [UInt8] {
         let header = UDPHeader(sourcePort: 50_000, destinationPort: port, payloadLength: count)
-        return bytes(UDPHeader.length) { header.write(to: $0) }
-    }
-
-    private static func bytes(_ count: Int, _ write: (UnsafeMutableRawPointer) -> Void) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        bytes.withUnsafeMutableBytes { write($0.baseAddress!) }
-        return bytes
+        return [UInt8](count: UDPHeader.length) { header.write(to: $0) }
     }
 }
 
@@ -114,32 +108,18 @@ private enum Underlay {
             ("gre", ["remote_ip": "\(remote4)", "csum": "true"]), ("gre", ["remote_ip": "\(remote4)", "key": "flow"]),
             ("vxlan", ["remote_ip": "\(remote6)", "key": "flow", "csum": "true", "tos": "inherit"]),
         ]
-        return [port(0, "br-phys"), endpoint(1, local4, 24), endpoint(2, local6, 64), port(3, "br-tun")]
-            + tunnels.enumerated().map { number, tunnel in
-                let type = try! PortType(name: tunnel.0, options: tunnel.1, portName: "t\(number)")
-                return port(UInt16(4 + number), "br-tun", tunnel: type.tunnel)
-            }
+        let others = tunnels.enumerated().map { number, tunnel in
+            let type = try! PortType(name: tunnel.0, options: tunnel.1, portName: "t\(number)")
+            return PortConfiguration(UInt16(4 + number), on: "br-tun", frameLength: 250, tunnel: type.tunnel)
+        }
+        return [
+            PortConfiguration(0, on: "br-phys", frameLength: 250), endpoint(1, local4, 24), endpoint(2, local6, 64),
+            PortConfiguration(3, on: "br-tun", frameLength: 250),
+        ] + others
     }
 
     private static func endpoint(_ index: UInt16, _ address: IPAddress, _ length: Int) -> PortConfiguration {
-        port(index, "br-phys", endpoint: EndpointOptions(prefix: IPPrefix(address, length: length)!, mac: mac))
-    }
-
-    private static func port(
-        _ index: UInt16,
-        _ bridge: String,
-        endpoint: EndpointOptions? = nil,
-        tunnel: TunnelOptions? = nil
-    ) -> PortConfiguration {
-        PortConfiguration(
-            index: PortIndex(index),
-            name: "p\(index)",
-            bridge: bridge,
-            number: PortNumber(index + 1)!,
-            vlan: try! VLANPolicy(mode: .trunk, tag: nil, trunks: []),
-            frameLength: 250,
-            endpoint: endpoint,
-            tunnel: tunnel
-        )
+        let options = EndpointOptions(prefix: IPPrefix(address, length: length)!, mac: mac)
+        return PortConfiguration(index, on: "br-phys", frameLength: 250, endpoint: options)
     }
 }
