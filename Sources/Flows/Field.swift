@@ -25,7 +25,7 @@ public enum Field: UInt8, CaseIterable, Hashable, Sendable {
     case arpOp, arpSPA, arpTPA, arpSHA, arpTHA
     // Transport and ICMP.
     case tcpSource, tcpDestination, tcpFlags, udpSource, udpDestination, sctpSource, sctpDestination
-    case icmpType, icmpCode, icmpv6Type, icmpv6Code, ndTarget, ndSLL, ndTLL
+    case icmpType, icmpCode, icmpv6Type, icmpv6Code, ndTarget, ndSLL, ndTLL, ndReserved, ndOptionsType
 }
 
 extension Field {

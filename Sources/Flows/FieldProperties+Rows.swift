@@ -255,7 +255,13 @@ extension FieldProperties {
         case .icmpType: .octet("icmp_type", ["NXM_OF_ICMP_TYPE", "OXM_OF_ICMPV4_TYPE"], type, .icmpv4)
         case .icmpCode: .octet("icmp_code", ["NXM_OF_ICMP_CODE", "OXM_OF_ICMPV4_CODE"], code, .icmpv4)
         case .icmpv6Type: .octet("icmpv6_type", ["NXM_NX_ICMPV6_TYPE", "OXM_OF_ICMPV6_TYPE"], type, .icmpv6)
-        case .icmpv6Code: .octet("icmpv6_code", ["NXM_NX_ICMPV6_CODE", "OXM_OF_ICMPV6_CODE"], code, .icmpv6)
+        default: .octet("icmpv6_code", ["NXM_NX_ICMPV6_CODE", "OXM_OF_ICMPV6_CODE"], code, .icmpv6)
+        }
+    }
+
+    /// Neighbor discovery's (RFC 4861 sections 4.3, 4.4 and 4.6.1).
+    static func discovery(_ field: Field) -> FieldProperties {
+        switch field {
         case .ndTarget:
             .init(
                 "nd_target",
@@ -272,7 +278,7 @@ extension FieldProperties {
                 .init(25, 16, 48),
                 needs: .ndSolicitation
             )
-        default:
+        case .ndTLL:
             .init(
                 "nd_tll",
                 oxm: ["NXM_NX_ND_TLL", "OXM_OF_IPV6_ND_TLL"],
@@ -280,6 +286,18 @@ extension FieldProperties {
                 .init(26, 16, 48),
                 needs: .ndAdvertisement
             )
+        // An advertisement's flags are its upper three bits: router, solicited, override.
+        case .ndReserved:
+            .init(
+                "nd_reserved",
+                oxm: ["ERICOXM_OF_ICMPV6_ND_RESERVED"],
+                .decimal,
+                .init(3, 32, 32),
+                maskable: false,
+                needs: .nd
+            )
+        // Of the first option that has a link-layer address: 1 the source's, 2 the target's, 0 without one.
+        default: .octet("nd_options_type", ["ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE"], .init(4, 16, 8), .nd)
         }
     }
 

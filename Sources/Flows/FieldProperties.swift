@@ -85,7 +85,8 @@ struct FieldProperties: Sendable {
         case .arpOp, .arpSPA, .arpTPA, .arpSHA, .arpTHA: self = .arp(field)
         case .tcpSource, .tcpDestination, .tcpFlags, .udpSource, .udpDestination, .sctpSource, .sctpDestination:
             self = .transport(field)
-        case .icmpType, .icmpCode, .icmpv6Type, .icmpv6Code, .ndTarget, .ndSLL, .ndTLL: self = .icmp(field)
+        case .icmpType, .icmpCode, .icmpv6Type, .icmpv6Code: self = .icmp(field)
+        case .ndTarget, .ndSLL, .ndTLL, .ndReserved, .ndOptionsType: self = .discovery(field)
         }
     }
 }

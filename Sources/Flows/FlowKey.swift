@@ -7,8 +7,9 @@
 ///     0       in_port                   eth_type 16, vlan_tci 16 (outer tag, 0x1000 = present)
 ///     1       eth_dst 48, vlan_tci of the inner tag 16
 ///     2       eth_src 48, nw_proto or arp_op 8, ip_frag 8
-///     3       nw_src or arp_spa         nw_dst or arp_tpa
-///     4       tp_src 16, tp_dst 16      tcp_flags 16, nw_tos 8, nw_ttl 8
+///     3       nw_src, arp_spa or        nw_dst or arp_tpa
+///             nd_reserved
+///     4       tp_src 16, tp_dst 16      tcp_flags or nd_options_type 16, nw_tos 8, nw_ttl 8
 ///     5       ct_mark                   ct_zone 16, ct_state 8
 ///     6       tun_id
 ///     7       tun_src                   tun_dst
@@ -26,7 +27,8 @@
 ///     31-34   ct_ipv6_src, ct_ipv6_dst
 ///     35-38   tun_ipv6_src, tun_ipv6_dst
 ///
-/// ICMP type and code lie in tp_src and tp_dst, as in Open vSwitch's `struct flow`. The same layout serves as a mask.
+/// ICMP type and code lie in tp_src and tp_dst, as in Open vSwitch's `struct flow`. What neighbor discovery adds lies
+/// where only IPv4 and TCP have something. The same layout serves as a mask.
 @frozen public struct FlowKey: Sendable, BitwiseCopyable {
     /// The number of 64-bit words.
     @inlinable public static var wordCount: Int { 39 }

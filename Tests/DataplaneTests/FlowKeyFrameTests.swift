@@ -14,7 +14,7 @@ import Testing
         let lines = try OpenVSwitch.flows(of: frames)
         try #require(lines.count == frames.count)
         for (frame, line) in zip(frames, lines) {
-            let key = try #require(FlowKey(frame: frame))
+            let key = try #require(FlowKey(frame: frame)).printed
             let expected = try OpenVSwitch.key(line)
             guard key == expected else {
                 let words = (0..<FlowKey.wordCount).filter { key[$0] != expected[$0] }
@@ -48,6 +48,14 @@ extension FlowKey {
         let key = frame.withUnsafeBytes { FlowKey(frame: $0, length: frame.count, layout: &layout) }
         guard let key else { return nil }
         self = key
+    }
+
+    /// Without what Open vSwitch reads and does not print: neighbor discovery's flags and the type of its option.
+    fileprivate var printed: FlowKey {
+        guard get(.ethType) == 0x86dd, get(.nwProto) == 58 else { return self }
+        var key = self
+        for field in [Field.ndReserved, .ndOptionsType] { key.set(field, 0) }
+        return key
     }
 }
 

@@ -10,6 +10,7 @@ import Testing
         .ethSource, .ethDestination, .ipSource, .ipDestination, .ipv6Source, .ipv6Destination, .ipv6Label, .nwTOS,
         .nwECN,
         .nwTTL, .tcpSource, .tcpDestination, .arpOp, .arpSPA, .arpTPA, .arpSHA, .arpTHA, .ndTarget, .ndSLL, .ndTLL,
+        .ndReserved, .ndOptionsType,
     ]
 
     /// What is written is what is read again, in every frame that has the field, and no other field changes.
@@ -21,7 +22,7 @@ import Testing
             var frame = RandomFrame.make(&random)
             var layout = FrameLayout()
             let key = frame.key(&layout)
-            for field in Self.fields.shuffled(using: &random).prefix(3) where layout.has(field) {
+            for field in Self.fields.shuffled(using: &random).prefix(3) where layout.has(field, frame) {
                 let (word, mask) = Self.place(of: field, &random)
                 let value = UInt64.random(in: .min ... .max, using: &random) & mask
                 var expected = frame.key(&layout)
@@ -32,8 +33,13 @@ import Testing
                 frame.edit(layout, key) { $0.rewrite(word: word, value: value, mask: mask) }
                 var after = FrameLayout()
                 let read = frame.key(&after)
-                // A type or code may make another message of it, whose target is read or not.
-                let compared = layout.isICMP(key) ? Array(0...4) : Array(0..<FlowKey.wordCount)
+                // A type or code may make another message of it, whose fields are read or not, and so may an option's.
+                let turns = layout.isICMP(key) && [.tcpSource, .tcpDestination, .ndOptionsType].contains(field)
+                if turns {
+                    let octets = [48, 32, 16].map { UInt8(truncatingIfNeeded: expected[4] >> $0) }
+                    #expect(frame.turned(layout) == Array(octets.prefix(layout.linkOption == 0 ? 2 : 3)))
+                }
+                let compared = turns ? Array(0...2) : Array(0..<FlowKey.wordCount)
                 try #require(compared.allSatisfy { read[$0] == expected[$0] }, "seed \(seed), \(field): \(frame)")
                 #expect(frame.sums(layout, key) == before, "seed \(seed), \(field): the checksums go along: \(frame)")
                 edits += 1
@@ -55,7 +61,7 @@ import Testing
 }
 
 extension FrameLayout {
-    fileprivate func has(_ field: Field) -> Bool {
+    fileprivate func has(_ field: Field, _ frame: [UInt8]) -> Bool {
         switch field {
         case .ethSource, .ethDestination: true
         case .ipSource, .ipDestination: kind == .ipv4
@@ -63,9 +69,10 @@ extension FrameLayout {
         case .nwTOS, .nwECN, .nwTTL: kind == .ipv4 || kind == .ipv6
         case .tcpSource, .tcpDestination: transport != 0
         case .arpOp, .arpSPA, .arpTPA, .arpSHA, .arpTHA: kind == .arp
-        case .ndTarget: hasTarget
-        case .ndSLL: sourceAddress != 0
-        case .ndTLL: targetAddress != 0
+        case .ndTarget, .ndReserved: hasTarget
+        case .ndSLL: linkOption != 0 && frame[linkOption] == 1
+        case .ndTLL: linkOption != 0 && frame[linkOption] == 2
+        case .ndOptionsType: linkOption != 0
         default: false
         }
     }
@@ -77,6 +84,11 @@ extension [UInt8] {
     fileprivate func key(_ layout: inout FrameLayout) -> FlowKey {
         layout = FrameLayout()
         return withUnsafeBytes { FlowKey(frame: $0, length: count, layout: &layout)! }
+    }
+
+    /// ICMP's type and code, and the type of a discovery option, if there is one.
+    fileprivate func turned(_ layout: FrameLayout) -> [UInt8] {
+        self[layout.transport..<layout.transport + 2] + (layout.linkOption == 0 ? [] : [self[layout.linkOption]])
     }
 
     fileprivate mutating func edit(_ layout: FrameLayout, _ key: FlowKey, _ body: (FrameEditor) -> Void) {

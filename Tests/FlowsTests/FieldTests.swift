@@ -20,8 +20,9 @@ import Testing
     @Test func sharesBitsOnlyWhereItIsMeant() {
         let shared: [Set<Field>] = [
             [.inPort, .inPortOXM], [.vlanTCI, .dlVLAN, .vlanVID, .dlVLANPCP, .vlanPCP], [.nwTOS, .ipDSCP, .nwECN],
-            [.nwProto, .arpOp], [.ipSource, .arpSPA], [.ipDestination, .arpTPA], [.arpSHA, .ndSLL], [.arpTHA, .ndTLL],
-            [.tcpSource, .udpSource, .sctpSource, .icmpType, .icmpv6Type],
+            [.nwProto, .arpOp], [.ipSource, .arpSPA, .ndReserved], [.ipDestination, .arpTPA], [.arpSHA, .ndSLL],
+            [.arpTHA, .ndTLL],
+            [.tcpFlags, .ndOptionsType], [.tcpSource, .udpSource, .sctpSource, .icmpType, .icmpv6Type],
             [.tcpDestination, .udpDestination, .sctpDestination, .icmpCode, .icmpv6Code],
         ]
         for one in Field.allCases {

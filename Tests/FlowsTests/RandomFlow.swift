@@ -21,6 +21,7 @@ struct RandomFlow {
     private struct Kind {
         let etherType: UInt16
         let networkProtocol: UInt8?
+        var message: UInt8?
         let fields: [Field]
     }
 
@@ -43,6 +44,13 @@ struct RandomFlow {
         ),
         Kind(etherType: 0x0800, networkProtocol: 47, fields: inIP + [.ipSource]),
         Kind(etherType: 0x0800, networkProtocol: 1, fields: inIP + [.icmpType, .icmpCode]),
+        Kind(
+            etherType: 0x86dd,
+            networkProtocol: 58,
+            message: 135,
+            fields: [.ipv6Source, .ndTarget, .ndSLL, .ndReserved, .ndOptionsType]
+        ),
+        Kind(etherType: 0x86dd, networkProtocol: 58, message: 136, fields: [.ndTLL, .ndReserved, .ndOptionsType]),
         Kind(etherType: 0x86dd, networkProtocol: 17, fields: inIP + [.udpSource, .udpDestination, .ipv6Source]),
         Kind(etherType: 0x86dd, networkProtocol: 132, fields: inIP + [.sctpSource, .sctpDestination, .ipv6Label]),
     ]
@@ -67,6 +75,7 @@ struct RandomFlow {
         var builder = MatchBuilder()
         if kind.etherType != 0 { builder.set(.ethType, UInt128(kind.etherType), mask: 0xffff) }
         if let number = kind.networkProtocol { builder.set(.nwProto, UInt128(number), mask: 0xff) }
+        if let message = kind.message { builder.set(.icmpv6Type, UInt128(message), mask: 0xff) }
         if random.chance(2) { builder.set(.inPort, UInt128(random.below(0xff00)), mask: 0xffff) }
         for _ in 0..<random.below(3) { set(random.pick(Self.anywhere), &builder) }
         for field in kind.fields where random.chance(3) { set(field, &builder) }

@@ -161,6 +161,11 @@ icmp,icmp_code=255
 icmp6,icmp_type=136
 icmp6,icmpv6_type=134,icmpv6_code=0
 icmp6,icmp_type=135,nd_target=fe80::1,nd_sll=1:2:3:4:5:6
+icmp6,icmp_type=135,icmp_code=0,nd_options_type=1,nd_reserved=7,nd_sll=1:2:3:4:5:6,nd_target=fe80::1
+icmp6,icmp_type=136,nd_reserved=0x60000000,nd_options_type=2
+icmp6,icmp_type=136,nd_reserved=0,nd_options_type=0
+icmp6,icmp_type=136,nd_reserved=*
+icmp6,icmp_type=136,nd_reserved=5/0xffffffff
 udp,tcp_src=80
 tp_src=80,tcp
 nw_src=10.0.0.1,tp_dst=53,udp
@@ -443,6 +448,11 @@ icmp6;set_field:0->icmpv6_code
 icmp6,icmp_type=135,icmp_code=0;set_field:fe80::1->nd_target
 icmp6,icmp_type=135,icmp_code=0;set_field:52:54:00:12:34:56->nd_sll
 icmp6,icmp_type=136,icmp_code=0;set_field:52:54:00:12:34:56->nd_tll
+icmp6,icmp_type=136,icmp_code=0;set_field:0x60000000->nd_reserved
+icmp6,icmp_type=135,icmp_code=0;set_field:136->icmpv6_type,set_field:2->nd_options_type
+icmp6,icmp_type=135,icmp_code=0;load:0x3->ERICOXM_OF_ICMPV6_ND_RESERVED[29..31]
+icmp6,icmp_type=135,icmp_code=0;load:2->ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE[]
+icmp6,icmp_type=135,icmp_code=0;move:nd_reserved[]->NXM_NX_REG0[],push:nd_options_type[]
 arp;set_field:2->arp_op
 arp;set_field:10.1.0.163->arp_spa
 arp;set_field:10.1.0.163->arp_tpa
@@ -588,6 +598,11 @@ udp actions=set_field:80->tcp_src
 tcp,nw_frag=later actions=set_field:80->tcp_src
 ip actions=set_field:fe80::1->ipv6_src
 actions=set_field:2->arp_op
+icmp6 actions=set_field:2->nd_options_type
+icmp6,icmp_type=133 actions=set_field:2->nd_reserved
+icmp6,icmp_type=135,nd_options_type=256 actions=drop
+icmp6,icmp_type=135,nd_reserved=0x100000000 actions=drop
+icmp6,icmp_type=135,nd_reserved=1/1 actions=drop
 actions=set_field:4097->vlan_vid
 actions=load:0x10->NXM_NX_REG0[0..3]
 actions=load:1->NXM_OF_ETH_TYPE[]

@@ -180,7 +180,7 @@ extension FlowKey {
             guard let header = reader.pull(8) else { return }
             setPorts(UInt16(header.number8(at: 0)), UInt16(header.number8(at: 1)))
             if number == IPProtocol.icmpv6 {
-                readNeighbourDiscovery(type: header.number8(at: 0), code: header.number8(at: 1), &reader, &layout)
+                readNeighbourDiscovery(header, &reader, &layout)
             }
         default: return
         }
@@ -191,39 +191,43 @@ extension FlowKey {
         self[4] |= UInt64(source) << 48 | UInt64(destination) << 32
     }
 
-    /// Target and link-layer addresses of a solicitation or advertisement (RFC 4861 sections 4.3, 4.4 and 4.6.1). An
-    /// option that is cut short is the last one that is read; an address given twice makes all of it void.
+    /// Flags, target and link-layer addresses of a solicitation or advertisement (RFC 4861 sections 4.3, 4.4 and 4.6.1).
+    /// An option that is cut short is the last one that is read; an address given twice makes all of them void.
     private mutating func readNeighbourDiscovery(
-        type: UInt8,
-        code: UInt8,
+        _ header: HeaderBytes,
         _ reader: inout HeaderReader,
         _ layout: inout FrameLayout
     ) {
-        guard type == 135 || type == 136, code == 0, let target = reader.pull(16) else { return }
+        let message = header.number8(at: 0)
+        guard message == 135 || message == 136, header.number8(at: 1) == 0 else { return }
+        self[3] = UInt64(header.number32(at: 4)) << 32
+        guard let target = reader.pull(16) else { return }
         var (source, destination): (UInt64, UInt64) = (0, 0)
-        var (sourcePlace, destinationPlace) = (0, 0)
+        var (first, type) = (0, UInt8(0))
         while let option = reader.peek(8) {
-            let place = reader.offset + 2
+            let place = reader.offset
             let length = Int(option.number8(at: 1)) * 8
             guard length > 0, reader.pull(length) != nil else { break }
             switch (option.number8(at: 0), length) {
             case (1, 8):
                 guard source == 0 else { return }
                 source = option.number48(at: 2)
-                sourcePlace = place
             case (2, 8):
                 guard destination == 0 else { return }
                 destination = option.number48(at: 2)
-                destinationPlace = place
-            default: break
+            default: continue
             }
+            // Of one type and address zero there may be several: the last one's address is read.
+            guard first == 0 || type == option.number8(at: 0) else { continue }
+            (first, type) = (place, option.number8(at: 0))
+            self[4] |= UInt64(type) << 16
         }
         self[23] = target.number64(at: 0)
         self[24] = target.number64(at: 8)
         self[25] = source << 16
         self[26] = destination << 16
         layout.hasTarget = true
-        (layout.sourceAddress, layout.targetAddress) = (sourcePlace, destinationPlace)
+        layout.linkOption = first
     }
 }
 
@@ -238,10 +242,9 @@ struct FrameLayout {
     var transport = 0
     /// An IPv6 routing header that names further nodes: the packet's destination is the last of them (RFC 8200 section 4.4).
     var hasSegmentsLeft = false
-    /// A neighbour discovery message with a target, and its link-layer addresses.
+    /// A neighbour discovery message with a target, and its first option that has a link-layer address.
     var hasTarget = false
-    var sourceAddress = 0
-    var targetAddress = 0
+    var linkOption = 0
 
     /// Which of the two tags are service tags: the outer one in the highest bit, the inner one in the next.
     var tagTypeBits: UInt64 {
@@ -256,8 +259,7 @@ struct FrameLayout {
     mutating func move(by distance: Int) {
         if network != 0 { network += distance }
         if transport != 0 { transport += distance }
-        if sourceAddress != 0 { sourceAddress += distance }
-        if targetAddress != 0 { targetAddress += distance }
+        if linkOption != 0 { linkOption += distance }
     }
 }
 

@@ -51,8 +51,8 @@ struct FrameEditor {
             edit64(layout.network + 8 + 8 * (word - 19), value, mask, transport: isCovered)
         case 23...24 where layout.hasTarget:
             edit64(layout.transport + 8 + 8 * (word - 23), value, mask, transport: true)
-        case 25: rewriteLinkAddress(layout.network + 8, layout.sourceAddress, value, mask)
-        case 26: rewriteLinkAddress(layout.network + 18, layout.targetAddress, value, mask)
+        case 25: rewriteLinkAddress(layout.network + 8, option: 1, value, mask)
+        case 26: rewriteLinkAddress(layout.network + 18, option: 2, value, mask)
         default: break
         }
     }
@@ -63,20 +63,22 @@ struct FrameEditor {
         case .arp:
             edit32(layout.network + 14, value >> 32, mask >> 32)
             edit32(layout.network + 24, value & 0xffff_ffff, mask & 0xffff_ffff)
+        case .ipv6 where layout.hasTarget: edit32(layout.transport + 4, value >> 32, mask >> 32, transport: true)
         case .ipv6, .other: break
         }
     }
 
-    /// An ARP address, or that of a neighbour discovery option.
-    private func rewriteLinkAddress(_ arp: Int, _ option: Int, _ value: UInt64, _ mask: UInt64) {
+    /// An ARP address, or that of a neighbour discovery option of a type: of the type that it has by now, so that an
+    /// option whose type was written takes the other address.
+    private func rewriteLinkAddress(_ arp: Int, option type: UInt16, _ value: UInt64, _ mask: UInt64) {
         if layout.kind == .arp {
             edit48(arp, value, mask)
-        } else if option != 0 {
-            edit48(option, value, mask, transport: true)
+        } else if layout.linkOption != 0 && load(layout.linkOption) >> 8 == type {
+            edit48(layout.linkOption + 2, value, mask, transport: true)
         }
     }
 
-    /// Ports, or ICMP's type and code; type of service and time to live.
+    /// Ports, or ICMP's type and code and a neighbour discovery option's type; type of service and time to live.
     private func rewriteTransport(_ value: UInt64, _ mask: UInt64) {
         if layout.kind == .ipv4 {
             edit(layout.network, value >> 8 & 0xff, mask >> 8 & 0xff, network: true)
@@ -90,6 +92,8 @@ struct FrameEditor {
             let (type, code) = (value >> 48 & 0xff, value >> 32 & 0xff)
             let bits = (mask >> 48 & 0xff) << 8 | mask >> 32 & 0xff
             edit(layout.transport, type << 8 | code, bits, transport: true)
+            guard layout.linkOption != 0 else { return }
+            edit(layout.linkOption, (value >> 16 & 0xff) << 8, (mask >> 16 & 0xff) << 8, transport: true)
         } else {
             edit32(layout.transport, value >> 32, mask >> 32, transport: true)
         }

@@ -38,6 +38,9 @@ struct KeyWords: BitwiseCopyable {
     static var conjunctionWord: Int { 17 }
     static var conjunctionMask: UInt64 { 0xffff_ffff }
 
+    /// Where nd_options_type lies in word 4.
+    static var optionTypeMask: UInt64 { 0xff_0000 }
+
     /// Where actset_output lies, in the upper half.
     static var actionSetWord: UInt8 { 18 }
 

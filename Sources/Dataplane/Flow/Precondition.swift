@@ -23,7 +23,7 @@ enum Precondition: UInt8 {
         case .sctpSource, .sctpDestination: self = .sctp
         case .icmpType, .icmpCode: self = .icmp
         case .icmpv6Type, .icmpv6Code: self = .icmpv6
-        case .ndTarget: self = .discovery
+        case .ndTarget, .ndReserved, .ndOptionsType: self = .discovery
         case .ndSLL: self = .solicitation
         case .ndTLL: self = .advertisement
         default: return nil

@@ -7,6 +7,7 @@ enum PacketWords {
     static let editable = mask(of: [
         .ethSource, .ethDestination, .ipSource, .ipDestination, .ipv6Source, .ipv6Destination, .ipv6Label,
         .arpOp, .arpSHA, .arpTHA, .nwTOS, .nwECN, .nwTTL, .tcpSource, .tcpDestination, .ndTarget,
+        .ndReserved, .ndOptionsType,
     ])
 
     /// Those that a bridge knows of a packet and its neighbor does not: registers, metadata, tunnel, connection.

@@ -370,6 +370,7 @@ struct Walk<Observer: WalkObserver> {
         body(&self)
         (key.all, tags, written.all, pending.all) = (formerKey, formerTags, formerWritten, formerPending)
         pendingWords = 0
+        widenLinkAddresses()
         for word in 0..<FlowKey.wordCount {
             depend(on: recorded[word], word: word)
             pending[word] |= recorded[word]
@@ -377,6 +378,14 @@ struct Walk<Observer: WalkObserver> {
             recorded[word] |= formerRecorded[word]
         }
         hasOtherTags = hadOtherTags || tagChanges != formerTagChanges
+    }
+
+    /// A discovery option has one address, which is the source's or the target's by its type: where both the type and
+    /// the address were written, it is the other one that is to come back.
+    private func widenLinkAddresses() {
+        guard recorded[4] & KeyWords.optionTypeMask != 0, (recorded[25] | recorded[26]) >> 16 != 0 else { return }
+        recorded[25] |= ~0xffff
+        recorded[26] |= ~0xffff
     }
 
     // MARK: - The stack

@@ -33,8 +33,8 @@ extension FlowKey {
     /// Of a neighbour's solicitation or advertisement (RFC 4861 sections 4.3 and 4.4).
     private var discoveryFields: [Field] {
         switch get(.icmpv6Type) {
-        case 135: [.ndTarget, .ndSLL]
-        case 136: [.ndTarget, .ndTLL]
+        case 135: [.ndTarget, .ndSLL, .ndReserved, .ndOptionsType]
+        case 136: [.ndTarget, .ndTLL, .ndReserved, .ndOptionsType]
         default: []
         }
     }
@@ -63,7 +63,8 @@ extension FlowKey {
 
     /// Zero as a rule, and said only where they are not.
     private static let oftenAbsent: Set<Field> = [
-        .ipFrag, .nwECN, .ipv6Label, .tcpFlags, .ndTarget, .ndSLL, .ndTLL,
+        .ipFrag, .nwECN, .ipv6Label, .tcpFlags, .ndTarget, .ndSLL, .ndTLL, .ndReserved,
+        .ndOptionsType,
     ]
 
     /// What differs in `next`.

@@ -215,8 +215,11 @@ private struct MatchPrinter {
             part(.ndTarget, &output)
             part(.ndSLL, &output)
             part(.ndTLL, &output)
+            part(.ndReserved, &output)
+            part(.ndOptionsType, &output)
+        } else {
+            part(.tcpFlags, &output)
         }
-        part(.tcpFlags, &output)
     }
 
     /// Sixteen bits: decimal, or both parts hexadecimal under a mask, with a prefix even for zero.
