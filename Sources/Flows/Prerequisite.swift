@@ -32,6 +32,8 @@ struct PacketFacts {
     var isLaterFragment = false
     var icmpType: UInt16 = 0
     var icmpCode: UInt16 = 0
+    /// The type that an action wrote. That which is matched counts too: Open vSwitch goes by it alone.
+    var writtenICMPType: UInt16?
     var tci: UInt16 = 0
     var innerTCI: UInt16 = 0
     var ctState: UInt8 = 0
@@ -57,6 +59,7 @@ struct PacketFacts {
     var hasVLAN: Bool { tci & FlowKey.vlanPresent != 0 }
     private var isARP: Bool { etherType == 0x0806 || etherType == 0x8035 }
     private var isICMPv6: Bool { etherType == 0x86dd && networkProtocol == 58 }
+    private var isDiscovery: Bool { isICMPv6 && (icmpType == 135 || icmpType == 136) && icmpCode == 0 }
 
     mutating func pushTag() {
         innerTCI = tci
@@ -82,9 +85,9 @@ struct PacketFacts {
         case .sctp: isIP && networkProtocol == 132 && !isLaterFragment
         case .icmpv4: etherType == 0x0800 && networkProtocol == 1
         case .icmpv6: isICMPv6
-        case .nd: isICMPv6 && (icmpType == 135 || icmpType == 136) && icmpCode == 0
-        case .ndSolicitation: isICMPv6 && icmpType == 135 && icmpCode == 0
-        case .ndAdvertisement: isICMPv6 && icmpType == 136 && icmpCode == 0
+        case .nd: isDiscovery
+        case .ndSolicitation: isDiscovery && (icmpType == 135 || writtenICMPType == 135)
+        case .ndAdvertisement: isDiscovery && (icmpType == 136 || writtenICMPType == 136)
         case .conntrack: ctState & 0xcf != 0 || ctState & 0x20 != 0 && ctStateMask & 0x10 != 0 && ctState & 0x10 == 0
         }
     }

@@ -16,6 +16,8 @@ import Testing
             ("dl_vlan=1/1 actions=drop", 9, "may not have"),
             ("cookie=1/1 actions=drop", 10, "one cookie"),
             ("actions=output:1,mod_nw_src:1.2.3.4", 18, "needs the flow to match ip"),
+            ("icmp6,icmp_type=135 actions=set_field:1:2:3:4:5:6->nd_tll", 52, "icmp6 with icmp_type 136"),
+            ("icmp6 actions=set_field:136->icmpv6_type,set_field:1:2:3:4:5:6->nd_tll", 65, "icmp6 with icmp_type 136"),
             ("ip actions=mod_tp_dst:80", 12, "tcp, udp or sctp"),
             ("actions=goto_table:1,output:1", 22, "cannot follow"),
             ("ip actions=ct(commit,nat(src=1.2.3.4,dst=1.2.3.4))", 38, "one of src and dst"),
@@ -42,6 +44,8 @@ import Testing
     @Test(arguments: [
         // It would match every packet: the field is dropped with a warning in a log.
         "tcp_src=80 actions=drop", "nw_src=1.2.3.4 actions=drop", "icmp6,nd_target=::1 actions=drop",
+        "icmp6,nd_reserved=1 actions=drop", "icmp6,icmp_type=128,nd_options_type=1 actions=drop",
+        "icmp6,icmp_type=135,tcp_flags=+syn actions=drop",
         "ct_nw_src=1.2.3.4,ip actions=drop", "arp_op=1 actions=drop", "ip,arp_tha=1:2:3:4:5:6 actions=drop",
         "ct_state=+est,ip,ct_tp_src=5 actions=drop",
         // Bits beyond the field are cut off.

@@ -74,11 +74,17 @@ extension Instruction {
     /// - Throws: `Refusal` for an action that the switch cannot run.
     static func compiled(_ actions: [Action], _ context: ActionContext) throws(Refusal) -> [Instruction] {
         var instructions: [Instruction] = []
-        for action in actions { try append(action, to: &instructions, context) }
+        for action in actions {
+            if Precondition.all(of: action).contains(where: \.canEnd) {
+                instructions += try conditional(action, context)
+            } else {
+                try append(action, to: &instructions, context)
+            }
+        }
         return instructions
     }
 
-    private static func append(
+    static func append(
         _ action: Action,
         to list: inout [Instruction],
         _ context: ActionContext

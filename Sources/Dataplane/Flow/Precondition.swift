@@ -42,12 +42,16 @@ enum Precondition: UInt8 {
         default: []
         }
     }
+
+    /// A write of ICMPv6's type or code may end what the flow matched: then the action is left out (as in Open vSwitch).
+    var canEnd: Bool { self == .discovery || self == .solicitation || self == .advertisement }
 }
 
 extension Instruction {
     /// An action's instructions, run only for packets that they mean anything for.
     static func conditional(_ action: Action, _ context: ActionContext) throws(Refusal) -> [Instruction] {
-        var instructions = try compiled([action], context)
+        var instructions: [Instruction] = []
+        try append(action, to: &instructions, context)
         for condition in Precondition.all(of: action) {
             var test = Instruction(.require)
             test.table = condition.rawValue

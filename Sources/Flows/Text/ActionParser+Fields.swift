@@ -143,6 +143,7 @@ extension ActionParser {
         let needsTag = field == .vlanVID ? Prerequisite.vlan : field.shape.prerequisite
         try require(needsTag, name, "set_field of \(field.name)")
         if field == .vlanTCI { facts?.tci = UInt16(truncatingIfNeeded: value) }
+        if field == .icmpv6Type { facts?.writtenICMPType = UInt16(truncatingIfNeeded: value) }
         return SetField(field, value, mask: mask)
     }
 
@@ -166,6 +167,7 @@ extension ActionParser {
         guard destination.width == 128 || value >> UInt128(destination.width) == 0 else {
             throw source.error(text, "\(source.quoted(text)) does not fit into \(destination.width) bits")
         }
+        if destination == Subfield(.icmpv6Type) { facts?.writtenICMPType = UInt16(truncatingIfNeeded: value) }
         return stride(from: 0, to: Int(destination.width), by: 64).map { offset in
             let part = Subfield(
                 destination.field,

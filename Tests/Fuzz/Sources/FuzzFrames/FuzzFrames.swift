@@ -49,7 +49,9 @@ private enum Switches {
                 "table=1,tcp6,actions=set_field:2001:db8::1->ipv6_src,mod_tp_dst:99,dec_ttl,output:4",
                 "table=1,udp6,actions=set_field:2001:db8::1->ipv6_dst,mod_tp_src:99,output:4",
                 "table=1,sctp6,actions=mod_tp_dst:5,output:4",
-                "table=1,icmp6,icmp_type=135,actions=set_field:2001:db8::9->nd_target,set_field:02:00:00:00:00:01->nd_sll,output:4",
+                "table=1,icmp6,icmp_type=135,actions=set_field:2001:db8::9->nd_target,set_field:02:00:00:00:00:01->nd_sll,"
+                    + "output:4,clone(set_field:136->icmpv6_type,set_field:0x60000000->nd_reserved,set_field:2->nd_options_type,"
+                    + "set_field:02:00:00:00:00:02->nd_tll,output:4),output:3",
                 "table=1,icmp6,icmp_type=136,actions=set_field:2001:db8::9->nd_target,set_field:02:00:00:00:00:01->nd_tll,output:4",
                 "table=1,arp,actions=load:0x2->NXM_OF_ARP_OP[],move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],"
                     + "load:0xa000001->NXM_OF_ARP_SPA[],output:4",
