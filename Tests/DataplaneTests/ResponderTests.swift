@@ -147,6 +147,15 @@ import Testing
         #expect(outcome.sent[1].map { $0.map(hexadecimal) } == [request])
     }
 
+    @Test func namesEveryEditInATrace() throws {
+        let bench = Bench(ports: 2)
+        try bench.replaceFlows([Self.entry, Self.solicited])
+        let program = bench.trace(octets(Self.solicitations[0].request), from: 0).program
+        for edit in ["1610612736->nd_reserved", "136->icmpv6_type", "2->nd_options_type", "fa:16:3e:00:00:03->nd_tll"] {
+            #expect(program.contains(.edit("set_field:\(edit)")), "\(program)")
+        }
+    }
+
     /// As in Open vSwitch: an action that the packet has no field for by then is none.
     @Test func writesNoFieldOfASolicitationThatIsNoneAnyMore() throws {
         let bench = Bench(ports: 2)

@@ -149,7 +149,7 @@ import Wire
 
 extension Bench {
     /// Of a frame from a port by its index.
-    fileprivate func trace(_ frame: [UInt8], from port: UInt16) -> WalkTrace {
+    func trace(_ frame: [UInt8], from port: UInt16) -> WalkTrace {
         dataplane.trace(frame: frame, length: frame.count, from: port + 1, on: "br")
     }
 

@@ -93,7 +93,10 @@ extension FlowKey {
         if mask.vlanTCI & 0x0fff != 0 { words.append("mod_vlan_vid:\(vlanTCI & 0xfff)") }
         if mask.vlanTCI & 0xe000 != 0 { words.append("mod_vlan_pcp:\(vlanTCI >> 13)") }
         let ports: [Field] = type.transportFields.isEmpty ? [.tcpSource, .tcpDestination] : []
-        for field in type.fieldsOfItsKind + ports where mask.get(field) != 0 {
+        let kind = type.fieldsOfItsKind
+        // A solicitation may have become an advertisement, which has the other address.
+        let others = [Field.ndSLL, .ndTLL].filter { kind.contains(.ndTarget) && !kind.contains($0) }
+        for field in kind + others + ports where mask.get(field) != 0 {
             let text = FlowText.print(get(field), of: field, mask: mask.get(field))
             words.append("set_field:\(text)->\(field.name)")
         }
