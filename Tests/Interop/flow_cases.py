@@ -8,7 +8,7 @@ from itertools import count
 
 from draw import Draw
 from random_bridges import BridgeDraw
-from random_frames import FrameDraw
+from random_frames import FrameDraw, checksum
 from twins import BRIDGES, GROUP, NAMES, PATCH, PORTS
 
 ALL_TAGGED = ("trunk", None, ())
@@ -47,6 +47,18 @@ class Case:
     def writes_transport(self):
         """Or may do so: actions with names of the fields."""
         return self._acts("_tp_", "TCP", "UDP", "SCTP", "ICMP", "->tcp", "->udp", "->sctp", "->icmp", "ND_", "->nd")
+
+    @cached_property
+    def writes_discovery(self):
+        """What only neighbour discovery has beside addresses."""
+        return self._acts("nd_reserved", "nd_options_type", "ND_RESERVED", "ND_OPTIONS_TYPE")
+
+    @cached_property
+    def gives_option_back(self):
+        """Or may do so: it writes an option's type and its address, perhaps for a copy alone."""
+        crossings = [f"{word}:{port}" for word in ("output", "enqueue") for port in PATCH.values()]
+        return self._acts("nd_options_type") and self._acts("->nd_sll", "->nd_tll", "ND_SLL", "ND_TLL") and \
+            (self.floods or self.asks_length or self._acts("clone(", "group:", "write_actions(", *crossings))
 
     @cached_property
     def writes_addresses(self):
@@ -275,8 +287,8 @@ def _source_with_segments_left(frame, tags, case):
 
 def _cut_tags(frame, tags, case):
     """Open vSwitch cuts a frame off before it gives or takes a tag that the flows have pushed or popped before: what
-    leaves is longer or shorter than max_len."""
-    limited = case.normal and set(case.vlans.values()) != {ALL_TAGGED}
+    leaves is longer or shorter than max_len. NORMAL takes off a tag that is all zeros too."""
+    limited = case.normal and (set(case.vlans.values()) != {ALL_TAGGED} or any(control == 0 for _, control in tags))
     return case.cuts and (case.changes_tags or limited)
 
 
@@ -316,17 +328,48 @@ def _broken_tcp(frame, tags, case):
         and not 20 <= 4 * (header[12] >> 4) <= len(header)
 
 
-def _void_discovery(frame, tags, case):
-    """Neighbour discovery with an address given twice has no target for flows to match; Open vSwitch edits it all the
-    same. Where both a source's and a target's address are given, it writes the first alone."""
-    number, message = transport_of(frame)
-    if not case.writes_transport or number != 58 or len(message) < 24 or message[0] not in (135, 136):
-        return False
+def _discovery_options(message):
+    """Type and length of each option of neighbour discovery; None for another message."""
+    if len(message) < 24 or message[0] not in (135, 136):
+        return None
     kinds, place = [], 24
     while len(message) >= place + 8 and message[place + 1] != 0:
         kinds.append(message[place:place + 2])
         place += 8 * message[place + 1]
-    return kinds.count(b"\1\1") + kinds.count(b"\2\1") > 1
+    return kinds
+
+
+def _void_discovery(frame, tags, case):
+    """Neighbour discovery with an address given twice has no target for flows to match; Open vSwitch edits it all the
+    same."""
+    number, message = transport_of(frame)
+    kinds = _discovery_options(message) if case.writes_transport and number == 58 else None
+    return kinds is not None and (kinds.count(b"\1\1") > 1 or kinds.count(b"\2\1") > 1)
+
+
+def _other_option(frame, tags, case):
+    """With nd_reserved or nd_options_type Open vSwitch writes the type of the first option, whatever it is, or of what
+    is behind the message that has none; Martlet that of the first with a link-layer address."""
+    number, message = transport_of(frame)
+    kinds = _discovery_options(message) if case.writes_discovery and number == 58 else None
+    return kinds is not None and (not kinds or kinds[0] not in (b"\1\1", b"\2\1"))
+
+
+def _mended_checksum(frame, tags, case):
+    """With these fields Open vSwitch makes a wrong checksum right, and a right one behind extension headers wrong."""
+    kind, header = network_of(frame)
+    number, message = transport_of(frame)
+    if not case.writes_discovery or number != 58 or _discovery_options(message) is None:
+        return False
+    pseudo = header[8:40] + struct.pack("!II", len(message), 58)
+    return header[6] != 58 or checksum(pseudo + message) != 0
+
+
+def _address_given_back(frame, tags, case):
+    """Where a copy gets another type of option and another address in it, Open vSwitch gives the packet's own type back
+    to what follows, and not the address."""
+    number, message = transport_of(frame)
+    return case.gives_option_back and number == 58 and bool(_discovery_options(message))
 
 
 def _no_protocol(frame, tags, case):
@@ -347,7 +390,7 @@ def _no_protocol(frame, tags, case):
 
 MEANT = (_drop_eligible, _reserved_vlan, _priority_tag, _second_tag, _tag_given_again, _later_fragment,
          _atomic_fragment, _source_with_segments_left, _cut_tags, _padding, _other_zero, _scattered, _broken_tcp,
-         _void_discovery, _no_protocol)
+         _void_discovery, _other_option, _mended_checksum, _address_given_back, _no_protocol)
 
 
 def is_meant(frame, case):

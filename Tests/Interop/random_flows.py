@@ -7,7 +7,7 @@ in the list of a kind that has it.
 import re
 
 from draw import Draw
-from random_frames import ADDRESSES, ADDRESSES6, SERVICES, STATIONS
+from random_frames import ADDRESSES, ADDRESSES6, FLAGS, SERVICES, STATIONS
 
 TABLES = (0, 1, 2, 3, 10)
 # Where flows end that asked for a packet's length: Open vSwitch translates them for both answers, and counts both.
@@ -26,7 +26,8 @@ KINDS = {
     "icmp,nw_frag=later": ("ip", "ip4", "icmp"), "icmp6,nw_frag=later": ("ip", "ip6", "icmp6"),
     "dl_type=0x88cc": (), "dl_type=0x05ff": (), "dl_type=0x8847": (),
 }
-COMMON_KINDS = ("", "", "ip", "tcp", "udp", "arp", "ipv6", "tcp6", "udp6", "icmp6", "icmp")
+COMMON_KINDS = ("", "", "ip", "tcp", "udp", "arp", "ipv6", "tcp6", "udp6", "icmp6", "icmp",
+                "icmp6,icmp_type=135,icmp_code=0", "icmp6,icmp_type=136,icmp_code=0")
 # Actions that OpenFlow 1.0 does not have, or with another meaning: its set_field has no mask. On the other hand only
 # there mod_vlan_vid gives a tag to a frame that has none and leaves it at one otherwise.
 MODERN = re.compile(r"push_vlan|pop_vlan|->vlan_|->OXM_OF_VLAN|write_|clear_actions|set_field:[^,]*/|goto_table|"
@@ -206,7 +207,8 @@ class FlowDraw(Draw):
         return [f"icmp_type={self.pick((128, 135, 136))}", "icmp_code=0"]
 
     def _nd_matches(self):
-        return [f"nd_target={self.pick(HOSTS6 + ['2001:db8::/32', '::1/::1'])}"]
+        return [f"nd_target={self.pick(HOSTS6 + ['2001:db8::/32', '::1/::1'])}", f"nd_reserved={self.pick(FLAGS)}",
+                f"nd_options_type={self.number(0, 2)}"]
 
     def _ns_matches(self):
         return [f"nd_sll={self.pick(MACS + ['00:00:00:00:00:00', '02:00:00:00:00:00/ff:00:00:00:00:00'])}"]
@@ -399,8 +401,14 @@ class FlowDraw(Draw):
         return [lambda: "set_field:129->icmpv6_type", lambda: "set_field:1->icmpv6_code"]
 
     def _nd_actions(self):
+        # nd_reserved as a whole: where some of its bits are written, Open vSwitch clears the others.
         return [lambda: f"set_field:{self.pick(HOSTS6)}->nd_target",
-                lambda: "move:NXM_NX_IPV6_SRC[]->NXM_NX_ND_TARGET[]"]
+                lambda: "move:NXM_NX_IPV6_SRC[]->NXM_NX_ND_TARGET[]",
+                lambda: f"set_field:{self.pick(FLAGS)}->nd_reserved",
+                lambda: "move:NXM_NX_REG0[]->ERICOXM_OF_ICMPV6_ND_RESERVED[]",
+                lambda: f"set_field:{self.number(1, 2)}->nd_options_type",
+                lambda: "move:ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE[]->NXM_NX_REG0[0..7]",
+                lambda: f"set_field:{self.pick((128, 135, 136))}->icmpv6_type", lambda: "set_field:1->icmpv6_code"]
 
     def _ns_actions(self):
         return [lambda: f"set_field:{self.pick(MACS)}->nd_sll", lambda: "move:NXM_OF_ETH_SRC[]->NXM_NX_ND_SLL[]"]

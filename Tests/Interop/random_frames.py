@@ -15,6 +15,8 @@ ADDRESSES = ["0a000001", "0a000102", "c0a80003", "0a011707", "e0000001"]
 ADDRESSES6 = ["20010db8000000000000000000000001", "20010db8000000000000000000000002",
               "fe800000000000000000000000000003", "ff020000000000000000000000000001", "00" * 15 + "01"]
 VLANS = [0, 1, 5, 7, 100, 1024, 4094, 4095]
+# Neighbour advertisements' (RFC 4861, section 4.4), and what is reserved.
+FLAGS = [0, 0x60000000, 0xA0000001]
 SERVICES = [1, 9, 22, 53, 80, 81, 443, 0x1234, 65535]
 CUSTOMER, SERVICE = 0x8100, 0x88A8
 IPV4, ARP, RARP, IPV6 = 0x0800, 0x0806, 0x8035, 0x86DD
@@ -204,9 +206,10 @@ class FrameDraw(Draw):
     def _icmp6(self):
         """Echo, and neighbour discovery with its options (RFC 4861, section 4)."""
         kind = self.pick((128, 129, 133, 134, 135, 135, 135, 136, 136, 136))
-        octets = bytes((kind, 1 if self.chance(12) else 0, 0, 0)) + self.octets(4)
+        octets = bytes((kind, 1 if self.chance(12) else 0, 0, 0))
         if kind < 135:
-            return octets + self._payload(), 2
+            return octets + self.octets(4) + self._payload(), 2
+        octets += struct.pack("!I", self.pick(FLAGS)) if not self.chance(4) else self.octets(4)
         octets += bytes.fromhex(self.pick(ADDRESSES6))
         for _ in range(self.weighted((0, 1), (1, 5), (2, 2))):
             length = 1 if not self.chance(8) else self.pick((0, 2, 3))
