@@ -2,11 +2,13 @@
 
 import ctypes
 import fcntl
+import hashlib
 import itertools
 import os
 import select
 import socket
 import struct
+import threading
 from contextlib import contextmanager
 
 from processes import eventually, run
@@ -78,6 +80,36 @@ def veth(near, near_name, far, far_name):
     near.ip("link", "add", near_name, "type", "veth", "peer", "name", far_name, "netns", far.name)
     near.bring_up(near_name)
     far.bring_up(far_name)
+
+
+def pings(namespace, address, count=5, size=56):
+    """Whether so many echo requests are answered, each an IPv4 packet of `size` bytes and 28."""
+    done = namespace.run("busybox", "ping", "-c", count, "-s", size, "-i", "0.05", "-W", "2", address, check=False)
+    return f" {count} packets received" in done.stdout
+
+
+def carries_tcp(client, server, address, megabytes=1):
+    """Whether a connection between two namespaces, to an address of the second, carries its octets unaltered."""
+    payload = bytes(place * 31 % 256 for place in range(1 << 16)) * (16 * megabytes)
+    with server.entered():
+        listener = socket.create_server((address, 0))
+    listener.settimeout(60)
+    received = hashlib.sha256()
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            while piece := connection.recv(1 << 16):
+                received.update(piece)
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    with client.entered(), socket.socket() as stream:
+        stream.settimeout(60)
+        stream.connect((address, listener.getsockname()[1]))
+        stream.sendall(payload)
+    thread.join(60)
+    listener.close()
+    return received.digest() == hashlib.sha256(payload).digest()
 
 
 class KernelPeer:

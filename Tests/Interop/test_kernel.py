@@ -1,13 +1,9 @@
 """Linux as the peer: its stack behind a tap port, its veth and bridge behind an AF_PACKET port."""
 
-import hashlib
-import socket
-import threading
-
 import pytest
 
 from frames import Dot1Q, Ether, customer, frame, service, station
-from netns import KernelPeer, Namespace, veth
+from netns import KernelPeer, Namespace, carries_tcp, pings, veth
 from processes import eventually
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import ARP
@@ -35,11 +31,6 @@ def cable(room):
     cable = Cable(room)
     cable.far.ip("addr", "add", f"{THERE}/24", "dev", "eth0")
     return cable
-
-
-def pings(namespace, address, count=5):
-    done = namespace.run("busybox", "ping", "-c", count, "-i", "0.05", "-W", "2", address, check=False)
-    return f" {count} packets received" in done.stdout
 
 
 def neighbours(namespace):
@@ -88,28 +79,7 @@ def test_spanning_tree_frames_of_a_linux_bridge_are_counted_and_not_relayed(room
 
 
 def test_tcp_between_two_kernel_stacks_carries_its_octets_unaltered(cable):
-    payload = bytes(place * 31 % 256 for place in range(1 << 16)) * 64
-    with cable.far.entered():
-        server = socket.create_server((THERE, 5000))
-    received = hashlib.sha256()
-
-    def serve():
-        connection, _ = server.accept()
-        with connection:
-            while piece := connection.recv(1 << 16):
-                received.update(piece)
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    with cable.near.entered():
-        client = socket.socket()
-    client.settimeout(60)
-    client.connect((THERE, 5000))
-    client.sendall(payload)
-    client.close()
-    thread.join(60)
-    server.close()
-    assert not thread.is_alive()
-    assert received.digest() == hashlib.sha256(payload).digest()
+    assert carries_tcp(cable.near, cable.far, THERE, megabytes=4)
 
 
 def tagged_ping(vid):
