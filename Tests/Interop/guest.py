@@ -19,6 +19,9 @@ from processes import Process, eventually, run
 CACHE = Path(os.environ.get("MARTLET_TEST_CACHE", "/var/cache/martlet-tests"))
 BUSYBOX = Path("/bin/busybox")
 MODULES = ["virtio_mmio", "virtio_console", "virtio_net"]
+TUNNEL_MODULES = ["8021q", "vxlan", "ip_gre", "geneve"]
+# iproute2, which the shell must name by its path: busybox has an `ip` of its own.
+IPROUTE = Path("/sbin/ip")
 
 # The shell sits on a virtio serial port: microvm has one UART only, and that is the console.
 INIT = """#!/bin/busybox sh
@@ -88,8 +91,8 @@ def _needs(path):
     return [name for name in depends.split(",") if name]
 
 
-def _ordered_modules(kernel):
-    """The files of `MODULES` and all they need, each after what it needs."""
+def _ordered_modules(kernel, names):
+    """The files of the modules `names` and all they need, each after what it needs."""
     files = {path.stem.replace("-", "_"): path for path in kernel.glob("lib/modules/*/kernel/**/*.ko")}
     ordered = []
 
@@ -100,9 +103,20 @@ def _ordered_modules(kernel):
         if path not in ordered:
             ordered.append(path)
 
-    for name in MODULES:
+    for name in names:
         add(name)
     return ordered
+
+
+def _with_libraries(program):
+    """(path, mode, contents) of a program, of the libraries that it is linked with, and of their directories."""
+    linked = [Path(path) for path in re.findall(r"/\S+(?= \()", run("ldd", program).stdout)]
+    entries = {}
+    for path in [program, *linked]:
+        for parent in reversed(path.parents[:-1]):
+            entries[parent] = (f"{parent}"[1:], 0o040755, b"")
+        entries[path] = (f"{path}"[1:], 0o100755, path.read_bytes())
+    return list(entries.values())
 
 
 def _probe_program():
@@ -114,16 +128,16 @@ def _probe_program():
 
 
 @functools.cache
-def boot_files():
-    """(kernel image, initramfs) for guests."""
+def boot_files(tunnels=False):
+    """(kernel image, initramfs) for guests; with `tunnels` for such as make tunnels of their own."""
     kernel = unpacked_kernel()
     image, = kernel.glob("boot/vmlinuz-*")
-    initramfs = CACHE / f"initramfs-{os.getpid()}.cpio"
-    modules = _ordered_modules(kernel)
+    initramfs = CACHE / f"initramfs-{os.getpid()}{'-tunnels' if tunnels else ''}.cpio"
+    modules = _ordered_modules(kernel, MODULES + (TUNNEL_MODULES if tunnels else []))
     directories = [(name, 0o040755, b"") for name in ("bin", "modules")]
     files = [(f"modules/{path.name}", 0o100644, path.read_bytes()) for path in modules]
     order = "\n".join(path.name for path in modules).encode()
-    initramfs.write_bytes(cpio(directories + files + [
+    initramfs.write_bytes(cpio(directories + files + (_with_libraries(IPROUTE) if tunnels else []) + [
         ("modules/order", 0o100644, order),
         ("bin/busybox", 0o100755, BUSYBOX.read_bytes()),
         ("bin/probe", 0o100755, _probe_program()),
@@ -134,7 +148,8 @@ def boot_files():
 
 def forget_boot_files():
     """Removes what `boot_files` wrote for this test run."""
-    (CACHE / f"initramfs-{os.getpid()}.cpio").unlink(missing_ok=True)
+    for path in CACHE.glob(f"initramfs-{os.getpid()}*.cpio"):
+        path.unlink()
 
 
 def tsc_khz():
@@ -150,10 +165,11 @@ class Guest:
     """One virtual machine with one vhost-user interface, eth0.
 
     `switch_mode` is the switch's side: "client" when QEMU listens on `vhost_socket`, "server" when the switch does.
-    QEMU runs the guest only once the switch is connected.
+    QEMU runs the guest only once the switch is connected. With `tunnels` it has iproute2 and what makes tunnels.
     """
 
-    def __init__(self, directory, name, number, vhost_socket, switch_mode="client", packed=False, offloads=True):
+    def __init__(self, directory, name, number, vhost_socket, switch_mode="client", packed=False, offloads=True,
+                 tunnels=False):
         self.name = name
         self.mac = f"52:54:00:00:00:{number:02x}"
         self.address = f"10.77.0.{number}"
@@ -162,13 +178,13 @@ class Guest:
         self._shell = None
         self._turn = 0
         self._held = b""
-        self._argv = self._command(vhost_socket, switch_mode, packed, offloads)
+        self._argv = self._command(boot_files(tunnels), vhost_socket, switch_mode, packed, offloads)
         self.process = Process(self._argv, self.directory / f"{name}.log")
         # Before the guest's shell is there: with nobody at its other end it would read an end of file.
         self._connect_shell()
 
-    def _command(self, vhost_socket, switch_mode, packed, offloads):
-        image, initramfs = boot_files()
+    def _command(self, files, vhost_socket, switch_mode, packed, offloads):
+        image, initramfs = files
         role = "server=on,wait=off" if switch_mode == "client" else "reconnect=1"
         device = f"virtio-net-device,netdev=n0,mac={self.mac},packed={'on' if packed else 'off'}"
         if not offloads:
