@@ -23,6 +23,9 @@ def words(text):
 class DummySwitch:
     """An ovs-vswitchd without a datapath, with ports p1 to p8 on br0."""
 
+    # Ports of any type are dummies.
+    OPTIONS = ("--enable-dummy=override", "--disable-system")
+
     def __init__(self, directory):
         self._directory = Path(directory)
         self._environment = dict(os.environ, OVS_RUNDIR=str(directory), OVS_DBDIR=str(directory),
@@ -35,8 +38,7 @@ class DummySwitch:
         eventually(socket.exists, 10, "ovsdb-server's socket")
         self._vsctl = ["ovs-vsctl", f"--db=unix:{socket}"]
         self._run(*self._vsctl, "--no-wait", "init")
-        self._children.append(Process(["ovs-vswitchd", "--enable-dummy=override", "--disable-system",
-                                       f"unix:{socket}", "--no-chdir",
+        self._children.append(Process(["ovs-vswitchd", *self.OPTIONS, f"unix:{socket}", "--no-chdir",
                                        f"--unixctl={self._directory}/vswitchd.ctl"], self._directory / "vswitchd.log",
                                       env=self._environment))
         self._run(*self._vsctl, "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy",

@@ -216,8 +216,8 @@ class MartletTwin:
 
     name = "Martlet"
 
-    def __init__(self, room):
-        self.daemon = room.daemon(socket_memory=512)
+    def __init__(self, room, **options):
+        self.daemon = room.daemon(socket_memory=512, **options)
         for bridge, ports in BRIDGES.items():
             self.daemon.add_bridge(bridge)
             for port in ports:
