@@ -142,6 +142,25 @@ import Wire
         }
     }
 
+    @Test func takesAnAnswerWithoutAStationForThatOfTheNeighborItKnows() {
+        var host = host("2001:db8::1/64")
+        func reply(_ station: MACAddress?, isSolicited: Bool = true) -> [UInt8] {
+            var answer = NeighborDiscovery(.advertisement, target: Self.other6.ipv6!, linkLayerAddress: station)
+            answer.isSolicited = isSolicited
+            return discovery(answer, from: Self.other6, to: Self.own6.ipv6!)
+        }
+        let used = [(address: Self.other6, idle: UInt64(0))]
+        #expect(host.tick(used, now: 0).count == 1)
+        #expect(host.receive(reply(nil), now: 1) == [], "nobody knows whose it is")
+        #expect(host.receive(reply(Self.station), now: 2) == [.set(Self.other6, Self.station)])
+        #expect(host.tick(used, now: 20_002).count == 1)
+        #expect(host.receive(reply(nil), now: 20_003) == [])
+        #expect(host.tick(used, now: 30_003) == [], "it has answered meanwhile")
+        #expect(host.tick(used, now: 40_003).count == 1)
+        #expect(host.receive(reply(nil, isSolicited: false), now: 40_004) == [])
+        #expect(host.tick(used, now: 50_003).first == .set(Self.other6, nil), "that was no answer")
+    }
+
     @Test func answersEchoRequestsThatAreAsTheyWereSent() throws {
         let echo: [UInt8] = [8, 0, 0, 0, 0x12, 0x34, 0, 1, 9, 8, 7]
         var sum = InternetChecksum()

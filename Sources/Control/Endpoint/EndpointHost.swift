@@ -199,8 +199,11 @@ struct EndpointHost {
     ) -> [Deed] {
         switch message.kind {
         case .advertisement:
-            guard let mac = message.linkLayerAddress, mac.isStation else { return [] }
-            return confirm(IPAddress(message.target), mac, now: now)
+            let target = IPAddress(message.target)
+            // Who was asked alone, and so is known, may leave its station out (section 4.4); Linux does.
+            let known = message.isSolicited ? neighbors[target]?.mac : nil
+            guard let mac = message.linkLayerAddress ?? known, mac.isStation else { return [] }
+            return confirm(target, mac, now: now)
         case .solicitation:
             var deeds: [Deed] = []
             if let mac = message.linkLayerAddress, mac.isStation {
