@@ -520,6 +520,7 @@ extension Lane {
             cache.statistics.pointee.uncacheable &+= 1
             tellAll(program.checks, count: program.checkCount, now: now)
         }
+        if packet.pointee.packet_length > UInt32(program.longest) { tellTooLong(packet, program.sequence, burst) }
         self.run(program.sequence, packet, PacketEditor(packet, key, layout), from: flows.runs[run].port, burst)
     }
 

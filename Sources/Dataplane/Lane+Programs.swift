@@ -49,6 +49,8 @@ extension Lane {
         for index in first..<end {
             let packet = burst.pointee.packets[index].unsafelyUnwrapped
             bytes &+= UInt64(packet.pointee.packet_length)
+            let longest = longest(packet, on: output, burst.pointee.context)
+            if packet.pointee.packet_length > longest { tellTooLong(packet, longest: longest, burst) }
             send(packet, to: output, burst.pointee.context)
         }
         return bytes
@@ -60,16 +62,35 @@ extension Lane {
         -> UInt64
     {
         let sequence = flows.cache.programs.sequence(program)
+        let longest = flows.cache.programs.header(program).pointee.longest
         var bytes: UInt64 = 0
         for index in indices {
             let packet = burst.pointee.packets[index].unsafelyUnwrapped
             bytes &+= UInt64(packet.pointee.packet_length)
+            if packet.pointee.packet_length > UInt32(longest) { tellTooLong(packet, sequence, burst) }
             let editor =
                 flows.runs[run].isPlain
                 ? PacketEditor(plain: packet) : PacketEditor(packet, flows.packetKey(run), flows.layouts[run])
             self.run(sequence, packet, editor, from: flows.runs[run].port, burst)
         }
         return bytes
+    }
+
+    /// Tells the sender of a packet that is too long for one of the ports that its program sends it to. The program runs all
+    /// the same: other ports may take it.
+    @inline(never)
+    func tellTooLong(_ packet: Packet, _ program: Program.Sequence, _ burst: UnsafeMutablePointer<Burst>) {
+        guard let content = packet.content else { return }
+        let tags = (content.offset - TunnelHeader.ethernetLength) / tagLength
+        let longest = program.longest(tags: tags, burst.pointee.context.state.ports)
+        if packet.pointee.packet_length > longest { tellTooLong(packet, longest: longest, burst) }
+    }
+
+    /// - Precondition: the packet is as it came in.
+    private func tellTooLong(_ packet: Packet, longest: UInt32, _ burst: UnsafeMutablePointer<Burst>) {
+        // The way back through a tunnel would be a walk of its own.
+        guard !burst.pointee.isTunnelled else { return }
+        tellTooLong(packet, longest: longest, from: burst.pointee.port)
     }
 
     /// Edits a packet and sends it where its program says: copies to all ports but the last.
@@ -195,12 +216,17 @@ extension Lane {
         martlet_drained(drain, drainContext.pointee)
     }
 
+    /// The longest packet that a port takes, in bytes: a tag is not counted.
+    @inline(__always)
+    private func longest(_ packet: Packet, on output: UInt16, _ context: WalkContext) -> UInt32 {
+        let longest = context.state.ports[Int(output)].frameLength
+        return packet.pointee.packet_length > longest && packet.isTagged ? longest &+ UInt32(tagLength) : longest
+    }
+
     /// Puts a packet into a port's queue as it is.
     @inline(__always)
     private func send(_ packet: Packet, to output: UInt16, _ context: WalkContext) {
-        let longest = context.state.ports[Int(output)].frameLength
-        let length = packet.pointee.packet_length
-        guard length <= longest || (length <= longest &+ UInt32(tagLength) && packet.isTagged) else {
+        guard packet.pointee.packet_length <= longest(packet, on: output, context) else {
             keepRoomForDrops()
             return discard(packet, .transmitTooLong, on: output)
         }

@@ -31,6 +31,7 @@ public struct Lane: @unchecked Sendable {
     /// Among the lanes, from 0.
     @usableFromInline let number: Int
     @usableFromInline let flows: FlowMemory
+    @usableFromInline let errorBudget: ErrorBudget
 
     /// The number of packets waiting for a port, and their bytes.
     @frozen
@@ -76,6 +77,7 @@ public struct Lane: @unchecked Sendable {
         // One more, whose first packet ends the last run.
         runs = .allocate(capacity: Self.burstLength + 1)
         counters = CounterTable()
+        errorBudget = ErrorBudget()
     }
 
     func free() {
@@ -89,6 +91,7 @@ public struct Lane: @unchecked Sendable {
         drainContext.deallocate()
         flows.free()
         counters.free()
+        errorBudget.free()
     }
 
     // MARK: - After a burst
@@ -343,7 +346,7 @@ public struct Lane: @unchecked Sendable {
                     continue
                 }
             }
-            append(run, packets, to: &writer)
+            append(run, packets, to: &writer, from: port)
         }
         close(writer)
     }
@@ -387,7 +390,8 @@ public struct Lane: @unchecked Sendable {
     private func append(
         _ run: UnsafeMutablePointer<Run>,
         _ packets: UnsafeMutablePointer<Packet?>,
-        to writer: inout QueueWriter
+        to writer: inout QueueWriter,
+        from port: UInt16
     ) {
         var index = run.pointee.first
         let end = run[1].first
@@ -402,7 +406,7 @@ public struct Lane: @unchecked Sendable {
                 writer.place = place + 1
                 writer.bytes &+= UInt64(length)
             } else {
-                discard(packet, .transmitTooLong, on: writer.value.port)
+                refuse(packet, longest: writer.longest, for: writer.value.port, from: port)
             }
         } while index < end
     }
@@ -433,7 +437,7 @@ public struct Lane: @unchecked Sendable {
             egress.pointee.carried.contains(run.pointee.tag.vlan)
         else { return flood(run, packets, state: state, bridge: bridge, from: port) }
         guard value.port != port else { return discardRun(run, packets, .samePort, on: port) }
-        forwardTagged(run, packets, TagEdit(run.pointee.tag, egress), to: value.port)
+        forwardTagged(run, packets, TagEdit(run.pointee.tag, egress), to: value.port, from: port)
     }
 
     /// Queues the packets of a run with another tag.
@@ -442,10 +446,16 @@ public struct Lane: @unchecked Sendable {
         _ run: UnsafeMutablePointer<Run>,
         _ packets: UnsafeMutablePointer<Packet?>,
         _ edit: TagEdit,
-        to output: UInt16
+        to output: UInt16,
+        from port: UInt16
     ) {
         for index in run.pointee.first..<run[1].first {
-            emit(packets[index].unsafelyUnwrapped, edit, to: output)
+            let packet = packets[index].unsafelyUnwrapped
+            if packet.pointee.packet_length <= edit.longest {
+                emit(packet, edit, to: output)
+            } else {
+                refuse(packet, longest: edit.longest, for: output, from: port)
+            }
         }
     }
 
@@ -473,7 +483,7 @@ public struct Lane: @unchecked Sendable {
         let tag = run.pointee.tag
         for index in run.pointee.first..<run[1].first {
             let packet = packets[index].unsafelyUnwrapped
-            var last = PortEntry.noBridge
+            var (last, longest) = (PortEntry.noBridge, UInt32.max)
             for member in 0..<bridge.pointee.memberCount {
                 let output = bridge.pointee.members[member]
                 guard output != port, state.ports[Int(output)].carried.contains(tag.vlan) else { continue }
@@ -481,11 +491,14 @@ public struct Lane: @unchecked Sendable {
                     emitCopy(of: packet, TagEdit(tag, state.ports + Int(last)), to: last)
                 }
                 last = output
+                longest = min(longest, TagEdit(tag, state.ports + Int(output)).longest)
             }
             guard last != PortEntry.noBridge else {
                 discard(packet, .noOtherPort, on: port)
                 continue
             }
+            // Once, for the shortest of them; the others get it.
+            if packet.pointee.packet_length > longest { tellTooLong(packet, longest: longest, from: port) }
             emit(packet, TagEdit(tag, state.ports + Int(last)), to: last)
         }
     }
@@ -567,6 +580,13 @@ public struct Lane: @unchecked Sendable {
     }
 
     // MARK: - Dropped
+
+    /// Drops a packet that is too long for a port, and tells its sender.
+    @inline(never)
+    private func refuse(_ packet: Packet, longest: UInt32, for output: UInt16, from port: UInt16) {
+        tellTooLong(packet, longest: longest, from: port)
+        discard(packet, .transmitTooLong, on: output)
+    }
 
     @inline(never)
     func discard(_ packet: Packet, _ reason: DropReason, on port: UInt16) {

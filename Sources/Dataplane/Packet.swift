@@ -24,6 +24,17 @@ extension UnsafeMutablePointer where Pointee == martlet_packet {
         return type == TPID.customer.rawValue || type == TPID.service.rawValue
     }
 
+    /// The type behind all VLAN tags, and where what it names begins; nil when the first segment does not reach so far.
+    var content: (type: UInt16, offset: Int)? {
+        var offset = addressesLength
+        while offset + 2 <= Int(pointee.data_length) {
+            let type = UInt16(bigEndian: frame.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
+            guard type == TPID.customer.rawValue || type == TPID.service.rawValue else { return (type, offset + 2) }
+            offset += tagLength
+        }
+        return nil
+    }
+
     /// The VLAN of the tag behind the addresses, or behind the switch's own tag there; 0 when there is none.
     @inline(never)
     func customerVID(behindTag: Bool) -> UInt16 {

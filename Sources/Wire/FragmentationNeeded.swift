@@ -61,20 +61,25 @@ public struct FragmentationNeeded: Sendable {
     /// - Parameters:
     ///   - header: the packet's.
     ///   - transport: what follows it, or as much of it as is at hand.
+    @inlinable
     public static func mayAnswer(_ header: IPv4Header, transport: UnsafeRawBufferPointer) -> Bool {
         guard !header.isLaterFragment, header.source.isStation, header.destination.isStation else { return false }
         guard header.protocolNumber == IPProtocol.icmp else { return true }
         guard let type = transport.first else { return false }
+        switch type {
         // Messages about errors: unreachable, quench, redirect, time exceeded, parameter problem.
-        return ![3, 4, 5, 11, 12].contains(type)
+        case 3, 4, 5, 11, 12: return false
+        default: return true
+        }
     }
 
     /// Writes the message, and its checksum.
     /// - Parameters:
     ///   - mtu: of the next hop, in bytes of IP packet.
     ///   - packet: the packet that was too big from its IPv4 header on, or its first 548 bytes.
-    ///   - space: room for `greatestLength` bytes, elsewhere than the packet.
+    ///   - space: room for `greatestLength` bytes, elsewhere than the packet or so that the packet stays where it is.
     /// - Returns: the message's length in bytes.
+    @inlinable
     public static func write(
         mtu: UInt16,
         quoting packet: UnsafeRawBufferPointer,

@@ -56,7 +56,8 @@ public struct PacketTooBig: Sendable {
         firstWord = fixed.number32(at: 48)
     }
 
-    private static func checksum(_ source: IPv6Address, _ destination: IPv6Address, length: Int) -> InternetChecksum {
+    @inlinable
+    static func checksum(_ source: IPv6Address, _ destination: IPv6Address, length: Int) -> InternetChecksum {
         InternetChecksum(source: source, destination: destination, protocol: IPProtocol.icmpv6, length: length)
     }
 
@@ -65,6 +66,7 @@ public struct PacketTooBig: Sendable {
     ///   - header: the packet's.
     ///   - number: the protocol behind its extension headers.
     ///   - transport: what follows those, or as much of it as is at hand.
+    @inlinable
     public static func mayAnswer(
         _ header: IPv6Header,
         protocol number: UInt8,
@@ -82,8 +84,9 @@ public struct PacketTooBig: Sendable {
     ///   - mtu: of the next hop, in bytes of IPv6 packet.
     ///   - packet: the packet that was too big from its IPv6 header on, or its first 1,232 bytes.
     ///   - source: of the message's own packet; with the destination it is part of the checksum.
-    ///   - space: room for `greatestLength` bytes, elsewhere than the packet.
+    ///   - space: room for `greatestLength` bytes, elsewhere than the packet or so that the packet stays where it is.
     /// - Returns: the message's length in bytes.
+    @inlinable
     public static func write(
         mtu: UInt32,
         quoting packet: UnsafeRawBufferPointer,

@@ -17,12 +17,12 @@ private struct Host {
     let bench: Bench
 
     /// - Parameter tunnels: type and options of each.
-    init(_ tunnels: [(String, [String: String])], frameLength: Int = 1514) throws {
+    init(_ tunnels: [(String, [String: String])], frameLength: Int = 1514, guestLength: Int = 9014) throws {
         let endpoint = EndpointOptions(prefix: IPPrefix("\(Self.local)/24")!, mac: Self.mac)
         var ports = [
             PortConfiguration(0, on: "br-phys", frameLength: frameLength),
             PortConfiguration(1, on: "br-phys", frameLength: frameLength, endpoint: endpoint),
-            PortConfiguration(2, on: "br-tun", frameLength: 9014),
+            PortConfiguration(2, on: "br-tun", frameLength: guestLength),
         ]
         for (number, tunnel) in tunnels.enumerated() {
             let options = ["remote_ip": "\(Self.remote)"].merging(tunnel.1) { $1 }
@@ -65,6 +65,28 @@ private func forged(_ packet: [UInt8], from sender: UInt32) -> [UInt8] {
     forged[14..<34].withUnsafeBytes { sum.add($0) }
     forged.replaceSubrange(24..<26, with: octets(UInt64(sum.value), count: 2))
     return forged
+}
+
+/// - Parameter length: of the whole packet, in bytes.
+private func ipv4(_ length: Int, tos: UInt8 = 0) -> [UInt8] {
+    [UInt8](count: length) {
+        IPv4Header(
+            source: IPv4Address(value: 0x0a00_0001),
+            destination: IPv4Address(value: 0x0a00_0002),
+            protocol: IPProtocol.udp,
+            payloadLength: length - IPv4Header.length,
+            tos: tos
+        )
+        .write(to: $0)
+    }
+}
+
+/// A frame to a station nobody knows.
+private func datagram(_ length: Int) -> [UInt8] { frame(payload: ipv4(length)) }
+
+private func toldMTU(_ message: [UInt8]?) -> Int? {
+    var fault: HeaderFault?
+    return (message ?? []).dropFirst(34).withUnsafeBytes { FragmentationNeeded($0, fault: &fault).map { Int($0.mtu) } }
 }
 
 @Suite struct TunnelTests {
@@ -192,6 +214,43 @@ private func forged(_ packet: [UInt8], from sender: UInt32) -> [UInt8] {
         let trace = host.bench.dataplane.trace(frame: frame(to: 0xffff_ffff_ffff), length: 60, from: 3, on: "br-tun")
         #expect(trace.program == [.edit("encapsulate(vxlan,dst=192.0.2.2,key=100)"), .output(PortIndex(0))])
         #expect(trace.steps.contains { if case .bridge("br-phys", 2, nil) = $0.event { true } else { false } })
+    }
+
+    @Test(arguments: [("vxlan", 1450), ("geneve", 1450), ("gre", 1462)])
+    func tellsWhatFitsATunnel(type: String, mtu: Int) throws {
+        let host = try Host([(type, [:])])
+        host.resolve()
+        for _ in 0..<3 {
+            let long = host.bench.receive(datagram(mtu + 1), from: Host.guest)
+            #expect(long.sent.mapValues(\.count) == [Host.guest: 1])
+            #expect(long.reasons == [.init(.transmitTooLong, on: 0): 1])
+            #expect(toldMTU(long.sent[Host.guest]?.first) == mtu)
+            #expect(host.bench.receive(datagram(mtu), from: Host.guest).sent.mapValues(\.count) == [Host.wire: 1])
+        }
+    }
+
+    /// The copy that goes to the wider port arrives, and the narrowest of all is told.
+    @Test func tellsTheLeastOfATunnelAndAPort() throws {
+        let host = try Host([("vxlan", ["key": "1"]), ("gre", ["key": "1"])])
+        try host.bench.replaceFlows(["in_port=3,actions=output:5,output:4,output:5"], of: "br-tun")
+        host.resolve()
+        for _ in 0..<2 {
+            let outcome = host.bench.receive(datagram(1455), from: Host.guest)
+            #expect(toldMTU(outcome.sent[Host.guest]?.first) == 1450)
+            #expect(outcome.sent[Host.wire]?.count == 2)
+            #expect(outcome.reasons == [.init(.transmitTooLong, on: 0): 1])
+        }
+    }
+
+    /// Nobody is told through a tunnel.
+    @Test func whatComesFromATunnelIsDroppedOnly() throws {
+        let host = try Host([("vxlan", ["key": "1"])], frameLength: 9014, guestLength: 1514)
+        host.resolve()
+        let inner = datagram(1600)
+        let packet = turned(try host.encapsulated(inner))
+        let outcome = host.bench.receive(packet, from: Host.wire)
+        #expect(outcome.sent == [:])
+        #expect(outcome.reasons == [.init(.transmitTooLong, on: Host.guest): 1])
     }
 
     /// Nothing comes out twice, whatever came in (`Bench` looks).

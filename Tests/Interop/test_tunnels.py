@@ -5,8 +5,8 @@ import pytest
 from frames import station
 from netns import KernelPeer, pings
 from processes import eventually
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether, GRE
 from scapy.layers.vxlan import VXLAN
 from underlay import HERE, KEY, MAC, THERE, Underlay
@@ -46,6 +46,71 @@ def test_the_longest_packet_passes_and_a_longer_one_is_counted(room):
     eventually(lambda: underlay.daemon.drops("wire") == {"transmit_too_long": 1}, 10, "a named drop")
 
 
+@pytest.mark.parametrize("here, there", [(HERE, THERE), ("fd88::1", "fd88::2")], ids=["ipv4", "ipv6"])
+def test_linux_learns_what_fits_a_tunnel(room, here, there):
+    underlay = Underlay(room)
+    underlay.tunnel()
+    underlay.linux_vxlan()
+    if ":" in there:
+        for namespace, device, address in ((underlay.near, "tap0", here), (underlay.far, "vx", there)):
+            namespace.run("sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{device}/disable_ipv6")
+            namespace.ip("addr", "add", f"{address}/64", "dev", device, "nodad")
+    underlay.near.ip("link", "set", "dev", "tap0", "mtu", 1500)
+    eventually(lambda: pings(underlay.near, there, count=1), 20, "a ping through the tunnel")
+    headers = 48 if ":" in there else 28
+
+    def fits(length):
+        words = ("-c", 1, "-W", 1, "-s", length - headers, there)
+        return underlay.near.run("busybox", "ping", *words, check=False).returncode == 0
+
+    def learned():
+        return "mtu 1450" in underlay.near.ip("route", "get", there).stdout
+    assert fits(1450) and not learned()
+    assert not fits(1451), "Linux forbids fragments until it knows better"
+    eventually(learned, 10, "the MTU of the path")
+    assert underlay.daemon.drops("wire") == {"transmit_too_long": 1}
+    eventually(lambda: fits(1451), 20, "an answer to a ping in fragments")
+
+
+@pytest.mark.parametrize("tags", [[], [Dot1Q(vlan=7, prio=3)]], ids=["untagged", "tagged"])
+@pytest.mark.parametrize("packet", [
+    IP(src=HERE, dst=THERE, flags="DF") / UDP(sport=4321, dport=9),
+    IP(src=HERE, dst=THERE, flags="") / UDP(sport=4321, dport=9),
+    IPv6(src="fd88::1", dst="fd88::2") / UDP(sport=4321, dport=9),
+], ids=["ipv4", "ipv4-without-df", "ipv6"])
+def test_scapy_reads_what_is_told(room, packet, tags):
+    raw = Raw(room)
+    raw.underlay.tunnel()
+    raw.underlay.near.ip("link", "set", "dev", "tap0", "mtu", 1500)
+    sent_to(raw)
+    mtu = 1450 - 4 * len(tags)
+    packet = packet / (b"x" * (mtu + 1 - len(packet)))
+    frame = Ether(src=station(0xA), dst=station(0xC))
+    for tag in tags:
+        frame = frame / tag
+    told = raw.tells(frame / packet)
+    assert (told.src, told.dst) == (station(0xC), station(0xA))
+    assert [(tag.vlan, tag.prio) for tag in told.iterpayloads() if isinstance(tag, Dot1Q)] \
+        == [(tag.vlan, tag.prio) for tag in tags]
+    network = told[IPv6] if IPv6 in packet else told[IP]
+    assert (network.src, network.dst) == (packet.dst, packet.src)
+    message = network.payload
+    if IPv6 in packet:
+        assert isinstance(message, ICMPv6PacketTooBig) and message.mtu == mtu
+        assert len(bytes(network)) == 1280
+        quoted = bytes(network)[48:]
+    else:
+        assert (message.type, message.code, message.nexthopmtu) == (3, 4, mtu)
+        assert len(bytes(network)) == 576 and network.chksum
+        quoted = bytes(network)[28:]
+    assert quoted == bytes(packet)[:len(quoted)]
+    rebuilt = type(network)(bytes(network))
+    for layer, field in ((type(network), "chksum"), (type(message), "cksum" if IPv6 in packet else "chksum")):
+        if field in rebuilt[layer].fields:
+            rebuilt[layer].delfieldval(field)
+    assert bytes(rebuilt) == bytes(network), "checksums and lengths"
+
+
 def test_a_network_of_another_number_is_not_reached(room):
     underlay = Underlay(room)
     underlay.tunnel()
@@ -83,6 +148,19 @@ class Raw:
     def arrives(self, packet, payload):
         self.wire.send(bytes(packet))
         self.tap.wait_for(payload)
+
+    def tells(self, packet):
+        """Sends a packet that is too long from the tap; returns what the tap is told."""
+        self.tap.received()
+        self.tap.send(bytes(packet))
+        frames = []
+
+        def told():
+            frames.extend(Ether(content) for content in self.tap.received())
+            frames[:] = [frame for frame in frames if ICMP in frame or ICMPv6PacketTooBig in frame]
+            return frames
+        eventually(told, 10, "a message about a packet that is too long")
+        return frames[0]
 
     def dropped(self, packet, reason, port="wire"):
         """Sends a packet that must be dropped under a name, and one that must arrive behind it."""

@@ -16,17 +16,30 @@ struct ProgramStore {
         /// The port that packets go to as they are, when that is all; else `noOutput`.
         var output: UInt16
         var stepCount: UInt16
+        /// See `Program.longest`.
+        var longest: UInt16
         var checkCount: UInt8
         var visitCount: UInt8
         var sizeClass: UInt8
-        var isDirty: Bool
         var drop: UInt8
         /// See `MaskTable`.
         var mask: UInt8
-        /// Whether it has `alteredParts`.
-        var isAltered: Bool
+        /// A byte for each would make the header longer than half of a cache line.
+        private var flags: UInt8
 
         static var noOutput: UInt16 { .max }
+
+        /// Whether its counts are to be added to the rules' soon.
+        var isDirty: Bool {
+            @inline(__always) get { flags & 1 != 0 }
+            set { flags = flags & ~1 | (newValue ? 1 : 0) }
+        }
+
+        /// Whether it has `alteredParts`.
+        var isAltered: Bool {
+            get { flags & 2 != 0 }
+            set { flags = flags & ~2 | (newValue ? 2 : 0) }
+        }
     }
 
     static var unit: Int { 64 }
@@ -157,7 +170,7 @@ struct ProgramStore {
         let header = header(block).pointee
         guard Int(header.stepCount) == program.count, Int(header.checkCount) == program.checkCount,
             Int(header.visitCount) == program.visitCount, Int(header.drop) == program.drop.rawValue,
-            header.mask == mask, alteredParts(block) == altered
+            header.longest == program.longest, header.mask == mask, alteredParts(block) == altered
         else { return false }
         for index in 0..<program.visitCount {
             if visits(block)[index] != program.visits[index] { return false }
@@ -174,6 +187,7 @@ struct ProgramStore {
         header.pointee.packets = 0
         header.pointee.bytes = 0
         header.pointee.stepCount = UInt16(program.count)
+        header.pointee.longest = program.longest
         header.pointee.checkCount = UInt8(program.checkCount)
         header.pointee.visitCount = UInt8(program.visitCount)
         header.pointee.isDirty = false

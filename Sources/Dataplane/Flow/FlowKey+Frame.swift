@@ -122,7 +122,7 @@ extension FlowKey {
 
     /// Goes behind the extension headers that Open vSwitch knows (RFC 8200 section 4, RFC 4302 section 2).
     /// - Returns: false when one of them is cut short.
-    private static func skipExtensions(
+    static func skipExtensions(
         _ reader: inout HeaderReader,
         next: inout UInt8,
         fragment: inout UInt8,
@@ -269,7 +269,7 @@ extension EtherType {
 }
 
 /// Values of ip_frag (ovs-fields(7), 'IP Fragment'): bit 0 any fragment, bit 1 not the first.
-private enum FragmentKind {
+enum FragmentKind {
     static let first: UInt8 = 1
     static let later: UInt8 = 3
 }

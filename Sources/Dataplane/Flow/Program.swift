@@ -101,6 +101,8 @@ struct Program {
     var isSingular = false
     /// Why the packet goes nowhere, if it does.
     var drop = DropReason.flowDrop
+    /// Packets up to so many bytes fit every port that they are sent to; longer ones are looked at.
+    var longest = UInt16.max
     /// The bits of the packet's key that the program depends on.
     let mask: KeyWords
     /// Those that were others when tables were searched than the packet has.
@@ -120,6 +122,30 @@ struct Program {
                 index -= 1
             }
             return nil
+        }
+
+        /// The longest packet that fits all ports that it is sent to, in bytes as it comes in.
+        /// - Parameter tags: how many VLAN tags it has at least. With more of them it may be longer by one.
+        func longest(tags: Int, _ ports: UnsafeMutablePointer<PortEntry>) -> UInt32 {
+            var frame = LongestFrame(tags: tags)
+            var outside = frame
+            var tunnelEnd = count
+            for index in 0..<count {
+                if index == tunnelEnd { frame.leaveTunnel(outside) }
+                switch steps[index] {
+                case .pushTag: frame.pushTag()
+                case .popTag: frame.popTag()
+                case .output(let port): frame.fit(ports[Int(port)].frameLength)
+                case .outputTruncated(let port, let maxLength):
+                    frame.fit(ports[Int(port)].frameLength, cutTo: maxLength)
+                case .encapsulate(let header):
+                    frame.fitWhole(ports[Int(header.port)].frameLength)
+                    (outside, tunnelEnd) = (frame, index + 1 + Int(header.count))
+                    frame.enterTunnel(header.length)
+                case .rewrite, .meter, .octets, .noStation: break
+                }
+            }
+            return frame.longest
         }
 
         /// The port of the first output among steps; nil when there is none.

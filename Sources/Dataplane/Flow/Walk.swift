@@ -130,6 +130,7 @@ struct Walk<Observer: WalkObserver> {
             walk.program.drop = failure
         }
         observer = walk.observer
+        walk.program.longest = UInt16(clamping: walk.program.sequence.longest(tags: 0, context.state.ports))
         return walk.program
     }
 

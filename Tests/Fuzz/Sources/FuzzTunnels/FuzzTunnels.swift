@@ -10,10 +10,12 @@ public func fuzzTunnels(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let kind = input.popFirst() else { return 0 }
     // One octet of length, one of segments, then the rest of a packet.
     while frames.count < Lane.burstLength, let length = input.popFirst(), let cuts = input.popFirst() {
-        let rest = Array(input.prefix(max(Int(length), 1)))
-        input = input.dropFirst(rest.count)
-        guard !rest.isEmpty else { break }
-        let frame = Outer.allCases[Int(kind >> 1) % Outer.allCases.count].headers(before: rest) + rest
+        let given = Array(input.prefix(max(Int(length), 1)))
+        input = input.dropFirst(given.count)
+        guard !given.isEmpty else { break }
+        let outer = Outer.allCases[Int(kind >> 1) % Outer.allCases.count]
+        let rest = given + [UInt8](repeating: 0, count: outer.paddingLength)
+        let frame = outer.headers(before: rest) + rest
         let segments = [Int(cuts & 0x7f), Int(cuts >> 7) * 40]
         frames.append(Frame(frame, segments: segments, headroom: cuts & 1 == 0 ? 128 : 20))
     }
@@ -23,7 +25,10 @@ public func fuzzTunnels(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 
 /// What is put before the fuzzer's bytes, so that it need not find out about checksums.
 private enum Outer: CaseIterable {
-    case nothing, ethernet, ipv4, ipv6, vxlan, geneve, gre, vxlan6
+    case nothing, ethernet, ipv4, ipv6, vxlan, geneve, gre, vxlan6, longIPv6
+
+    /// What is put behind them: IPv6 packets up to 1,280 bytes are too long for nobody.
+    var paddingLength: Int { self == .longIPv6 ? 1280 : 0 }
 
     func headers(before rest: [UInt8]) -> [UInt8] {
         switch self {
@@ -31,6 +36,7 @@ private enum Outer: CaseIterable {
         case .ethernet: Self.ethernet(EtherType.ipv4)
         case .ipv4: Self.ipv4(IPProtocol.udp, rest.count)
         case .ipv6: Self.ipv6(IPProtocol.udp, rest.count)
+        case .longIPv6: Self.ipv6(IPProtocol.destinationOptions, rest.count)
         case .gre: Self.ipv4(IPProtocol.gre, rest.count)
         case .vxlan: Self.ipv4(IPProtocol.udp, 8 + rest.count) + Self.udp(VXLAN.port, rest.count)
         case .geneve: Self.ipv4(IPProtocol.udp, 8 + rest.count) + Self.udp(Geneve.port, rest.count)
