@@ -29,9 +29,15 @@ extension Lane {
             case .frame(let offset, let frameLength):
                 guard let origin = origin(of: source, packet, from: port, context.state) else { break }
                 strip(packet, offset, length: frameLength)
-                let row = counters.row(flows.cache.sources.port(origin))
+                let tunnel = flows.cache.sources.port(origin)
+                let row = counters.row(tunnel)
                 row[CounterTable.receivedPackets] &+= 1
                 row[CounterTable.receivedBytes] &+= UInt64(frameLength)
+                // Of the marks only ECT(1) and CE, the odd ones, make others of those within.
+                guard source.tos & 1 == 0 || packet.takeCongestion(source.tos & 3) else {
+                    discard(packet, .tunnelCongestion, on: tunnel)
+                    break
+                }
                 flows.tunnelled[taken] = packet
                 flows.origins[taken] = origin
                 // Until the burst is over nobody takes its place.

@@ -67,6 +67,26 @@ private func forged(_ packet: [UInt8], from sender: UInt32) -> [UInt8] {
     return forged
 }
 
+/// A frame to all stations whose IP header has a traffic class.
+private func marked(_ trafficClass: UInt8, isIPv6: Bool, _ tags: [FrameTag]) -> [UInt8] {
+    let bytes =
+        isIPv6
+        ? [UInt8](count: IPv6Header.length + 20) {
+            IPv6Header(
+                source: IPv6Address(value: 1 << 100),
+                destination: IPv6Address(value: 1 << 100 | 1),
+                nextHeader: IPProtocol.udp,
+                payloadLength: 20,
+                trafficClass: trafficClass,
+                flowLabel: 0xf_edcb
+            )
+            .write(to: $0)
+        } : ipv4(60, tos: trafficClass)
+    let type: [UInt8] = isIPv6 ? [0x86, 0xdd] : [0x08, 0x00]
+    return octets(0xffff_ffff_ffff) + octets(0x0200_0000_0001)
+        + tags.flatMap { octets(UInt64($0.type), count: 2) + octets(UInt64($0.control), count: 2) } + type + bytes
+}
+
 /// - Parameter length: of the whole packet, in bytes.
 private func ipv4(_ length: Int, tos: UInt8 = 0) -> [UInt8] {
     [UInt8](count: length) {
@@ -214,6 +234,51 @@ private func toldMTU(_ message: [UInt8]?) -> Int? {
         let trace = host.bench.dataplane.trace(frame: frame(to: 0xffff_ffff_ffff), length: 60, from: 3, on: "br-tun")
         #expect(trace.program == [.edit("encapsulate(vxlan,dst=192.0.2.2,key=100)"), .output(PortIndex(0))])
         #expect(trace.steps.contains { if case .bridge("br-phys", 2, nil) = $0.event { true } else { false } })
+    }
+
+    /// RFC 6040 section 4.2, figure 4: inner marks, outer marks and what becomes of them.
+    @Test(arguments: [false, true])
+    func takesCongestionOutOfTunnels(isIPv6: Bool) throws {
+        let becomes: [[UInt8?]] = [[0, 0, 0, nil], [1, 1, 1, 3], [2, 1, 2, 3], [3, 3, 3, 3]]
+        let host = try Host([("vxlan", ["key": "1"])])
+        host.resolve()
+        for (tags, tagLength) in [([], 0), ([FrameTag.customer(5)], 4)] {
+            for (inner, row) in becomes.enumerated() {
+                for (outer, mark) in row.enumerated() {
+                    let frame = marked(UInt8(inner), isIPv6: isIPv6, tags)
+                    var packet = turned(try host.encapsulated(frame))
+                    packet[15] = UInt8(outer)
+                    let outcome = host.bench.receive(forged(packet, from: 0xc000_0202), from: Host.wire)
+                    let expected = mark.map { marked($0, isIPv6: isIPv6, tags) }
+                    #expect(outcome.sent[Host.guest] == expected.map { [$0] }, "\(inner), \(outer), \(tagLength)")
+                    #expect(outcome.reasons == (mark == nil ? [.init(.tunnelCongestion, on: 3): 1] : [:]))
+                }
+            }
+        }
+    }
+
+    @Test func whatIsNotIPMeetsNoCongestion() throws {
+        let host = try Host([("vxlan", ["key": "1"])])
+        host.resolve()
+        var arp = frame(to: 0xffff_ffff_ffff)
+        arp[13] = 6
+        for inner in [arp, frame(to: 0xffff_ffff_ffff), Array(arp.prefix(20))] {
+            var packet = turned(try host.encapsulated(inner))
+            packet[15] = 3
+            #expect(
+                host.bench.receive(forged(packet, from: 0xc000_0202), from: Host.wire).sent == [Host.guest: [inner]]
+            )
+        }
+    }
+
+    @Test(arguments: [("0", 0), ("32", 32), ("inherit", 0x48)], [false, true])
+    func givesTunnelsTheMarksOfTheirFrames(tos: (String, UInt8), isIPv6: Bool) throws {
+        let host = try Host([("vxlan", ["key": "1", "tos": tos.0])])
+        host.resolve()
+        for mark in UInt8(0)..<4 {
+            let outer = try host.encapsulated(marked(0x48 | mark, isIPv6: isIPv6, []))
+            #expect(outer[15] == tos.1 | mark)
+        }
     }
 
     @Test(arguments: [("vxlan", 1450), ("geneve", 1450), ("gre", 1462)])

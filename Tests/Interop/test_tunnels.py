@@ -111,6 +111,21 @@ def test_scapy_reads_what_is_told(room, packet, tags):
     assert bytes(rebuilt) == bytes(network), "checksums and lengths"
 
 
+def test_congestion_comes_out_of_tunnels(room):
+    """Marks of the packet around are those of the frame; one that asks for no marks is dropped by name."""
+    raw = Raw(room)
+    raw.underlay.tunnel()
+
+    def carried(inner_tos, outer_tos):
+        packet = raw.vxlan(bytes(Ether(src=station(0xB), dst="ff:ff:ff:ff:ff:ff")
+                                 / IP(src=THERE, dst=HERE, tos=inner_tos) / UDP(sport=1, dport=9) / (b"x" * 30)))
+        packet[IP].tos = outer_tos
+        return packet
+    for inner_tos, outer_tos, becomes in ((2, 3, 3), (1, 3, 3), (2, 1, 1), (0x28, 2, 0x28), (0xb9, 3, 0xbb)):
+        raw.arrives(carried(inner_tos, outer_tos), bytes(carried(becomes, 0)[VXLAN].payload))
+    raw.dropped(carried(0, 3), "tunnel_congestion", "vx0")
+
+
 def test_a_network_of_another_number_is_not_reached(room):
     underlay = Underlay(room)
     underlay.tunnel()

@@ -49,6 +49,9 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case tunnelUnknown
     /// More senders, networks and traffic classes behind tunnels than a worker tells apart.
     case tunnelSources
+    /// It met congestion on its way through a tunnel, and is of a connection that understands only loss (RFC 6040 section
+    /// 4.2).
+    case tunnelCongestion
     /// A tunnel within a tunnel.
     case tunnelNested
     /// The tunnel has no remote address for the packet, no endpoint, or no way there.
@@ -96,6 +99,7 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .tunnelLoop: "tunnel_loop"
         case .tunnelUnknown: "tunnel_unknown"
         case .tunnelSources: "tunnel_sources"
+        case .tunnelCongestion: "tunnel_congestion"
         case .tunnelNested: "tunnel_nested"
         case .tunnelNoPath: "tunnel_no_path"
         case .endpointForbidden: "endpoint_forbidden"
