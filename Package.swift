@@ -41,6 +41,7 @@ let package = Package(
             exclude: ["README.md"],
             swiftSettings: swift
         ),
+        .target(name: "Network", dependencies: ["Wire"], exclude: ["README.md"], swiftSettings: swift),
         .target(
             name: "PacketIO",
             dependencies: ["CDPDK", "CPcap", "Dataplane", "Wire"],
@@ -49,7 +50,7 @@ let package = Package(
         .target(
             name: "Control",
             dependencies: [
-                "Dataplane", "Flows", "Wire",
+                "Dataplane", "Flows", "Network", "Wire",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -99,6 +100,7 @@ let package = Package(
             exclude: ["Golden"],
             swiftSettings: swift
         ),
+        .testTarget(name: "NetworkTests", dependencies: ["Flows", "Network", "Wire"], swiftSettings: swift),
         .testTarget(
             name: "PacketIOTests",
             dependencies: ["CDPDK", "Dataplane", "PacketIO", "Seeds", "Wire"],

@@ -16,6 +16,9 @@ extension Dataplane {
     /// with the number of flows.
     public func flowNumber(of flow: Flow, on bridge: String) -> UInt32? { bridges[bridge]?.tables.number(of: flow) }
 
+    /// A flow by its number; nil when there is none.
+    public func flow(_ number: UInt32, on bridge: String) -> InstalledFlow? { bridges[bridge]?.tables.flow(number) }
+
     /// Why `changeFlows` would not add flows; nil when it will.
     public func refusal(of flows: [Flow], on bridge: String) -> Refusal? {
         do throws(Refusal) {

@@ -483,7 +483,7 @@ public struct Lane: @unchecked Sendable {
         let tag = run.pointee.tag
         for index in run.pointee.first..<run[1].first {
             let packet = packets[index].unsafelyUnwrapped
-            var (last, longest) = (PortEntry.noBridge, UInt32.max)
+            var (last, longest) = (PortEntry.noBridge, UInt32(0))
             for member in 0..<bridge.pointee.memberCount {
                 let output = bridge.pointee.members[member]
                 guard output != port, state.ports[Int(output)].carried.contains(tag.vlan) else { continue }
@@ -491,13 +491,13 @@ public struct Lane: @unchecked Sendable {
                     emitCopy(of: packet, TagEdit(tag, state.ports + Int(last)), to: last)
                 }
                 last = output
-                longest = min(longest, TagEdit(tag, state.ports + Int(output)).longest)
+                longest = max(longest, TagEdit(tag, state.ports + Int(output)).longest)
             }
             guard last != PortEntry.noBridge else {
                 discard(packet, .noOtherPort, on: port)
                 continue
             }
-            // Once, for the shortest of them; the others get it.
+            // Of a copy that goes nowhere nobody need know, when another one arrives.
             if packet.pointee.packet_length > longest { tellTooLong(packet, longest: longest, from: port) }
             emit(packet, TagEdit(tag, state.ports + Int(last)), to: last)
         }

@@ -15,7 +15,8 @@ struct Martletctl: ParsableCommand {
         subcommands: [
             ShowCommand.self, BridgeCommand.self, PortCommand.self, FlowCommand.self, GroupCommand.self,
             MeterCommand.self, AddressSetCommand.self, WorkerCommand.self, FDBCommand.self,
-            NeighborCommand.self, TraceCommand.self, StatsCommand.self, TopCommand.self, CaptureCommand.self,
+            NeighborCommand.self, NetworkCommand.self, TunnelsCommand.self, TraceCommand.self, StatsCommand.self,
+            TopCommand.self, CaptureCommand.self,
             LogCommand.self, DoctorCommand.self,
             VersionCommand.self,
         ]

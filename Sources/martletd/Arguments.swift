@@ -13,6 +13,9 @@ struct Arguments: ParsableArguments {
     @Option(help: "Control socket (default /run/martlet/martlet.sock).")
     var socket: String?
 
+    @Option(help: "Name of this host in Neutron (default: the machine's host name).")
+    var host: String?
+
     @Flag(help: "Run without hugepages: slower, and without ports of type ring.")
     var noHuge = false
 
@@ -46,6 +49,7 @@ struct Arguments: ParsableArguments {
         if let config { try settings.read(file: config) }
         if let stateDir { settings.stateDirectory = stateDir }
         if let socket { settings.socket = socket }
+        if let host { settings.host = host }
         if noHuge { settings.engine.eal.withoutHugepages = true }
         if let workerLcores { try settings.setWorkerLcores(workerLcores) }
         if let mainLcore { settings.engine.eal.mainLcore = mainLcore }

@@ -43,6 +43,7 @@ struct Daemon {
             dataplane: engine.dataplane,
             io: engine,
             store: store,
+            hostName: settings.host,
             logger: logger,
             logLevel: level,
             dpdk: PacketEngine.version

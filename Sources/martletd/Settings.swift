@@ -8,6 +8,8 @@ import TOMLKit
 struct Settings {
     var stateDirectory = "/var/lib/martlet"
     var socket = "/run/martlet/martlet.sock"
+    /// The name of this host in Neutron; the machine's own one if not given.
+    var host = ProcessInfo.processInfo.hostName
     var logLevel = Logger.Level.info
     var engine = PacketEngineOptions()
 
@@ -39,6 +41,7 @@ struct Settings {
         switch key {
         case "state-dir": stateDirectory = try value.text
         case "socket": socket = try value.text
+        case "host": host = try value.text
         case "no-huge": engine.eal.withoutHugepages = try value.truth
         case "worker-lcores": try setWorkerLcores(try value.text)
         case "main-lcore": engine.eal.mainLcore = try value.number

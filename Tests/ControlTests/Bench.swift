@@ -25,6 +25,7 @@ final class Bench: Sendable {
             dataplane: dataplane,
             io: io,
             store: store,
+            hostName: "here",
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
             logLevel: logLevel,
             dpdk: "DPDK 0.0"

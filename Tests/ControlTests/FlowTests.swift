@@ -283,9 +283,10 @@ import Testing
         let bench = try await Bench.furnished()
         let before = await bench.control.show()
         try await bench.store.database.write { database in
-            for table in ["flow", "flow_group", "meter", "address_set_member", "address_set"] {
+            for table in ["flow", "flow_group", "meter", "address_set_member", "address_set", "document"] {
                 try database.execute(sql: "DROP TABLE \(table)")
             }
+            try database.execute(sql: "ALTER TABLE port DROP COLUMN planned")
             try database.execute(sql: "PRAGMA user_version = 1")
         }
         let next = try await bench.restarted()
@@ -300,9 +301,10 @@ import Testing
         let bench = try await Bench.furnished()
         try await bench.add("in_port=1 actions=drop")
         try await bench.store.database.write { database in
-            for table in ["flow_group", "meter", "address_set_member", "address_set"] {
+            for table in ["flow_group", "meter", "address_set_member", "address_set", "document"] {
                 try database.execute(sql: "DROP TABLE \(table)")
             }
+            try database.execute(sql: "ALTER TABLE port DROP COLUMN planned")
             try database.execute(sql: "PRAGMA user_version = 2")
         }
         let next = try await bench.restarted()

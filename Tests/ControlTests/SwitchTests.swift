@@ -37,7 +37,7 @@ import Wire
         try await bench.store.database.write { database in
             try database.execute(sql: "INSERT INTO bridge VALUES ('br0', 8192, 300, 0)")
             for number in 1...PortIndex.capacity {
-                let sql = "INSERT INTO port VALUES (?, 'br0', ?, 'ring', '{}', 9000, 'trunk', NULL, '[]')"
+                let sql = "INSERT INTO port VALUES (?, 'br0', ?, 'ring', '{}', 9000, 'trunk', NULL, '[]', 0)"
                 try database.execute(sql: sql, arguments: ["p\(number)", number])
             }
         }

@@ -4,8 +4,9 @@ What is meant to differ is not drawn:
 
 * A tunnel's packets leave it before the flows of the endpoint's bridge: what comes from a wire for the endpoint Open
   vSwitch sends to LOCAL whatever the flows of a case say. Flows of br1 that name no port meet what leaves.
-* Congestion marks of the outer header are not carried over; GRE with sequence numbers, critical options and fragments
-  are dropped, and padding behind the outer packet is cut off.
+* Marks of the outer header go by RFC 6040 section 4.2, before any flow: ECT(1) is carried over, and congestion that the
+  frame cannot have dropped. GRE with sequence numbers, critical options and fragments are dropped, and padding behind the
+  outer packet is cut off.
 * Of one burst, tunnels' packets are forwarded before the others: a wire gets either the ones or the others.
 * Open vSwitch asks for a host whose station it does not know, and its routes depend on pkt_mark.
 * An output that is cut off sends nothing to a tunnel.
@@ -134,7 +135,7 @@ class TunnelledDraw(FrameDraw):
             + header(number, len(message), addresses) + message
 
     def _tos(self):
-        return self.pick((0, 0, 32, 0xB8)) | self.pick((0, 1, 2))
+        return self.pick((0, 0, 32, 0xB8)) | self.pick((0, 2))
 
     def _header4(self, number, length, addresses):
         start = struct.pack("!BBHHHBB", 0x45, self._tos(), 20 + length, self.number(0, 65535), self.pick((0, 0x4000)),

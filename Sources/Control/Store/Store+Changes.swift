@@ -34,6 +34,7 @@ extension Store {
                     try FlowText.meter(text)
                 }
                 state.addressSets = try Self.addressSets(in: database)
+                state.documents = try Self.documents(in: database)
                 return state
             }
         } catch let error as DatabaseError {
@@ -65,16 +66,19 @@ extension Store {
         try write("DELETE FROM bridge WHERE name = ?", [bridge])
     }
 
-    func put(_ port: PortRecord) throws(Refusal) {
+    func put(_ port: PortRecord) throws(Refusal) { try transaction { try Self.put(port, in: $0) } }
+
+    static func put(_ port: PortRecord, in database: Database) throws {
         let vlan = port.vlan
-        try write(
-            """
-            INSERT INTO port VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
-            vlan_mode = excluded.vlan_mode, tag = excluded.tag, trunks = excluded.trunks
-            """,
-            [
+        try database.execute(
+            sql: """
+                INSERT INTO port VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
+                vlan_mode = excluded.vlan_mode, tag = excluded.tag, trunks = excluded.trunks
+                """,
+            arguments: [
                 port.name, port.bridge, Int(port.number.value), port.type.name, json(port.type.options), port.mtu,
                 vlan.mode.rawValue, vlan.mode == .trunk ? nil : Int(vlan.tag.value), json(vlan.trunks.sorted()),
+                port.isPlanned,
             ]
         )
     }
@@ -161,7 +165,8 @@ extension PortRecord {
                 mode: mode,
                 tag: try tag.map { value throws(Refusal) in try VLANID(checking: value) },
                 trunks: try decoded(Set<VLANID>.self, row["trunks"])
-            )
+            ),
+            isPlanned: row["planned"]
         )
     }
 }

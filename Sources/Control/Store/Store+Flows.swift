@@ -17,10 +17,17 @@ struct FlowRecord: Hashable, Sendable {
 extension Store {
     /// Adds a bridge with its first flow.
     func add(bridge: String, _ settings: BridgeSettings, first: FlowRecord) throws(Refusal) {
-        try transaction { database in
-            try Self.put(bridge: bridge, settings, in: database)
-            try Self.insert([first], in: database)
-        }
+        try transaction { try Self.add(bridge: bridge, settings, first: first, in: $0) }
+    }
+
+    static func add(
+        bridge: String,
+        _ settings: BridgeSettings,
+        first: FlowRecord,
+        in database: Database
+    ) throws {
+        try put(bridge: bridge, settings, in: database)
+        try insert([first], in: database)
     }
 
     /// Removes the flows in some rows and adds others, all or nothing.

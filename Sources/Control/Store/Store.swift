@@ -241,6 +241,15 @@ public final class Store: Sendable {
             PRIMARY KEY (address_set, member)
         ) STRICT, WITHOUT ROWID;
         """,
+        """
+        CREATE TABLE document (
+            type TEXT NOT NULL,
+            id TEXT NOT NULL,
+            text TEXT NOT NULL,
+            PRIMARY KEY (type, id)
+        ) STRICT, WITHOUT ROWID;
+        ALTER TABLE port ADD COLUMN planned INTEGER NOT NULL DEFAULT 0;
+        """,
     ]
 }
 

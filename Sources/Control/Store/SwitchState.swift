@@ -15,6 +15,8 @@ struct SwitchState: Hashable, Sendable {
     var groups: [NumberedRecord<Group>] = []
     var meters: [NumberedRecord<Meter>] = []
     var addressSets: [String: Set<AddressSetMember>] = [:]
+    /// Of desired state, as they were said.
+    var documents: [String] = []
 }
 
 /// A port as an operator defined it.
@@ -25,6 +27,8 @@ struct PortRecord: Hashable, Sendable {
     let type: PortType
     let mtu: Int
     var vlan: VLANPolicy
+    /// Whether it is there because documents want it, and goes when they do not.
+    var isPlanned = false
 
     /// The longest frame sent to the port: the MTU and the Ethernet header.
     var frameLength: Int { mtu + 14 }

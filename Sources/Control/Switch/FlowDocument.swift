@@ -119,7 +119,7 @@ struct FlowDocument {
     /// A second of the control thread's time, about.
     private static let greatestPairCount = 5_000_000
 
-    private func refusal(
+    func refusal(
         of index: Int,
         _ reason: String,
         becauseOf objects: @escaping (Action) -> Bool = { _ in false },

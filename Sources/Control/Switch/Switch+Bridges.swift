@@ -9,18 +9,29 @@ extension Switch {
             throw Refusal("bridge '\(request.name)' exists already: change it with bridge set")
         }
         let settings = try request.options.applied(to: BridgeSettings())
-        let first = FlowRecord(
-            row: lastFlowRow + 1,
-            bridge: request.name,
+        let first = firstFlow(of: request.name)
+        try store.add(bridge: request.name, settings, first: first)
+        install(bridge: request.name, settings, first: first)
+        return Done()
+    }
+
+    /// The row of the flow that a new bridge has.
+    /// - Parameter offset: how many others are new beside it.
+    func firstFlow(of bridge: String, offset: Int = 0) -> FlowRecord {
+        FlowRecord(
+            row: lastFlowRow + 1 + Int64(offset),
+            bridge: bridge,
             flow: Dataplane.firstFlow,
             line: FlowText.print(Dataplane.firstFlow)
         )
-        try store.add(bridge: request.name, settings, first: first)
-        bridges[request.name] = settings
+    }
+
+    /// Has the dataplane know a bridge that the state file has.
+    func install(bridge: String, _ settings: BridgeSettings, first: FlowRecord) {
+        bridges[bridge] = settings
         commit()
         lastFlowRow = first.row
-        flowRows[request.name] = FlowRows(dataplane.flows(of: request.name).map(\.number), [first.row])
-        return Done()
+        flowRows[bridge] = FlowRows(dataplane.flows(of: bridge).map(\.number), [first.row])
     }
 
     public func setBridge(_ request: BridgeSet) throws(Refusal) -> Done {
@@ -41,6 +52,9 @@ extension Switch {
     /// Removes a bridge with its flows, groups, meters, ports and stations.
     public func deleteBridge(_ request: BridgeDelete) throws(Refusal) -> Done {
         _ = try bridge(request.name)
+        guard plannedFlows[request.name] == nil else {
+            throw Refusal("bridge '\(request.name)' is there for network documents: change those")
+        }
         try store.delete(bridge: request.name)
         tell(of: watchers.isEmpty ? [] : dataplane.flows(of: request.name), on: request.name, .delete)
         flowRows[request.name] = nil

@@ -115,27 +115,35 @@ extension Switch {
     // MARK: Checks of `port add`
 
     /// - Throws: `Refusal` for an address or a VLAN that the endpoint cannot have.
-    func checkEndpoint(_ options: EndpointOptions, of record: PortRecord) throws(Refusal) {
+    func checkEndpoint(
+        _ options: EndpointOptions,
+        of record: PortRecord,
+        beside others: [PortRecord]
+    ) throws(Refusal) {
         let mode = record.vlan.mode
         guard mode == .access || mode == .trunk && record.vlan.trunks.isEmpty else {
             throw Refusal("an endpoint is in one VLAN: give a --tag, and no trunks or other VLAN mode")
         }
-        for port in ports.values {
-            guard case .endpoint(let other) = port.record.type, port.record.name != record.name else { continue }
+        for port in others {
+            guard case .endpoint(let other) = port.type, port.name != record.name else { continue }
             if other.prefix.address == options.prefix.address {
-                throw Refusal("address \(options.prefix.address) belongs to port '\(port.record.name)' already")
+                throw Refusal("address \(options.prefix.address) belongs to port '\(port.name)' already")
             }
-            if other.mac == options.mac && port.record.bridge == record.bridge {
-                throw Refusal("MAC address \(options.mac) belongs to port '\(port.record.name)' already: give another")
+            if other.mac == options.mac && port.bridge == record.bridge {
+                throw Refusal("MAC address \(options.mac) belongs to port '\(port.name)' already: give another")
             }
         }
     }
 
     /// - Throws: `Refusal` for a tunnel whose packets another one takes.
-    func checkTunnel(_ options: TunnelOptions, of record: PortRecord) throws(Refusal) {
-        for port in ports.values {
-            guard case .tunnel(let other) = port.record.type else { continue }
-            let name = port.record.name
+    func checkTunnel(
+        _ options: TunnelOptions,
+        of record: PortRecord,
+        beside others: [PortRecord]
+    ) throws(Refusal) {
+        for port in others {
+            guard case .tunnel(let other) = port.type else { continue }
+            let name = port.name
             if other.type != options.type, let udp = options.port, other.port == udp {
                 let type = other.type.rawValue
                 throw Refusal("UDP port \(udp) is that of '\(name)', of type \(type): give another dst_port")

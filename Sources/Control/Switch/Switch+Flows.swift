@@ -8,17 +8,19 @@ extension Switch {
     /// - Throws: `Refusal`, or `FlowRefusal` with the place in the text.
     @inline(never) public func addFlows(_ request: FlowAdd) throws -> FlowAdd.Response {
         let document = try document(request.neededText(), on: request.bridge)
+        let wanted = try ownFlows(of: document)
         try document.checkOverlaps(with: dataplane.flows(of: request.bridge).map(\.flow))
-        try change(request.bridge, adding: try document.said(document.lasting))
+        try change(request.bridge, adding: try document.said(wanted))
         return FlowAdd.Response(added: document.flows.count)
     }
 
-    /// Makes a text all the flows of a bridge. Flows that are in both, in all they say, are not touched.
+    /// Makes a text all the flows of a bridge, but for those of documents. Flows that are in both, in all they say, are
+    /// not touched.
     @inline(never) public func replaceFlows(_ request: FlowReplace) throws -> FlowReplace.Response {
         let document = try document(request.neededText(), on: request.bridge)
+        let wanted = try ownFlows(of: document)
         try document.checkOverlaps(with: [])
-        let wanted = document.lasting
-        var gone = Dictionary(uniqueKeysWithValues: dataplane.flows(of: request.bridge).map { ($0.number, $0) })
+        var gone = Dictionary(uniqueKeysWithValues: ownFlows(of: request.bridge).map { ($0.number, $0) })
         var adding: [Int] = []
         for index in wanted {
             let flow = document.flows[index]
@@ -39,7 +41,7 @@ extension Switch {
     /// Gives the flows that a match selects other actions, and another cookie if the text says one.
     @inline(never) public func modifyFlows(_ request: FlowModify) throws -> FlowModify.Response {
         let modification = try modification(request)
-        let found = dataplane.flows(of: request.bridge).filter { modification.filter.selects($0.flow) }
+        let found = ownFlows(of: request.bridge).filter { modification.filter.selects($0.flow) }
         let changed = found.map { (number: $0.number, flow: modification.changed($0.flow)) }
         if let refusal = dataplane.refusal(of: changed.map(\.flow), on: request.bridge) { throw refusal }
         let resets = modification.flow.flags.contains(.resetCounts)
@@ -51,7 +53,7 @@ extension Switch {
     public func deleteFlows(_ request: FlowDelete) throws -> FlowDelete.Response {
         try bridge(request.bridge)
         let filter = try filter(request.match, on: request.bridge, isStrict: request.strict ?? false)
-        let gone = dataplane.flows(of: request.bridge).filter { filter.selects($0.flow) }
+        let gone = ownFlows(of: request.bridge).filter { filter.selects($0.flow) }
         try change(request.bridge, removing: gone.map(\.number))
         tell(of: gone, on: request.bridge, .delete)
         return FlowDelete.Response(deleted: gone.count)
@@ -110,6 +112,31 @@ extension Switch {
         }
     }
 
+    /// The indices of the flows of a text that are to be, without those that are there for documents already.
+    /// - Throws: `FlowRefusal` for one that would take the place of another one of documents.
+    private func ownFlows(of document: FlowDocument) throws(FlowRefusal) -> [Int] {
+        guard let planned = plannedFlows[document.bridge] else { return document.lasting }
+        var own: [Int] = []
+        for index in document.lasting {
+            let flow = document.flows[index]
+            guard let number = dataplane.flowNumber(of: flow, on: document.bridge), planned.contains(number) else {
+                own.append(index)
+                continue
+            }
+            guard dataplane.flow(number, on: document.bridge)?.flow == flow else {
+                let reason = "network documents have another flow with this table, priority and match: change those"
+                throw document.refusal(of: index, reason)
+            }
+        }
+        return own
+    }
+
+    /// The flows of a bridge that are not there for documents.
+    private func ownFlows(of bridge: String) -> [InstalledFlow] {
+        let planned = plannedFlows[bridge] ?? []
+        return dataplane.flows(of: bridge).filter { !planned.contains($0.number) }
+    }
+
     // MARK: Reading text
 
     private func document(_ text: String, on bridge: String) throws -> FlowDocument {
@@ -141,11 +168,12 @@ extension Switch {
         }
     }
 
-    func portResolver(of bridge: String) -> PortResolver {
-        let ports = ports
-        return { name in
-            ports[name].flatMap { $0.record.bridge == bridge ? UInt32($0.record.number.value) : nil }
-        }
+    func portResolver(of bridge: String) -> PortResolver { Self.portResolver(of: bridge, among: records) }
+
+    static func portResolver(of bridge: String, among records: [PortRecord]) -> PortResolver {
+        let here = records.filter { $0.bridge == bridge }.map { ($0.name, UInt32($0.number.value)) }
+        let numbers = Dictionary(uniqueKeysWithValues: here)
+        return { numbers[$0] }
     }
 
     func portNumbers(of bridge: String) -> Set<UInt32> {

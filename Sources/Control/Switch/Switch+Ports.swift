@@ -26,13 +26,13 @@ extension Switch {
 
     /// Replaces the VLAN policy of a port.
     public func setPort(_ request: PortSet) throws(Refusal) -> PortDescription {
-        var port = try port(request.name)
+        var port = try ownPort(request.name)
         guard !request.vlan.isEmpty else {
             throw Refusal("port set '\(request.name)' says nothing to set: give a tag, trunks or a VLAN mode")
         }
         let former = port
         port.record.vlan = try request.vlan.policy()
-        if let options = port.record.type.endpoint { try checkEndpoint(options, of: port.record) }
+        if let options = port.record.type.endpoint { try checkEndpoint(options, of: port.record, beside: records) }
         try store.put(port.record)
         removeEndpoint(of: former)
         ports[request.name] = port
@@ -42,7 +42,7 @@ extension Switch {
     }
 
     public func deletePort(_ request: PortDelete) throws(Refusal) -> Done {
-        let port = try port(request.name)
+        let port = try ownPort(request.name)
         try store.delete(port: request.name)
         unplug([port])
         return Done()
@@ -65,6 +65,17 @@ extension Switch {
         }
         return port
     }
+
+    /// - Throws: `Refusal` for a port that does not exist, or that documents want.
+    private func ownPort(_ name: String) throws(Refusal) -> Port {
+        let port = try port(name)
+        guard !port.record.isPlanned else {
+            throw Refusal("port '\(name)' is there for network documents: change those (network list shows them)")
+        }
+        return port
+    }
+
+    var records: [PortRecord] { ports.values.map(\.record) }
 
     func portsInOrder(of bridge: String) -> [Port] {
         ports.values.filter { $0.record.bridge == bridge }.sorted { $0.record.number < $1.record.number }
@@ -136,12 +147,12 @@ extension Switch {
         let record = PortRecord(
             name: request.name,
             bridge: request.bridge,
-            number: try number(request.number, on: request.bridge),
+            number: try number(request.number, on: request.bridge, beside: records),
             type: type,
             mtu: try mtu.map(checkedMTU) ?? type.usualMTU,
             vlan: try request.vlan.policy()
         )
-        try checkDevice(of: record)
+        try checkDevice(of: record, beside: records)
         return record
     }
 
@@ -152,10 +163,11 @@ extension Switch {
         return mtu
     }
 
-    private func number(_ wanted: Int?, on bridge: String) throws(Refusal) -> PortNumber {
-        let taken = ports.values.filter { $0.record.bridge == bridge }
+    /// - Parameter wanted: nil for any that is free.
+    func number(_ wanted: Int?, on bridge: String, beside others: [PortRecord]) throws(Refusal) -> PortNumber {
+        let taken = others.filter { $0.bridge == bridge }
         guard let wanted else {
-            let numbers = Set(taken.map(\.record.number))
+            let numbers = Set(taken.map(\.number))
             guard let free = PortNumber.range.lazy.compactMap(PortNumber.init).first(where: { !numbers.contains($0) })
             else { throw Refusal("bridge '\(bridge)' has no port number left: delete a port") }
             return free
@@ -164,13 +176,13 @@ extension Switch {
             let range = PortNumber.range
             throw Refusal("port number \(wanted) is outside \(range.lowerBound) to \(range.upperBound)")
         }
-        if let holder = taken.first(where: { $0.record.number == number }) {
-            throw Refusal("port number \(wanted) belongs to port '\(holder.record.name)': take another or none")
+        if let holder = taken.first(where: { $0.number == number }) {
+            throw Refusal("port number \(wanted) belongs to port '\(holder.name)': take another or none")
         }
         return number
     }
 
-    private func freeIndex() throws(Refusal) -> PortIndex {
+    func freeIndex() throws(Refusal) -> PortIndex {
         let taken = Set(ports.values.map(\.index.value))
         guard let free = (0..<UInt16(PortIndex.capacity)).first(where: { !taken.contains($0) }) else {
             throw Refusal("the switch has its \(PortIndex.capacity) ports already: delete one first")
@@ -178,16 +190,17 @@ extension Switch {
         return PortIndex(free)
     }
 
-    private func checkDevice(of record: PortRecord) throws(Refusal) {
+    /// - Parameter others: the ports that it will be beside.
+    func checkDevice(of record: PortRecord, beside others: [PortRecord]) throws(Refusal) {
         switch record.type {
-        case .patch(let peer): return try checkPeer(peer, of: record)
-        case .endpoint(let options): return try checkEndpoint(options, of: record)
-        case .tunnel(let options): return try checkTunnel(options, of: record)
+        case .patch(let peer): return try checkPeer(peer, of: record, beside: others)
+        case .endpoint(let options): return try checkEndpoint(options, of: record, beside: others)
+        case .tunnel(let options): return try checkTunnel(options, of: record, beside: others)
         case .dpdk, .vhostUser, .ring, .tap: break
         }
         guard let device = record.type.device else { return }
-        if let holder = ports.values.first(where: { $0.record.type.device == device }) {
-            throw Refusal("\(device.words) belongs to port '\(holder.record.name)' already: give another one")
+        if let holder = others.first(where: { $0.type.device == device }) {
+            throw Refusal("\(device.words) belongs to port '\(holder.name)' already: give another one")
         }
         guard case .vhostUser(let path, let mode, _) = record.type else { return }
         if let kind = fileKind(path), kind != S_IFSOCK {
@@ -218,7 +231,7 @@ extension PortType {
     }
 
     /// The MTU of a port that is given none: what the wire has, or the most where memory is the wire.
-    fileprivate var usualMTU: Int {
+    var usualMTU: Int {
         switch self {
         case .dpdk, .tap, .endpoint: 1500
         // What is too long in its tunnel's headers is so for the port that they leave through.

@@ -1,6 +1,7 @@
 public import Dataplane
 import Dispatch
 public import Logging
+import Network
 public import ServiceLifecycle
 import Synchronization
 
@@ -32,6 +33,10 @@ public actor Switch {
     var endpoints: [String: RunningEndpoint] = [:]
     /// How many there are, for whoever would wake the switch for them.
     nonisolated let endpointCount = Atomic(0)
+    /// What Neutron wants of this host.
+    var network: NetworkState
+    /// Numbers of the flows that are there for documents, by bridge.
+    var plannedFlows: [String: Set<UInt32>] = [:]
 
     let dataplane: Dataplane
     let io: any PortIO
@@ -42,12 +47,14 @@ public actor Switch {
     private let thread = ControlThread()
 
     /// - Parameters:
+    ///   - hostName: the name of this host in Neutron.
     ///   - logLevel: the level that `log.level` shows and sets.
     ///   - dpdk: DPDK's version, for `version`.
     public init(
         dataplane: Dataplane,
         io: any PortIO,
         store: Store,
+        hostName: String,
         logger: Logger,
         logLevel: LogLevel,
         dpdk: String
@@ -55,6 +62,7 @@ public actor Switch {
         self.dataplane = dataplane
         self.io = io
         self.store = store
+        network = NetworkState(hostName: hostName)
         self.logger = logger
         self.logLevel = logLevel
         self.dpdk = dpdk
@@ -86,7 +94,8 @@ public actor Switch {
         try restoreGroups(state.groups)
         try restoreMeters(state.meters)
         try restoreFlows(state.flows)
-        for record in state.ports.values.sorted(by: { ($0.bridge, $0.number) < ($1.bridge, $1.number) }) {
+        let records = try restoreNetwork(state.documents, ports: state.ports)
+        for record in records.sorted(by: { ($0.bridge, $0.number) < ($1.bridge, $1.number) }) {
             var port = Port(record: record, index: PortIndex(UInt16(ports.count)))
             open(&port)
             ports[record.name] = port
@@ -124,7 +133,7 @@ public actor Switch {
     // MARK: Start-up and repair
 
     /// Opens a port's device and gives its queues to their workers; a failure is noted in the port.
-    private func open(_ port: inout Port) {
+    func open(_ port: inout Port) {
         let record = port.record
         guard record.type.hasDevice else { return }
         do {

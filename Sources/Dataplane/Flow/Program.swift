@@ -101,7 +101,7 @@ struct Program {
     var isSingular = false
     /// Why the packet goes nowhere, if it does.
     var drop = DropReason.flowDrop
-    /// Packets up to so many bytes fit every port that they are sent to; longer ones are looked at.
+    /// Packets up to so many bytes fit a port that they are sent to; longer ones are looked at.
     var longest = UInt16.max
     /// The bits of the packet's key that the program depends on.
     let mask: KeyWords
@@ -124,7 +124,7 @@ struct Program {
             return nil
         }
 
-        /// The longest packet that fits all ports that it is sent to, in bytes as it comes in.
+        /// The longest packet that fits any port that it is sent to, in bytes as it comes in.
         /// - Parameter tags: how many VLAN tags it has at least. With more of them it may be longer by one.
         func longest(tags: Int, _ ports: UnsafeMutablePointer<PortEntry>) -> UInt32 {
             var frame = LongestFrame(tags: tags)
@@ -139,13 +139,12 @@ struct Program {
                 case .outputTruncated(let port, let maxLength):
                     frame.fit(ports[Int(port)].frameLength, cutTo: maxLength)
                 case .encapsulate(let header):
-                    frame.fitWhole(ports[Int(header.port)].frameLength)
                     (outside, tunnelEnd) = (frame, index + 1 + Int(header.count))
-                    frame.enterTunnel(header.length)
+                    frame.enterTunnel(header.length, frameLength: ports[Int(header.port)].frameLength)
                 case .rewrite, .meter, .octets, .noStation: break
                 }
             }
-            return frame.longest
+            return frame.longest ?? .max
         }
 
         /// The port of the first output among steps; nil when there is none.

@@ -188,14 +188,16 @@ extension Walk {
         return key[6] & tunnel.type.greatestKey
     }
 
-    /// With the frame's own congestion marks, whatever the tunnel says (RFC 6040 section 4.1, normal mode).
+    /// With the frame's own congestion bits; congestion that it has met is its own, as Linux and Open vSwitch have it (RFC
+    /// 6040 section 4.1 would show it outside too).
     private func tos(of tunnel: Tunnel) -> UInt8 {
         depend(on: 0xffff_0000, word: 0)
         let inner = key.isIP ? UInt8(truncatingIfNeeded: key[4] >> 8) : 0
         if key.isIP { depend(on: 0xff00, word: 4) }
+        let congestion = inner & 3 == 3 ? 2 : inner & 3
         switch tunnel.tos {
-        case .fixed(let tos): return tos & 0xfc | inner & 3
-        case .inherit: return inner
+        case .fixed(let tos): return tos & 0xfc | congestion
+        case .inherit: return inner & 0xfc | congestion
         }
     }
 

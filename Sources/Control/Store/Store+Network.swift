@@ -1,0 +1,50 @@
+import Dataplane
+import GRDB
+import Network
+
+// Documents are kept as they were said, a row each. The ports that follow from them are kept as all ports are, because
+// queues and stations hang on them; the flows are computed anew at each start.
+extension Store {
+    /// What one change of documents changes of the file.
+    struct NetworkRecords {
+        var documents: [DocumentChange] = []
+        var portsRemoved: [String] = []
+        /// New ones, or with another VLAN.
+        var ports: [PortRecord] = []
+        /// Rows of flows whose place others take.
+        var flowsRemoved: [Int64] = []
+        /// Bridges to come, with their first flows.
+        var bridges: [FlowRecord] = []
+    }
+
+    func change(_ records: NetworkRecords) throws(Refusal) {
+        try transaction { database in
+            for first in records.bridges {
+                try Self.add(bridge: first.bridge, BridgeSettings(), first: first, in: database)
+            }
+            for name in records.portsRemoved {
+                try database.execute(sql: "DELETE FROM port WHERE name = ?", arguments: [name])
+            }
+            for port in records.ports { try Self.put(port, in: database) }
+            try Self.deleteFlows(records.flowsRemoved, in: database)
+            try Self.change(records.documents, in: database)
+        }
+    }
+
+    private static func change(_ documents: [DocumentChange], in database: Database) throws {
+        let insertion = try database.cachedStatement(sql: "INSERT OR REPLACE INTO document VALUES (?, ?, ?)")
+        let deletion = try database.cachedStatement(sql: "DELETE FROM document WHERE type = ? AND id = ?")
+        for change in documents {
+            let (type, id) = (change.key.type.rawValue, change.key.id)
+            if change.document == nil {
+                try deletion.execute(arguments: [type, id])
+            } else {
+                try insertion.execute(arguments: [type, id, String(change.text)])
+            }
+        }
+    }
+
+    static func documents(in database: Database) throws -> [String] {
+        try String.fetchAll(database, sql: "SELECT text FROM document")
+    }
+}

@@ -1,0 +1,71 @@
+public import Wire
+
+// The same state as people ask for it.
+extension NetworkState {
+    /// The bridges that every host has.
+    public static let ownBridges: Set<String> = [integrationBridge, tunnelBridge]
+
+    /// The networks, by name and id.
+    public var networksInOrder: [NetworkDocument] {
+        networks.values.sorted { ($0.name, $0.id) < ($1.name, $1.id) }
+    }
+
+    /// The network with an id, or the only one with a name.
+    public func network(_ name: String) -> NetworkDocument? {
+        if let network = networks[name] { return network }
+        let named = networks.values.filter { $0.name == name }
+        return named.count == 1 ? named[0] : nil
+    }
+
+    /// The ports of a network, by id.
+    public func ports(of network: String) -> [PortDocument] {
+        (members[network]?.ports ?? []).sorted().compactMap { ports[$0] }
+    }
+
+    public func portCount(of network: String) -> Int { members[network]?.ports.count ?? 0 }
+
+    /// The hosts where a network's ports can be met, by name.
+    public func hosts(of network: String) -> [String] { (members[network]?.placed.keys).map { $0.sorted() } ?? [] }
+
+    public func localVLAN(of network: String) -> VLANID? { localVLANs[network] }
+
+    /// Where this host sends what is for all stations of a network.
+    public func floodingEntries(of network: String) -> [IPAddress] {
+        guard let here, localVLANs[network] != nil else { return [] }
+        return floodHosts(of: network, here).compactMap(\.tunnelAddress).sorted { $0.value < $1.value }
+    }
+
+    /// Tunnels of a type between this host and another one.
+    public struct Tunnel: Sendable {
+        public let host: String
+        public let type: TunnelNetworkType
+        public let local: IPAddress
+        public let remote: IPAddress
+        /// Networks that have ports on both.
+        public let networkCount: Int
+        /// How many ports are there.
+        public let portCount: Int
+    }
+
+    /// By host and type.
+    public var tunnels: [Tunnel] {
+        guard let here, let local = here.tunnelAddress else { return [] }
+        let others = hosts.values.filter { $0.id != hostName }.sorted { $0.id < $1.id }
+        return others.flatMap { host -> [Tunnel] in
+            guard let remote = host.tunnelAddress else { return [] }
+            let types = here.tunnelTypes.intersection(host.tunnelTypes).sorted { $0.rawValue < $1.rawValue }
+            return types.map { type in
+                let shared = localVLANs.vlans.keys.filter { networks[$0]?.segment.tunnelType == type }
+                    .compactMap { members[$0]?.placed[host.id] }
+                return Tunnel(
+                    host: host.id,
+                    type: type,
+                    local: local,
+                    remote: remote,
+                    networkCount: shared.count,
+                    portCount: shared.reduce(0, +)
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+import Flows
+import Wire
+
+/// The documents of a host's networks, and what follows from them for this host: bridges' flows and ports.
+///
+/// A change costs what it touches, not what there is. It is computed whole before anybody acts on it: `apply` changes the
+/// documents and says what else has to change; `revert` takes it back.
+public struct NetworkState: Sendable {
+    /// The name of the host that this is.
+    public let hostName: String
+    var hosts: [String: HostDocument] = [:]
+    var networks: [String: NetworkDocument] = [:]
+    var ports: [String: PortDocument] = [:]
+    /// By network.
+    var members: [String: NetworkMembers] = [:]
+    /// Ports by the host that they are bound to.
+    var portsOfHost: [String: Set<String>] = [:]
+    /// The network of each segment that only one can have.
+    var networkOfSegment: [Segment: String] = [:]
+    var hostOfTunnelAddress: [IPAddress: String] = [:]
+    /// The VLANs that networks have on this host: those of which a port is here.
+    var localVLANs = LocalVLANs()
+
+    public init(hostName: String) { self.hostName = hostName }
+
+    /// The document of this host; nil before it came.
+    var here: HostDocument? { hosts[hostName] }
+
+    func document(_ key: DocumentKey) -> Document? {
+        switch key.type {
+        case .host: hosts[key.id].map(Document.host)
+        case .network: networks[key.id].map(Document.network)
+        case .port: ports[key.id].map(Document.port)
+        }
+    }
+
+    /// Whether a network has a port on this host, and so a local VLAN.
+    func isLocal(_ network: String) -> Bool { (members[network]?.placed[hostName] ?? 0) > 0 }
+
+    // MARK: - Documents
+
+    /// Puts documents in the place of those with their keys; nil takes one away.
+    /// - Throws: `DocumentRefusal` when two would have what only one can have; nothing has changed then.
+    /// - Returns: what to exchange to be where it was.
+    mutating func exchange(_ documents: [DocumentKey: Document?]) throws(DocumentRefusal) -> [DocumentKey: Document?] {
+        var former: [DocumentKey: Document?] = [:]
+        for key in documents.keys {
+            let document = document(key)
+            former[key] = .some(document)
+            if let document { remove(document) }
+        }
+        do throws(DocumentRefusal) {
+            for case let document? in documents.values { try insert(document) }
+        } catch {
+            // What came in before it was refused.
+            for key in documents.keys { if let document = document(key) { remove(document) } }
+            for case let document? in former.values { try! insert(document) }
+            throw error
+        }
+        return former
+    }
+
+    private mutating func remove(_ document: Document) {
+        switch document {
+        case .host(let host):
+            hosts[host.id] = nil
+            if let address = host.tunnelAddress { hostOfTunnelAddress[address] = nil }
+        case .network(let network):
+            networks[network.id] = nil
+            if network.segment.isExclusive { networkOfSegment[network.segment] = nil }
+        case .port(let port):
+            ports[port.id] = nil
+            members[port.network]?.remove(port)
+            if members[port.network]?.ports.isEmpty == true { members[port.network] = nil }
+            guard let host = port.host else { return }
+            portsOfHost[host]?.remove(port.id)
+            if portsOfHost[host]?.isEmpty == true { portsOfHost[host] = nil }
+        }
+    }
+
+    private mutating func insert(_ document: Document) throws(DocumentRefusal) {
+        switch document {
+        case .host(let host): try insert(host)
+        case .network(let network): try insert(network)
+        case .port(let port): try insert(port)
+        }
+    }
+
+    private mutating func insert(_ host: HostDocument) throws(DocumentRefusal) {
+        if let address = host.tunnelAddress {
+            if let other = hostOfTunnelAddress[address] {
+                throw DocumentRefusal(.init(.host, host.id), "tunnel_address \(address) is that of host '\(other)'")
+            }
+            hostOfTunnelAddress[address] = host.id
+        }
+        hosts[host.id] = host
+    }
+
+    private mutating func insert(_ network: NetworkDocument) throws(DocumentRefusal) {
+        if network.segment.isExclusive {
+            if let other = networkOfSegment[network.segment] {
+                let reason = "segment \(network.segment) is that of network '\(other)'"
+                throw DocumentRefusal(.init(.network, network.id), reason)
+            }
+            networkOfSegment[network.segment] = network.id
+        }
+        networks[network.id] = network
+    }
+
+    private mutating func insert(_ port: PortDocument) throws(DocumentRefusal) {
+        var port = port
+        // One storage for the names that many have.
+        if let network = networks[port.network] { port.network = network.id }
+        if let host = port.host.flatMap({ hosts[$0] }) { port.host = host.id }
+        try members[port.network, default: NetworkMembers()].insert(port)
+        ports[port.id] = port
+        if let host = port.host { portsOfHost[host, default: []].insert(port.id) }
+    }
+}
+
+/// The ports of a network.
+struct NetworkMembers: Sendable {
+    private(set) var ports: Set<String> = []
+    /// How many can be met on each host.
+    private(set) var placed: [String: Int] = [:]
+    private var portOfMAC: [MACAddress: String] = [:]
+    private var portOfAddress: [IPAddress: String] = [:]
+
+    /// - Throws: `DocumentRefusal` when another one has the MAC or an IP address; nothing has changed then.
+    mutating func insert(_ port: PortDocument) throws(DocumentRefusal) {
+        let key = DocumentKey(.port, port.id)
+        if let other = portOfMAC[port.mac] {
+            throw DocumentRefusal(
+                key,
+                "mac_address \(port.mac) is that of port '\(other)' on network '\(port.network)'"
+            )
+        }
+        for address in port.addresses {
+            guard let other = portOfAddress[address] else { continue }
+            throw DocumentRefusal(key, "fixed IP \(address) is that of port '\(other)' on network '\(port.network)'")
+        }
+        portOfMAC[port.mac] = port.id
+        for address in port.addresses { portOfAddress[address] = port.id }
+        ports.insert(port.id)
+        if let place = port.place { placed[place, default: 0] += 1 }
+    }
+
+    mutating func remove(_ port: PortDocument) {
+        portOfMAC[port.mac] = nil
+        for address in port.addresses { portOfAddress[address] = nil }
+        ports.remove(port.id)
+        guard let place = port.place else { return }
+        placed[place]! -= 1
+        if placed[place] == 0 { placed[place] = nil }
+    }
+}
+
+extension Segment: CustomStringConvertible {
+    /// Whether only one network can have it.
+    var isExclusive: Bool { self != .local }
+
+    public var description: String {
+        [type, physicalNetwork, number.map(String.init)].compactMap(\.self).joined(separator: ":")
+    }
+}
+
+/// The VLANs that tell networks apart within this host.
+struct LocalVLANs: Sendable {
+    static let capacity = 4094
+
+    private(set) var vlans: [String: VLANID] = [:]
+    private var taken: Set<VLANID> = []
+
+    subscript(network: String) -> VLANID? { vlans[network] }
+
+    /// Gives a network a certain VLAN, as it had one before a restart; unless another one has it.
+    mutating func put(_ vlan: VLANID, for network: String) {
+        guard vlans[network] == nil, taken.insert(vlan).inserted else { return }
+        vlans[network] = vlan
+    }
+
+    /// Gives a network the first free VLAN; nil when all are taken.
+    mutating func add(_ network: String) -> VLANID? {
+        guard
+            let free = (1...UInt16(Self.capacity)).lazy.compactMap({ VLANID($0) }).first(where: { !taken.contains($0) })
+        else {
+            return nil
+        }
+        put(free, for: network)
+        return free
+    }
+
+    mutating func remove(_ network: String) {
+        if let vlan = vlans.removeValue(forKey: network) { taken.remove(vlan) }
+    }
+}

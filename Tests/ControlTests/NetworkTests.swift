@@ -1,0 +1,152 @@
+import Dataplane
+import Flows
+import Testing
+
+@testable import Control
+
+/// Documents of desired state: what the switch makes of them, keeps of them and lets nobody else change.
+@Suite struct NetworkTests {
+    private static let cloud = """
+        {"type": "host", "id": "here", "tunnel_address": "192.0.2.1"}
+        {"type": "host", "id": "b", "tunnel_address": "192.0.2.2"}
+        {"type": "network", "id": "blue", "network_type": "vxlan", "segmentation_id": 102, "mtu": 1450}
+        {"type": "port", "id": "p2", "network_id": "blue", "mac_address": "fa:16:3e:00:00:02", "host": "b", \
+        "fixed_ips": [{"ip_address": "10.0.0.2"}]}
+        """
+
+    private static func port(_ id: String = "p1", on host: String = "here", vif: String = "{\"type\": \"ring\"}")
+        -> String
+    {
+        "{\"type\": \"port\", \"id\": \"\(id)\", \"network_id\": \"blue\", \"mac_address\": \"fa:16:3e:00:00:01\", "
+            + "\"host\": \"\(host)\", \"vif\": \(vif), \"fixed_ips\": [{\"ip_address\": \"10.0.0.1\"}]}"
+    }
+
+    private static func populated() async throws -> Bench {
+        let bench = try Bench()
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: cloud + "\n" + port()))
+        return bench
+    }
+
+    @Test func bridgesPortsAndFlowsComeByThemselves() async throws {
+        let bench = try await Self.populated()
+        let ports = try await bench.control.listPorts(PortList()).ports
+        #expect(ports.map(\.name) == ["patch-tun", "vhup1", "patch-int", "tun-geneve", "tun-gre", "tun-vxlan"])
+        let guest = try #require(ports.first { $0.name == "vhup1" })
+        #expect(guest.bridge == "br-int" && guest.vlan.tag == 1 && guest.mtu == 1450 && guest.link == "up")
+        #expect(bench.dump("br-tun", table: 20).count == 3)
+        #expect(bench.dump("br-int", table: 60) == ["table=60, priority=1 actions=NORMAL"])
+        let tunnels = await bench.control.listTunnels().tunnels
+        #expect(tunnels.map { "\($0.type) \($0.networks) \($0.entries)" } == ["geneve 0 0", "gre 0 0", "vxlan 1 1"])
+        let network = try await bench.control.showNetwork(NetworkShow(id: "blue"))
+        #expect(network.floodingEntries == ["192.0.2.2"] && network.network.localVLAN == 1)
+        #expect(network.ports.map(\.port) == ["vhup1", nil])
+    }
+
+    @Test func allComesBackAfterARestart() async throws {
+        let bench = try await Self.populated()
+        let (show, flows) = (await bench.control.show(), bench.dump("br-tun"))
+        let next = try await bench.restarted()
+        #expect(await next.control.show() == show)
+        #expect(next.dump("br-tun") == flows)
+        #expect(next.io.opened.values.map(\.name) == ["vhup1"])
+        _ = try await next.control.applyNetwork(NetworkApply(documents: "", snapshot: true))
+        #expect(next.dump("br-tun").isEmpty && next.dump("br-int").isEmpty)
+        #expect(try await next.control.listPorts(PortList()).ports.isEmpty)
+        #expect(try next.store.load().documents.isEmpty)
+    }
+
+    @Test func aNetworkKeepsItsVLANOverARestart() async throws {
+        let bench = try await Self.populated()
+        let red = "{\"type\": \"network\", \"id\": \"a-red\", \"network_type\": \"vxlan\", \"segmentation_id\": 103}"
+        let port = Self.port("p3").replacing("blue", with: "a-red")
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: red + "\n" + port))
+        _ = try await bench.control.applyNetwork(
+            NetworkApply(documents: "{\"type\":\"port\",\"id\":\"p1\",\"deleted\":true}")
+        )
+        #expect(await bench.control.listNetworks().networks.map(\.localVLAN) == [2, nil])
+        let next = try await bench.restarted()
+        #expect(await next.control.listNetworks().networks.map(\.localVLAN) == [2, nil])
+    }
+
+    @Test func aPortThatMovesAwayLeavesTheSwitch() async throws {
+        let bench = try await Self.populated()
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: Self.port(on: "b")))
+        #expect(bench.io.opened.isEmpty)
+        #expect(bench.dump("br-tun", table: 20) == ["table=20, priority=0 actions=goto_table:22"])
+    }
+
+    @Test func whatIsThereForDocumentsIsNobodyElsesToChange() async throws {
+        let bench = try await Self.populated()
+        let flows = bench.dump("br-tun")
+        await #expect(throws: Refusal.self) { try await bench.control.deletePort(PortDelete(name: "vhup1")) }
+        await #expect(throws: Refusal.self) {
+            try await bench.control.setPort(PortSet(name: "patch-int", vlan: VLANOptions(tag: 3)))
+        }
+        await #expect(throws: Refusal.self) { try await bench.control.deleteBridge(BridgeDelete(name: "br-tun")) }
+        #expect(try await bench.control.deleteFlows(FlowDelete(bridge: "br-tun")).deleted == 0)
+        let change = FlowModify(bridge: "br-tun", flow: "table=20 actions=drop")
+        #expect(try await bench.control.modifyFlows(change).modified == 0)
+        let other = FlowAdd(bridge: "br-tun", flows: "table=20,priority=0 actions=drop")
+        let error = await #expect(throws: FlowRefusal.self) { try await bench.control.addFlows(other) }
+        #expect(error?.reason.contains("network documents have another flow") == true)
+        #expect(bench.dump("br-tun") == flows)
+    }
+
+    @Test func anOperatorsFlowsStandBeside() async throws {
+        let bench = try await Self.populated()
+        let flows = bench.dump("br-tun")
+        let own = "table=20,priority=9,dl_vlan=1 actions=drop"
+        _ = try await bench.control.replaceFlows(FlowReplace(bridge: "br-tun", flows: own))
+        #expect(bench.dump("br-tun").count == flows.count + 1)
+        // A dump of all of them says nothing new.
+        let lines = bench.dataplane.flows(of: "br-tun").map { FlowText.print($0.flow) }.joined(separator: "\n")
+        let again = try await bench.control.replaceFlows(FlowReplace(bridge: "br-tun", flows: lines))
+        #expect(again.added == 0 && again.removed == 0)
+        let next = try await bench.restarted()
+        #expect(next.dump("br-tun").count == flows.count + 1)
+        _ = try await next.control.deleteFlows(FlowDelete(bridge: "br-tun"))
+        #expect(next.dump("br-tun") == flows)
+    }
+
+    @Test(
+        arguments: [
+            (
+                port("p9", vif: "{\"type\": \"ring\", \"size\": \"5\"}"),
+                "port 'p9': option size=5 is not a number from 64 to 16384"
+            ),
+            (port("p9", vif: "{\"type\": \"fast\"}"), "port 'p9': port type 'fast' is unknown"),
+            (port("p9", vif: "{}"), "port 'p9': port type vhost-user needs its socket"),
+            (
+                "{\"type\": \"host\", \"id\": \"here\", \"bridge_mappings\": {\"physnet1\": \"br-eth1\"}}",
+                "bridge 'br-eth1' of bridge_mappings does not exist: add it with bridge add br-eth1"
+            ),
+            ("{\"type\": \"network\", \"id\": \"x\", \"network_type\": \"vxlan\"}", "key 'segmentation_id' is missing"),
+        ]
+    )
+    func aRefusalChangesNothing(_ document: String, _ reason: String) async throws {
+        let bench = try Bench()
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: Self.cloud))
+        let (before, flows) = (try await bench.everything(), bench.dump("br-tun"))
+        let error = await #expect(throws: (any Error).self) {
+            try await bench.control.applyNetwork(NetworkApply(documents: document))
+        }
+        #expect(error?.reason.contains(reason) == true, "\(error?.reason ?? "")")
+        #expect(try await bench.everything() == before && bench.dump("br-tun") == flows)
+        // And what comes next is as if nothing had been.
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: Self.port()))
+        #expect(bench.dump("br-tun", table: 20).count == 3)
+    }
+}
+
+extension Bench {
+    /// The flows of a bridge, or of a table of it, in words without cookies.
+    fileprivate func dump(_ bridge: String, table: Int? = nil) -> [String] {
+        dataplane.flows(of: bridge).map(\.flow).filter { table == nil || Int($0.table) == table }
+            .map { flow in
+                var flow = flow
+                flow.cookie = 0
+                return FlowText.print(flow)
+            }
+            .sorted()
+    }
+}

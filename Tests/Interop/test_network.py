@@ -1,0 +1,311 @@
+"""What Neutron wants, as documents: three hosts, two tenants with the same addresses, and the wire between the hosts."""
+
+import json
+
+import pytest
+
+from frames import BROADCAST
+from martlet import Daemon
+from netns import KernelPeer, Namespace
+from processes import eventually
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.vxlan import VXLAN
+from vhost_user import FrontEnd
+
+HOSTS = ["h1", "h2", "h3"]
+TENANTS = {"blue": 102, "red": 103}
+
+
+def tunnel_address(host):
+    return f"192.0.2.{HOSTS.index(host) + 1}"
+
+
+class Guest:
+    """A station of a tenant on a host. Those of two tenants on one host have the same addresses."""
+
+    def __init__(self, cloud, tenant, host):
+        number = HOSTS.index(host) + 1
+        self.tenant, self.host, self.id = tenant, host, f"{tenant}-{host}"
+        self.mac, self.ip, self.ip6 = f"fa:16:3e:00:00:0{number}", f"10.0.0.{number}", f"fd00::{number}"
+        self.path = cloud.room.socket(self.id)
+        self.machine = None
+
+    def document(self, **changes):
+        return {"type": "port", "id": self.id, "network_id": self.tenant, "mac_address": self.mac, "host": self.host,
+                "fixed_ips": [{"ip_address": self.ip}, {"ip_address": self.ip6}], "vif": {"path": str(self.path)},
+                **changes}
+
+    def plug(self, room):
+        self.machine = room.keeps(FrontEnd(self.path))
+        self.machine.connect()
+
+    def to(self, other, payload):
+        return bytes(Ether(src=self.mac, dst=other.mac) / IP(src=self.ip, dst=other.ip) / UDP(sport=7, dport=9) / payload)
+
+    def asks_for(self, address):
+        return bytes(Ether(src=self.mac, dst=BROADCAST) / ARP(hwsrc=self.mac, psrc=self.ip, pdst=address))
+
+
+class Cloud:
+    """Three martletd, each in a namespace, and the wire between them, which a bridge of Linux is."""
+
+    def __init__(self, room):
+        self.room = room
+        self.wire = room.keeps(Namespace("wire"))
+        self.wire.ip("link", "add", "br0", "type", "bridge")
+        self.wire.bring_up("br0")
+        self.daemons = {host: self._host(host) for host in HOSTS}
+        self.guests = {(tenant, host): Guest(self, tenant, host) for tenant in TENANTS for host in HOSTS}
+
+    def _host(self, name):
+        space = self.room.keeps(Namespace(name))
+        space.ip("link", "add", "wire", "type", "veth", "peer", "name", name, "netns", self.wire.name)
+        space.bring_up("wire")
+        self.wire.ip("link", "set", "dev", name, "master", "br0")
+        self.wire.bring_up(name)
+        directory = self.room.directory / name
+        directory.mkdir()
+        daemon = self.room.keeps(Daemon(directory, namespace=space, options=["--host", name, "--idle-sleep", "50"]))
+        daemon.start()
+        daemon.add_bridge("br-phys")
+        daemon.add_port("wire", "dpdk", bridge="br-phys", devargs="net_af_packet0,iface=wire")
+        daemon.add_port("vtep", "endpoint", bridge="br-phys", address=f"{tunnel_address(name)}/24")
+        return daemon
+
+    def apply(self, documents, hosts=HOSTS, *words):
+        for host in hosts:
+            apply(self.daemons[host], documents, *words)
+
+    def documents(self, **host):
+        return ([{"type": "host", "id": name, "tunnel_address": tunnel_address(name), **host} for name in HOSTS]
+                + [{"type": "network", "id": tenant, "network_type": "vxlan", "segmentation_id": key, "mtu": 1450}
+                   for tenant, key in TENANTS.items()]
+                + [guest.document() for guest in self.guests.values()])
+
+    def populate(self, **host):
+        self.apply(self.documents(**host))
+        for guest in self.guests.values():
+            guest.plug(self.room)
+        for host, daemon in self.daemons.items():
+            daemon.wait_for_link("tun-vxlan", *(f"vhu{guest.id}"[:14] for guest in self.guests.values() if guest.host == host))
+
+    def tap(self, host):
+        """What passes on a host's part of the wire."""
+        return self.room.keeps(KernelPeer(self.wire, host))
+
+
+def apply(daemon, documents, *words):
+    text = "\n".join(json.dumps(document) for document in documents)
+    return daemon.ctl("network", "apply", "--file", "-", *words, input=text).stdout
+
+
+def inner(frames):
+    """(key, frame) of what is VXLAN."""
+    packets = [Ether(frame) for frame in frames]
+    return [(packet[VXLAN].vni, packet[VXLAN].payload) for packet in packets if VXLAN in packet]
+
+
+def test_tenants_reach_their_own_and_nobody_else(room):
+    cloud = Cloud(room)
+    cloud.populate()
+    for sender in cloud.guests.values():
+        for receiver in cloud.guests.values():
+            if receiver.tenant != sender.tenant or receiver is sender:
+                continue
+            frame = sender.to(receiver, f"{sender.id} to {receiver.id}".encode())
+            sender.machine.send(frame)
+            receiver.machine.wait_for(frame)
+    leaked = {guest.id: [Ether(frame).summary() for frame in guest.machine.received()] for guest in cloud.guests.values()}
+    assert leaked == {guest.id: [] for guest in cloud.guests.values()}
+
+
+def test_the_wire_carries_to_each_host_what_is_its_own(room):
+    cloud = Cloud(room)
+    cloud.populate()
+    taps = {host: cloud.tap(host) for host in HOSTS}
+    blue = {host: cloud.guests["blue", host] for host in HOSTS}
+    frame = blue["h1"].to(blue["h2"], b"for the second")
+    # The third's, so that its host is known: copies of a broadcast do not wait for a neighbor.
+    for other, content in (("h2", frame), ("h3", blue["h1"].to(blue["h3"], b"for the third"))):
+        blue["h1"].machine.send(content)
+        blue[other].machine.wait_for(content)
+    # Of a broadcast each gets one.
+    call = bytes(Ether(src=blue["h1"].mac, dst=BROADCAST) / IP(src=blue["h1"].ip, dst="255.255.255.255") / UDP() / b"all")
+    blue["h1"].machine.send(call)
+    for host in ("h2", "h3"):
+        blue[host].machine.wait_for(call)
+    sent = {host: inner(taps[host].received()) for host in HOSTS}
+    assert [key for key, _ in sent["h1"]] == [102] * 4
+    assert [bytes(packet) for _, packet in sent["h1"]].count(frame) == 1
+    assert sent["h2"] == sent["h3"] == []
+
+
+def test_requests_for_known_addresses_never_leave_the_host(room):
+    cloud = Cloud(room)
+    cloud.populate()
+    tap = cloud.tap("h1")
+    asker, known = cloud.guests["blue", "h1"], cloud.guests["blue", "h3"]
+    asker.machine.send(asker.asks_for(known.ip))
+    reply = Ether(src=known.mac, dst=asker.mac) / ARP(op=2, hwsrc=known.mac, psrc=known.ip, hwdst=asker.mac, pdst=asker.ip)
+    asker.machine.wait_for(bytes(reply))
+    group = f"ff02::1:ff00:{HOSTS.index('h3') + 1}"
+    solicitation = (Ether(src=asker.mac, dst=f"33:33:ff:00:00:0{HOSTS.index('h3') + 1}")
+                    / IPv6(src=asker.ip6, dst=group, hlim=255) / ICMPv6ND_NS(tgt=known.ip6)
+                    / ICMPv6NDOptSrcLLAddr(lladdr=asker.mac))
+    asker.machine.send(bytes(solicitation))
+    advertisement = (Ether(src=known.mac, dst=asker.mac) / IPv6(src=known.ip6, dst=asker.ip6, hlim=255)
+                     / ICMPv6ND_NA(tgt=known.ip6, R=0, S=1, O=1) / ICMPv6NDOptDstLLAddr(lladdr=known.mac))
+    asker.machine.wait_for(bytes(advertisement))
+    # A probe (RFC 5227) learns that the address is taken.
+    asker.machine.send(bytes(Ether(src=asker.mac, dst=BROADCAST) / ARP(hwsrc=asker.mac, psrc="0.0.0.0", pdst=known.ip)))
+    answer = Ether(src=known.mac, dst=asker.mac) / ARP(op=2, hwsrc=known.mac, psrc=known.ip, hwdst=asker.mac, pdst="0.0.0.0")
+    asker.machine.wait_for(bytes(answer))
+    # Nor is anybody elsewhere asked for an address that is here.
+    asker.machine.send(bytes(Ether(src=asker.mac, dst=BROADCAST) / ARP(hwsrc=asker.mac, psrc="10.0.0.98", pdst=asker.ip)))
+    seen = []
+
+    def stranger_is_asked_for():
+        seen.extend(packet for _, packet in inner(tap.received()))
+        return any(ARP in packet and packet[ARP].pdst == "10.0.0.99" for packet in seen)
+    asker.machine.send(asker.asks_for("10.0.0.99"))
+    eventually(stranger_is_asked_for, 10, "a request for an address that nobody knows, on the wire")
+    assert [packet[ARP].pdst for packet in seen] == ["10.0.0.99"] * len(seen), [packet.summary() for packet in seen]
+
+
+def test_announcements_reach_everybody_and_are_not_answered(room):
+    cloud = Cloud(room)
+    cloud.populate()
+    one, other = cloud.guests["blue", "h1"], cloud.guests["blue", "h2"]
+    announcement = bytes(Ether(src=one.mac, dst=BROADCAST) / ARP(hwsrc=one.mac, psrc=one.ip, pdst=one.ip))
+    one.machine.send(announcement)
+    other.machine.wait_for(announcement)
+    cloud.guests["blue", "h3"].machine.wait_for(announcement)
+    assert one.machine.received() == []
+
+
+def test_unknown_addresses_go_nowhere_when_the_policy_is_drop(room):
+    cloud = Cloud(room)
+    cloud.populate(unknown_addresses="drop")
+    tap = cloud.tap("h1")
+    asker, other = cloud.guests["blue", "h1"], cloud.guests["blue", "h2"]
+    asker.machine.send(asker.asks_for("10.0.0.99"))
+    asker.machine.send(bytes(Ether(src=asker.mac, dst="fa:16:3e:00:00:99") / IP(src=asker.ip, dst="10.0.0.99") / ICMP()))
+    frame = asker.to(other, b"behind them")
+    asker.machine.send(frame)
+    other.machine.wait_for(frame)
+    assert [bytes(packet) for _, packet in inner(tap.received())] == [frame]
+
+
+def test_a_station_that_moves_is_followed_at_once(room):
+    cloud = Cloud(room)
+    cloud.populate()
+    sender, moving = cloud.guests["blue", "h1"], cloud.guests["blue", "h2"]
+    frame = sender.to(moving, b"before")
+    sender.machine.send(frame)
+    moving.machine.wait_for(frame)
+    moving.machine.channel.drop()
+    moving.host = "h3"
+    moving.path = room.socket("moved")
+    cloud.apply([moving.document()])
+    moving.plug(room)
+    cloud.daemons["h3"].wait_for_link(f"vhu{moving.id}"[:14])
+    taps = {host: cloud.tap(host) for host in HOSTS}
+    frame = sender.to(moving, b"after")
+    sender.machine.send(frame)
+    moving.machine.wait_for(frame)
+    assert inner(taps["h2"].received()) == []
+    tunnels = {tunnel["host"]: tunnel["fdb_entries"]
+               for tunnel in cloud.daemons["h1"].json("tunnels")["tunnels"] if tunnel["type"] == "vxlan"}
+    assert tunnels == {"h2": 1, "h3": 3}
+
+
+def test_without_l2population_hosts_learn_where_stations_are(room):
+    cloud = Cloud(room)
+    cloud.populate(l2_population=False)
+    one, other = cloud.guests["blue", "h1"], cloud.guests["blue", "h2"]
+    frame = one.to(other, b"to whoever it may be")
+    one.machine.send(frame)
+    other.machine.wait_for(frame)
+    back = other.to(one, b"to whom I know")
+
+    def learned():
+        return cloud.daemons["h2"].json("flow", "dump", "br-tun", "table=20,dl_dst=" + one.mac)["flows"]
+    eventually(learned, 10, "a learned flow")
+    tap = cloud.tap("h3")
+    other.machine.send(back)
+    one.machine.wait_for(back)
+    assert inner(tap.received()) == []
+    assert cloud.daemons["h3"].counters("tun-vxlan")["rx_packets"] == 1
+
+
+@pytest.fixture
+def host(room):
+    daemon = room.daemon(options=["--host", "h1"])
+    for bridge in ("br-phys", "br-eth1"):
+        daemon.add_bridge(bridge)
+    return daemon
+
+
+def test_vlan_and_flat_networks_leave_by_their_bridge(room, host):
+    ports = {}
+    for name, bridge in (("nic", "br-eth1"), ("nic2", "br-phys")):
+        ports[name] = room.socket(name)
+        host.add_port(name, "vhost-user", bridge=bridge, path=ports[name])
+    guests = {name: room.socket(name) for name in ("v", "f")}
+    apply(host, [
+        {"type": "host", "id": "h1", "bridge_mappings": {"physnet1": "br-eth1", "physnet2": "br-phys"}},
+        {"type": "network", "id": "v", "network_type": "vlan", "physical_network": "physnet1", "segmentation_id": 1024},
+        {"type": "network", "id": "f", "network_type": "flat", "physical_network": "physnet2"},
+        *({"type": "port", "id": name, "network_id": name, "mac_address": f"fa:16:3e:00:00:0{number}", "host": "h1",
+           "vif": {"path": str(path)}} for number, (name, path) in enumerate(guests.items(), 1))])
+    machines = {name: room.keeps(FrontEnd(path)).connect() for name, path in {**ports, **guests}.items()}
+    host.wait_for_link("nic", "nic2", "vhuv", "vhuf")
+    for name, nic, tag in (("v", "nic", 1024), ("f", "nic2", None)):
+        number = 1 if name == "v" else 2
+        packet = IP(src="10.0.0.1", dst="10.0.0.255") / UDP() / (name.encode() * 30)
+        plain = bytes(Ether(src=f"fa:16:3e:00:00:0{number}", dst=BROADCAST) / packet)
+        wired = bytes(Ether(src=f"fa:16:3e:00:00:0{number}", dst=BROADCAST) / Dot1Q(vlan=tag) / packet) if tag else plain
+        machines[name].send(plain)
+        machines[nic].wait_for(wired)
+        back = bytes(Ether(src="fa:16:3e:00:00:77", dst=BROADCAST) / packet)
+        tagged = bytes(Ether(src="fa:16:3e:00:00:77", dst=BROADCAST) / Dot1Q(vlan=tag) / packet) if tag else back
+        machines[nic].send(tagged)
+        machines[name].wait_for(back)
+    # Another VLAN of the wire is no network's here.
+    machines["nic"].send(bytes(Ether(src="fa:16:3e:00:00:78", dst=BROADCAST) / Dot1Q(vlan=7) / packet))
+    machines["nic"].wait_until_taken()
+    assert machines["v"].received() == machines["f"].received() == []
+
+
+def test_the_command_line_tells_what_documents_say(host):
+    documents = [
+        {"type": "host", "id": "h1", "tunnel_address": "192.0.2.1"}, {"type": "host", "id": "h2", "tunnel_address": "192.0.2.2"},
+        {"type": "network", "id": "b1", "name": "blue", "network_type": "vxlan", "segmentation_id": 102, "mtu": 1450},
+        {"type": "port", "id": "here", "network_id": "b1", "mac_address": "fa:16:3e:00:00:01", "host": "h1"},
+        {"type": "port", "id": "there", "network_id": "b1", "mac_address": "fa:16:3e:00:00:02", "host": "h2",
+         "fixed_ips": [{"ip_address": "10.0.0.2"}]}]
+    assert apply(host, documents) == "5 changed, 0 removed, 0 as they were\n"
+    assert apply(host, documents) == "0 changed, 0 removed, 5 as they were\n"
+    network, = host.json("network", "list")["networks"]
+    assert network == {"id": "b1", "name": "blue", "network_type": "vxlan", "segmentation_id": 102, "mtu": 1450,
+                       "local_vlan": 1, "ports": 2, "hosts": ["h1", "h2"]}
+    assert host.json("network", "show", "blue")["flooding_entries"] == ["192.0.2.2"]
+    shown = host.ctl("network", "show", "b1").stdout
+    assert "there" in shown and "10.0.0.2" in shown
+    assert "192.0.2.2" in host.ctl("tunnels").stdout
+    done = host.ctl("network", "apply", "--file", "-", check=False, input='\n{"type": "port", "id": "x"}\n')
+    assert (done.returncode, done.stderr) == (1, "-:2:1: port 'x': key 'network_id' is missing\n")
+    assert apply(host, documents[:3], "--snapshot") == "0 changed, 2 removed, 3 as they were\n"
+    assert host.json("network", "list")["networks"][0]["ports"] == 0
+
+
+def test_documents_outlive_the_daemon(room):
+    cloud = Cloud(room)
+    cloud.populate()
+    flows = cloud.daemons["h1"].ctl("flow", "dump", "br-tun", "--no-stats", "--names").stdout
+    for daemon in (cloud.daemons["h1"],):
+        daemon.kill()
+        daemon.start()
+    assert cloud.daemons["h1"].ctl("flow", "dump", "br-tun", "--no-stats", "--names").stdout == flows
