@@ -32,6 +32,7 @@ let package = Package(
         .target(name: "CPacket", path: "CShims/CPacket"),
         .target(name: "CDPDK", dependencies: ["CPacket"], path: "CShims/CDPDK", cSettings: [.unsafeFlags(dpdkFlags)]),
         .systemLibrary(name: "CPcap", path: "CShims/CPcap"),
+        .systemLibrary(name: "CMalloc", path: "CShims/CMalloc"),
 
         .target(name: "Wire", swiftSettings: swift),
         .target(name: "Flows", dependencies: ["Wire"], exclude: ["README.md"], swiftSettings: swift),
@@ -50,7 +51,7 @@ let package = Package(
         .target(
             name: "Control",
             dependencies: [
-                "Dataplane", "Flows", "Network", "Wire",
+                "CMalloc", "Dataplane", "Flows", "Network", "Wire",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

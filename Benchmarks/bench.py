@@ -9,6 +9,7 @@ import time
 
 import changes
 import contenders
+import documents
 import loads
 import machine
 import memory
@@ -22,7 +23,7 @@ LOCK = "/run/martlet-benchmark.lock"
 MAC_COUNTS = [1, 1_000, 10_000, 100_000]
 V2V_FLOWS = 1000
 RIGS = contenders.RIGS + tunnels.RIGS
-_SUBJECTS = {**dict.fromkeys(loads.SUBJECTS, loads), "changes": changes, "memory": memory}
+_SUBJECTS = {**dict.fromkeys(loads.SUBJECTS, loads), "changes": changes, "memory": memory, "documents": documents}
 
 
 def cases(options):
@@ -178,7 +179,7 @@ def main():
     options = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
-    if options.subject in ("soak", "changes", "memory"):
+    if options.subject in ("soak", "changes", "memory", "documents"):
         options.contenders = ["martlet"]
     held = lock()  # kept open until the process ends
     machine.Scratch.sweep()

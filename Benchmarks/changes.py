@@ -22,7 +22,7 @@ def run(options, _, records):
                                                     for name, value in record.items()), flush=True)
 
 
-def _case(scratch, connections, name="capture"):
+def case(scratch, connections, name="capture"):
     case = Case("flow-exact", "64", 1, connections)
     folder = scratch.folder / name
     folder.mkdir()
@@ -34,15 +34,15 @@ def _singles(options):
     """Adds flows one at a time, over one connection of the control socket, while the worker has all the packets it can take."""
     with machine.Scratch() as scratch:
         switch = Martlet(lambda _: pipelines.flows("exact", FLOWS))
-        switch.start(Rig(_case(scratch, CONNECTIONS), scratch), options.nice)
+        switch.start(Rig(case(scratch, CONNECTIONS), scratch), options.nice)
         switch.warm()
         idle = _rate(switch, options.seconds)
         before, drops, started = switch.packets(), switch.drops(), time.monotonic()
         times = [_timed(switch, pipelines.exact_flow(FLOWS + number)) for number in range(SINGLES)]
         after, seconds = switch.packets(), time.monotonic() - started
         result = {"mpps": idle, "mpps_meanwhile": (after[1] - before[1]) / seconds / 1e6, "entered": after[0] - before[0],
-                  **_lost(switch, drops)}
-    return {"what": "singles", **{name: value * 1e3 for name, value in _percentiles(times).items()}, **result}
+                  **lost(switch, drops)}
+    return {"what": "singles", **{name: value * 1e3 for name, value in percentiles(times).items()}, **result}
 
 
 def _rate(switch, seconds):
@@ -57,13 +57,13 @@ def _timed(switch, flow):
     return time.perf_counter() - started
 
 
-def _percentiles(times):
+def percentiles(times):
     times = sorted(times)
     at = lambda share: times[min(len(times) - 1, int(share * len(times)))]
     return {"p50": at(0.5), "p99": at(0.99), "max": times[-1]}
 
 
-def _lost(switch, before):
+def lost(switch, before):
     lost = switch.drops() - before
     return {"lost": lost.total(), "reasons": " ".join(sorted(lost))}
 
@@ -72,14 +72,14 @@ def _at_once(options):
     """One transaction from a file, as a person would: the process of martletctl is in the time."""
     with machine.Scratch() as scratch:
         switch = Martlet()
-        switch.start(Rig(_case(scratch, CONNECTIONS), scratch), options.nice)
+        switch.start(Rig(case(scratch, CONNECTIONS), scratch), options.nice)
         switch.warm()
         path = scratch.folder / "flows"
         path.write_text("\n".join(pipelines.flows("exact", FLOWS)) + "\n")
         drops, started = switch.drops(), time.monotonic()
         subprocess.run([MARTLET_FOLDER / "martletctl", "--socket", switch.socket, "flow", "add", switch.BRIDGE, "--file", path],
                        check=True, capture_output=True, timeout=120)
-        return {"what": "at once", "seconds": time.monotonic() - started, **_lost(switch, drops)}
+        return {"what": "at once", "seconds": time.monotonic() - started, **lost(switch, drops)}
 
 
 def _tenants(options):
@@ -87,15 +87,15 @@ def _tenants(options):
     the other's connections. The one that changes has one connection, so that its own misses are no more than changes."""
     with machine.Scratch() as scratch:
         switch = Martlet(lambda _: pipelines.flows("exact", 1))
-        switch.start(Rig(_case(scratch, 1, "one"), scratch), options.nice)
-        _add_tenant(switch, _case(scratch, CONNECTIONS, "many"))
+        switch.start(Rig(case(scratch, 1, "one"), scratch), options.nice)
+        _add_tenant(switch, case(scratch, CONNECTIONS, "many"))
         switch.warm()
         drops, before = switch.drops(), switch.cache()
         for number in range(CHANGES):
             _timed(switch, pipelines.exact_flow(1 + number))
         after = switch.cache()
         return {"what": "tenants", "changes": CHANGES, "misses": after["misses"] - before["misses"],
-                "invalidated": after["invalidated"] - before["invalidated"], **_lost(switch, drops)}
+                "invalidated": after["invalidated"] - before["invalidated"], **lost(switch, drops)}
 
 
 def _add_tenant(switch, case):

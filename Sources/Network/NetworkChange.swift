@@ -7,18 +7,25 @@ public struct NetworkChange: Sendable {
     public let flows: Difference<BridgeFlow>
     public let ports: Difference<PlannedPort>
     /// What there was in their place.
-    let former: [DocumentKey: Document?]
+    let former: [KeyedDocument]
     let formerVLANs: LocalVLANs
 }
 
-/// What goes and what comes.
+/// What goes and what comes, in no order.
 public struct Difference<Element: Hashable & Sendable>: Sendable {
-    public let removed: Set<Element>
-    public let added: Set<Element>
+    public private(set) var removed: [Element] = []
+    public private(set) var added: [Element] = []
 
-    init(from before: Set<Element>, to after: Set<Element>) {
-        removed = before.subtracting(after)
-        added = after.subtracting(before)
+    /// - Parameters:
+    ///   - before: a few for each of what they follow from, none of them twice; empty when there was nothing.
+    ///   - after: for the same.
+    init(from before: [[Element]], to after: [[Element]]) {
+        for (place, new) in after.enumerated() {
+            let old = before.isEmpty ? [] : before[place]
+            guard old != new else { continue }
+            removed += old.filter { !new.contains($0) }
+            added += new.filter { !old.contains($0) }
+        }
     }
 }
 
@@ -51,30 +58,61 @@ extension NetworkState {
         isSnapshot: Bool = false
     ) throws(DocumentRefusal) -> NetworkChange {
         let news = news(of: changes, isSnapshot: isSnapshot)
-        let wanted = news.mapValues(\.document)
+        let wanted = news.map { KeyedDocument(key: $0.key, document: $0.document) }
         let former = try exchange(wanted)
         do throws(DocumentRefusal) {
-            try check(wanted)
+            try check(wanted, former: former)
         } catch {
             back(to: former)
             throw error.at(news)
         }
-        let toggled = toggledNetworks(wanted, former)
-        var units = units(of: wanted.keys).union(toggled.flatMap(unitsOfNetwork))
-        back(to: former)
-        units.formUnion(self.units(of: wanted.keys))
-        units.formUnion(toggled.flatMap(unitsOfNetwork))
-        let (flows, ports, vlans) = (flows(of: units), plannedPorts(of: units), localVLANs)
-        back(to: wanted)
-        for network in toggled { toggle(network) }
+        let (before, units, vlans) = work(before: wanted, former)
+        let after = work(of: units)
         return NetworkChange(
-            documents: Array(news.values),
-            flows: Difference(from: flows, to: self.flows(of: units)),
-            ports: Difference(from: ports, to: plannedPorts(of: units)),
+            documents: news,
+            flows: Difference(from: before.flows, to: after.flows),
+            ports: Difference(from: before.ports, to: after.ports),
             former: former,
             formerVLANs: vlans
         )
     }
+
+    /// What there was to do before documents changed, for all that they touch; networks get their VLANs, or lose them.
+    private mutating func work(
+        before wanted: [KeyedDocument],
+        _ former: [KeyedDocument]
+    ) -> (Work, of: [Unit], LocalVLANs) {
+        let vlans = localVLANs
+        let placings = placings(of: wanted + former)
+        let placed = placings.filter(isPlaced)
+        let toggled = Set(placings.map(\.network)).filter { isLocal($0) != (localVLANs[$0] != nil) }
+        var units = units(of: wanted.map(\.key), toggled)
+        var before = Work()
+        // There was nothing before the document of this host came.
+        if former.contains(where: { $0.key == hereKey && $0.document == nil }) {
+            for network in toggled { toggle(network) }
+            return (before, Array(units), vlans)
+        }
+        back(to: former)
+        units.formUnion(self.units(of: wanted.map(\.key), toggled))
+        units.formUnion(placed.symmetricDifference(placings.filter(isPlaced)).map { .network($0.network) })
+        before = work(of: Array(units))
+        back(to: wanted)
+        for network in toggled { toggle(network) }
+        return (before, Array(units), vlans)
+    }
+
+    /// What follows from some units, for each of them.
+    private struct Work {
+        var flows: [[BridgeFlow]] = []
+        var ports: [[PlannedPort]] = []
+    }
+
+    private func work(of units: [Unit]) -> Work {
+        Work(flows: units.map(flows), ports: units.map(plannedPorts))
+    }
+
+    private var hereKey: DocumentKey { DocumentKey(.host, hostName) }
 
     /// Takes the last change back.
     public mutating func revert(_ change: NetworkChange) {
@@ -91,22 +129,22 @@ extension NetworkState {
     }
 
     /// To where it was before an exchange, which nothing can refuse.
-    private mutating func back(to documents: [DocumentKey: Document?]) { _ = try! exchange(documents) }
+    private mutating func back(to documents: [KeyedDocument]) { _ = try! exchange(documents) }
 
     /// What is new of some changes; of one document the last counts.
-    private func news(of changes: [DocumentChange], isSnapshot: Bool) -> [DocumentKey: DocumentChange] {
-        var news: [DocumentKey: DocumentChange] = [:]
+    private func news(of changes: [DocumentChange], isSnapshot: Bool) -> [DocumentChange] {
+        var places = [DocumentKey: Int](minimumCapacity: changes.count)
+        var news: [DocumentChange] = []
         for change in changes {
-            let held = news[change.key].map(\.document) ?? document(change.key)
+            let place = places[change.key]
+            let held = place.map { news[$0].document } ?? document(change.key)
             // Without a revision it is meant whatever there is.
             if let held, change.revision != 0, change.revision < held.revision { continue }
-            news[change.key] = change
+            places[change.key] = place ?? news.count
+            if let place { news[place] = change } else { news.append(change) }
         }
-        if isSnapshot {
-            let named = Set(changes.map(\.key))
-            for key in keys where !named.contains(key) { news[key] = DocumentChange(removing: key) }
-        }
-        return news.filter { key, change in change.document != document(key) }
+        if isSnapshot { news += keys.filter { places[$0] == nil }.map(DocumentChange.init(removing:)) }
+        return news.filter { $0.document != document($0.key) }
     }
 
     private var keys: [DocumentKey] {
@@ -124,26 +162,35 @@ extension NetworkState {
         case port(String)
     }
 
-    /// The networks that get a port here, or lose their last.
-    private func toggledNetworks(_ documents: [DocumentKey: Document?]...) -> Set<String> {
-        var touched: Set<String> = []
-        for case .port(let port)? in documents.flatMap(\.values) { touched.insert(port.network) }
-        return touched.filter { isLocal($0) != (localVLANs[$0] != nil) }
+    /// A network on a host.
+    private struct Placing: Hashable {
+        let network: String
+        let host: String
     }
+
+    private func placings(of documents: [KeyedDocument]) -> Set<Placing> {
+        var placings: Set<Placing> = []
+        for case .port(let port)? in documents.map(\.document) {
+            if let place = port.place { placings.insert(Placing(network: port.network, host: place)) }
+        }
+        return placings
+    }
+
+    private func isPlaced(_ placing: Placing) -> Bool { members[placing.network]?.placed[placing.host] != nil }
 
     private mutating func toggle(_ network: String) {
         if isLocal(network) { _ = localVLANs.add(network) } else { localVLANs.remove(network) }
     }
 
-    private func units(of keys: some Sequence<DocumentKey>) -> Set<Unit> {
-        var units: Set<Unit> = []
+    /// - Parameter toggled: networks that get a port here, or lose their last.
+    private func units(of keys: [DocumentKey], _ toggled: Set<String>) -> Set<Unit> {
+        guard !keys.contains(hereKey) else { return allUnits }
+        var units = Set(toggled.flatMap(unitsOfNetwork))
         for key in keys {
             switch key.type {
-            case .host: units.formUnion(key.id == hostName ? allUnits : unitsOfHost(key.id))
+            case .host: units.formUnion(unitsOfHost(key.id))
             case .network: units.formUnion(unitsOfNetwork(key.id))
-            case .port:
-                units.insert(.port(key.id))
-                if let port = ports[key.id] { units.insert(.network(port.network)) }
+            case .port: units.insert(.port(key.id))
             }
         }
         return units
@@ -167,7 +214,7 @@ extension NetworkState {
 
 extension DocumentRefusal {
     /// With the line of the document that it is about.
-    fileprivate func at(_ changes: [DocumentKey: DocumentChange]) -> DocumentRefusal {
-        DocumentRefusal(key, line: key.flatMap { changes[$0]?.line }, reason)
+    fileprivate func at(_ changes: [DocumentChange]) -> DocumentRefusal {
+        DocumentRefusal(key, line: changes.first { $0.key == key }?.line, reason)
     }
 }

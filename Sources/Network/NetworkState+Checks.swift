@@ -4,25 +4,29 @@ extension NetworkState {
     static let greatestFloodCount = 512
 
     /// - Throws: `DocumentRefusal` for the first of some documents that cannot be beside the others.
-    func check(_ documents: [DocumentKey: Document?]) throws(DocumentRefusal) {
-        // In an order, so that of several mistakes the same one is told each time.
-        var portsToCheck: Set<String> = []
-        var networksToCheck: Set<String> = []
-        for (key, document) in documents.sorted(by: { $0.key.id < $1.key.id }) {
-            if document == nil { try checkAbsence(of: key) }
-            switch key.type {
-            case .host:
-                if let host = hosts[key.id] { try check(host) }
-                portsToCheck.formUnion(portsOfHost[key.id] ?? [])
-            case .network: portsToCheck.formUnion(members[key.id]?.ports ?? [])
-            case .port:
-                portsToCheck.insert(key.id)
-                if let port = ports[key.id] { networksToCheck.insert(port.network) }
+    /// - Parameter former: what was in their place.
+    func check(_ documents: [KeyedDocument], former: [KeyedDocument]) throws(DocumentRefusal) {
+        var networks: Set<String> = []
+        for (one, former) in zip(documents, former) {
+            if case .port(let port)? = former.document { networks.insert(port.network) }
+            switch one.document {
+            case nil: try checkAbsence(of: one.key)
+            case .host(let host):
+                try check(host)
+                if former.document != nil { try checkPorts(portsOfHost[host.id]) }
+            case .network(let network): if former.document != nil { try checkPorts(members[network.id]?.ports) }
+            case .port(let port):
+                try check(port)
+                networks.insert(port.network)
             }
         }
-        for id in portsToCheck.sorted() { if let port = ports[id] { try check(port) } }
-        for id in networksToCheck { try checkSize(of: id) }
-        try checkVLANs(networksToCheck)
+        for network in networks.sorted() { try checkSize(of: network) }
+        try checkVLANs(networks)
+    }
+
+    /// Those of a host or a network that was there before.
+    private func checkPorts(_ ports: Set<String>?) throws(DocumentRefusal) {
+        for id in ports?.sorted() ?? [] { try check(self.ports[id]!) }
     }
 
     private func checkAbsence(of key: DocumentKey) throws(DocumentRefusal) {

@@ -6,16 +6,14 @@ extension NetworkState {
     static let integrationBridge = "br-int"
     static let tunnelBridge = "br-tun"
 
-    func flows(of units: Set<Unit>) -> Set<BridgeFlow> {
+    func flows(of unit: Unit) -> [BridgeFlow] {
         guard let here else { return [] }
         var flows = FlowList()
-        for unit in units {
-            switch unit {
-            case .base: addBase(here, to: &flows)
-            case .host(let id): hosts[id].map { addHost($0, here, to: &flows) }
-            case .network(let id): networks[id].map { addNetwork($0, here, to: &flows) }
-            case .port(let id): ports[id].map { addPort($0, here, to: &flows) }
-            }
+        switch unit {
+        case .base: addBase(here, to: &flows)
+        case .host(let id): hosts[id].map { addHost($0, here, to: &flows) }
+        case .network(let id): networks[id].map { addNetwork($0, here, to: &flows) }
+        case .port(let id): ports[id].map { addPort($0, here, to: &flows) }
         }
         return flows.flows
     }
@@ -174,9 +172,9 @@ extension NetworkState {
 
 /// Flows by bridge.
 struct FlowList {
-    private(set) var flows: Set<BridgeFlow> = []
+    private(set) var flows: [BridgeFlow] = []
 
-    mutating func add(_ bridge: String, _ line: String) { flows.insert(BridgeFlow(bridge: bridge, line: line)) }
+    mutating func add(_ bridge: String, _ line: String) { flows.append(BridgeFlow(bridge: bridge, line: line)) }
 
     mutating func integration(_ lines: String...) { for line in lines { add(NetworkState.integrationBridge, line) } }
 

@@ -2,19 +2,14 @@ import Wire
 
 // The ports that this host's switch has for documents.
 extension NetworkState {
-    func plannedPorts(of units: Set<Unit>) -> Set<PlannedPort> {
+    func plannedPorts(of unit: Unit) -> [PlannedPort] {
         guard let here else { return [] }
-        var planned: Set<PlannedPort> = []
-        for unit in units {
-            switch unit {
-            case .base: planned.formUnion(plannedPorts(of: here))
-            case .port(let id):
-                if let port = ports[id].flatMap(plannedPort) { planned.insert(port) }
-            // Its MTU and its VLAN are its ports'.
-            case .network, .host: break
-            }
+        return switch unit {
+        case .base: plannedPorts(of: here)
+        case .port(let id): ports[id].flatMap(plannedPort).map { [$0] } ?? []
+        // Its MTU and its VLAN are its ports'.
+        case .network, .host: []
         }
-        return planned
     }
 
     private func plannedPort(of port: PortDocument) -> PlannedPort? {

@@ -39,22 +39,18 @@ public struct NetworkState: Sendable {
 
     // MARK: - Documents
 
-    /// Puts documents in the place of those with their keys; nil takes one away.
+    /// Puts documents in the place of those with their keys.
     /// - Throws: `DocumentRefusal` when two would have what only one can have; nothing has changed then.
-    /// - Returns: what to exchange to be where it was.
-    mutating func exchange(_ documents: [DocumentKey: Document?]) throws(DocumentRefusal) -> [DocumentKey: Document?] {
-        var former: [DocumentKey: Document?] = [:]
-        for key in documents.keys {
-            let document = document(key)
-            former[key] = .some(document)
-            if let document { remove(document) }
-        }
+    /// - Returns: what to exchange to be where it was, in the same order.
+    mutating func exchange(_ documents: [KeyedDocument]) throws(DocumentRefusal) -> [KeyedDocument] {
+        let former = documents.map { KeyedDocument(key: $0.key, document: document($0.key)) }
+        for one in former { if let document = one.document { remove(document) } }
         do throws(DocumentRefusal) {
-            for case let document? in documents.values { try insert(document) }
+            for one in documents { if let document = one.document { try insert(document) } }
         } catch {
             // What came in before it was refused.
-            for key in documents.keys { if let document = document(key) { remove(document) } }
-            for case let document? in former.values { try! insert(document) }
+            for one in documents { if let document = document(one.key) { remove(document) } }
+            for one in former { if let document = one.document { try! insert(document) } }
             throw error
         }
         return former
@@ -116,6 +112,12 @@ public struct NetworkState: Sendable {
         ports[port.id] = port
         if let host = port.host { portsOfHost[host, default: []].insert(port.id) }
     }
+}
+
+/// What is under a key; nil is nothing.
+struct KeyedDocument: Sendable {
+    let key: DocumentKey
+    let document: Document?
 }
 
 /// The ports of a network.

@@ -27,24 +27,35 @@ public struct MACAddress: Hashable, Sendable {
 extension MACAddress: CustomStringConvertible, LosslessStringConvertible {
     /// Six pairs of hexadecimal digits, separated by colons; nothing else is accepted.
     public init?(_ description: String) {
-        let octets = description.utf8.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
-        guard octets.count == 6 else { return nil }
+        let text = description.utf8
+        guard text.count == Self.textLength else { return nil }
         var value: UInt64 = 0
-        for octet in octets {
-            guard octet.count == 2, let number = UInt8(String(octet)!, radix: 16), octet.first != UInt8(ascii: "+")
-            else { return nil }
-            value = value << 8 | UInt64(number)
+        for (place, character) in text.enumerated() {
+            if place % 3 == 2 {
+                guard character == UInt8(ascii: ":") else { return nil }
+            } else {
+                guard let digit = Character(Unicode.Scalar(character)).hexDigitValue else { return nil }
+                value = value << 4 | UInt64(digit)
+            }
         }
         self.init(value: value)
     }
 
+    private static let textLength = 17
+
     public var description: String {
-        stride(from: 40, through: 0, by: -8)
-            .map { shift in
-                let octet = UInt8(truncatingIfNeeded: value >> UInt64(shift))
-                return (octet < 16 ? "0" : "") + String(octet, radix: 16)
+        String(unsafeUninitializedCapacity: Self.textLength) { text in
+            for place in 0..<Self.textLength {
+                text[place] = place % 3 == 2 ? UInt8(ascii: ":") : digit(place - place / 3)
             }
-            .joined(separator: ":")
+            return Self.textLength
+        }
+    }
+
+    /// One of twelve, from the most significant.
+    private func digit(_ place: Int) -> UInt8 {
+        let digit = UInt8(truncatingIfNeeded: value >> UInt64(44 - 4 * place)) & 0xf
+        return digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
     }
 }
 

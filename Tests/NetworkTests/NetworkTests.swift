@@ -134,7 +134,7 @@ struct NetworkTests {
         let change = try cloud.apply(Cloud.port("a", 1, on: "here"))
         #expect(cloud.flows("br-tun", table: 20, of: change).count == 2)
         let back = try cloud.apply(Cloud.port("a", 1, on: "b"))
-        #expect(back.flows.added.isEmpty && back.flows.removed == change.flows.added)
+        #expect(back.flows.added.isEmpty && Set(back.flows.removed) == Set(change.flows.added))
     }
 
     @Test func twoNetworksOfOneHostHaveTwoVLANs() throws {
@@ -169,9 +169,9 @@ struct NetworkTests {
         let first = try cloud.apply(kept)
         let more = try cloud.apply(Cloud.port("b1", 2, on: "b"))
         let change = try cloud.apply(kept, isSnapshot: true)
-        #expect(change.flows.removed == more.flows.added && change.documents.map(\.key.id) == ["b1"])
+        #expect(Set(change.flows.removed) == Set(more.flows.added) && change.documents.map(\.key.id) == ["b1"])
         let all = try cloud.apply("", isSnapshot: true)
-        #expect(all.flows.removed == first.flows.added && all.ports.removed == first.ports.added)
+        #expect(Set(all.flows.removed) == Set(first.flows.added) && Set(all.ports.removed) == Set(first.ports.added))
     }
 
     @Test func aChangeThatIsTakenBackLeavesNothing() throws {
@@ -181,7 +181,7 @@ struct NetworkTests {
         cloud.state.revert(change)
         #expect(cloud.state.localVLAN(of: "blue") == nil && cloud.state.ports["a"] == nil)
         let all = try cloud.apply("", isSnapshot: true)
-        #expect(all.flows.removed == first.flows.added)
+        #expect(Set(all.flows.removed) == Set(first.flows.added))
     }
 
     @Test func withoutL2PopulationAHostLearnsAndFloodsToAll() throws {
@@ -233,7 +233,7 @@ struct NetworkTests {
                 "port 'x': host 'd' has no tunnel_address, which network 'blue' needs"
             ),
             (
-                Cloud.port("x", 1, on: "b") + "\n{\"type\": \"network\", \"id\": \"blue\", \"deleted\": true}",
+                "{\"type\": \"network\", \"id\": \"blue\", \"deleted\": true}\n" + Cloud.port("x", 1, on: "b"),
                 "network 'blue': port 'x' and 0 others are still there: delete them first"
             ),
             ("{\"type\": \"port\", \"id\": \"x\", \"security_groups\": []}", "key 'network_id' is missing"),

@@ -76,7 +76,15 @@ struct Method: Sendable {
     /// The same for a request whose text may be staged.
     private init<R: TextRequest>(_ type: R.Type, _ body: @escaping @Sendable (isolated Switch, R) throws -> R.Response)
     {
-        self.init(type, body, { $0 }, { try $0.complete($1) })
+        self.init(
+            type,
+            { control, request in
+                if request.staged == true { control.hasTakenMuch = true }
+                return try body(control, request)
+            },
+            { $0 },
+            { try $0.complete($1) }
+        )
     }
 
     /// - Parameters:

@@ -209,12 +209,14 @@ extension Switch {
     }
 
     private func parse(_ flows: [BridgeFlow], _ ports: @escaping PortResolver) throws(Refusal) -> [Flow] {
-        do throws(FlowSyntaxError) {
-            var parsed = try FlowText.flows(flows.map(\.line).joined(separator: "\n"), ports: ports)
-            for index in parsed.indices { parsed[index].cookie = Self.networkCookie }
-            return parsed
-        } catch {
-            throw Refusal("flow '\(flows[error.line - 1].line.prefix(200))': \(error.reason)")
+        try flows.map { said throws(Refusal) in
+            do throws(FlowSyntaxError) {
+                var flow = try FlowText.flow(said.line, ports: ports)
+                flow.cookie = Self.networkCookie
+                return flow
+            } catch {
+                throw Refusal("flow '\(said.line.prefix(200))': \(error.reason)")
+            }
         }
     }
 

@@ -1,3 +1,4 @@
+import CMalloc
 public import Dataplane
 import Dispatch
 public import Logging
@@ -33,6 +34,8 @@ public actor Switch {
     var endpoints: [String: RunningEndpoint] = [:]
     /// How many there are, for whoever would wake the switch for them.
     nonisolated let endpointCount = Atomic(0)
+    /// A large text was read, and the C library keeps what that took.
+    var hasTakenMuch = false
     /// What Neutron wants of this host.
     var network: NetworkState
     /// Numbers of the flows that are there for documents, by bridge.
@@ -226,6 +229,8 @@ extension Switch: Service {
             logger.error("state file not written back, its log grows", metadata: ["reason": "\(error.reason)"])
         }
         if seconds.isMultiple(of: Self.retrySeconds) { retryFailedPorts() }
+        if hasTakenMuch { malloc_trim(0) }
+        hasTakenMuch = false
     }
 }
 

@@ -13,9 +13,9 @@ public enum DocumentText {
     public static func changes(_ text: String) throws(DocumentRefusal) -> [DocumentChange] {
         var changes: [DocumentChange] = []
         let decoder = JSONDecoder()
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            guard line.utf8.contains(where: { $0 > UInt8(ascii: " ") }) else { continue }
-            changes.append(try change(line, number: index + 1, decoder))
+        let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        for (index, line) in lines.enumerated() where line.contains(where: { $0 > UInt8(ascii: " ") }) {
+            changes.append(try change(Substring(line), number: index + 1, decoder))
         }
         return changes
     }
