@@ -101,7 +101,7 @@ let package = Package(
             exclude: ["Golden"],
             swiftSettings: swift
         ),
-        .testTarget(name: "NetworkTests", dependencies: ["Flows", "Network", "Wire"], swiftSettings: swift),
+        .testTarget(name: "NetworkTests", dependencies: ["Flows", "Network", "Seeds", "Wire"], swiftSettings: swift),
         .testTarget(
             name: "PacketIOTests",
             dependencies: ["CDPDK", "Dataplane", "PacketIO", "Seeds", "Wire"],

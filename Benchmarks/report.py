@@ -147,10 +147,19 @@ def verdict(measured, least):
 
 def at_most(what, most, values):
     """A line of goals for what is to be little: the worst run counts."""
-    numbers = lambda: f"{statistics.median(values):,.4g}" + (f" ({min(values):,.4g}-{max(values):,.4g})" if values[1:] else "")
+    return what, f"<= {most:,}", *_worst(values, lambda: max(values) <= most)
+
+
+def at_least(what, least, values):
+    """The same for what is to be much."""
+    return what, f">= {least:,}", *_worst(values, lambda: min(values) >= least)
+
+
+def _worst(values, is_met):
     if not values:
-        return what, f"<= {most:,}", "not measured", ""
-    return what, f"<= {most:,}", numbers(), "met" if max(values) <= most else "MISSED"
+        return "not measured", ""
+    spread = f" ({min(values):,.4g}-{max(values):,.4g})" if values[1:] else ""
+    return f"{statistics.median(values):,.4g}{spread}", "met" if is_met() else "MISSED"
 
 
 def write(folder, kind, records, machine, options, complete):

@@ -76,8 +76,8 @@ extension Lane {
         return bytes
     }
 
-    /// Tells the sender of a packet that is too long for one of the ports that its program sends it to. The program runs all
-    /// the same: other ports may take it.
+    /// Tells the sender of a packet that is too long for all ports that its program sends it to. The program runs all the
+    /// same, and drops it by name.
     @inline(never)
     func tellTooLong(_ packet: Packet, _ program: Program.Sequence, _ burst: UnsafeMutablePointer<Burst>) {
         guard let content = packet.content else { return }

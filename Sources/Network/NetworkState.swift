@@ -1,4 +1,3 @@
-import Flows
 import Wire
 
 /// The documents of a host's networks, and what follows from them for this host: bridges' flows and ports.
