@@ -92,6 +92,49 @@ import Testing
         #expect(bench.dump("br-tun") == flows)
     }
 
+    /// Names have the first characters of ids.
+    @Test func portsOfOneNameAreRefusedBeTheyNewOrThere() async throws {
+        let bench = try await Self.populated()
+        let (first, second) = ("0123456789a-1", "0123456789a-2")
+        let documents = [first, second].enumerated().map { index, id in
+            Self.port(id).replacing("00:00:01", with: "00:01:0\(index)").replacing(
+                "10.0.0.1",
+                with: "10.0.1.\(index + 1)"
+            )
+        }
+        let reason = "port 'vhu0123456789a' exists already, on bridge 'br-int': another document wants it"
+        for text in [documents.joined(separator: "\n"), documents[1]] {
+            let before = try await bench.everything()
+            let error = await #expect(throws: Refusal.self) {
+                try await bench.control.applyNetwork(NetworkApply(documents: text))
+            }
+            #expect(error?.reason.hasSuffix(reason) == true, "\(error?.reason ?? "")")
+            #expect(try await bench.everything() == before)
+            // The second time the first one is there.
+            _ = try await bench.control.applyNetwork(NetworkApply(documents: documents[0]))
+        }
+        let other = PortAdd(bridge: "br-int", name: "vhup7", type: "ring", options: ["name": "own"])
+        _ = try await bench.control.addPort(other)
+        let taken = Self.port("p7").replacing("00:00:01", with: "00:00:07").replacing("10.0.0.1", with: "10.0.0.7")
+        let error = await #expect(throws: Refusal.self) {
+            try await bench.control.applyNetwork(NetworkApply(documents: taken))
+        }
+        #expect(error?.reason.hasSuffix("exists already, on bridge 'br-int': delete it") == true)
+    }
+
+    /// A new port whose name comes before must not take the number of one that changes beside it.
+    @Test func aPortThatChangesKeepsItsNumber() async throws {
+        let bench = try await Self.populated()
+        let before = try await bench.control.showPort(PortShow(name: "vhup1")).number
+        let mtu =
+            "{\"type\": \"network\", \"id\": \"blue\", \"network_type\": \"vxlan\", \"segmentation_id\": 102, \"mtu\": 1400}"
+        let new = Self.port("a0").replacing("00:00:01", with: "00:00:09").replacing("10.0.0.1", with: "10.0.0.9")
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: mtu + "\n" + new))
+        let after = try await bench.control.showPort(PortShow(name: "vhup1"))
+        #expect(after.number == before && after.mtu == 1400)
+        #expect(try await bench.control.showPort(PortShow(name: "vhua0")).number != before)
+    }
+
     @Test func anOperatorsFlowsStandBeside() async throws {
         let bench = try await Self.populated()
         let flows = bench.dump("br-tun")

@@ -37,7 +37,8 @@ extension Switch {
     }
 
     private func carryOut(_ change: NetworkChange) throws {
-        let plan = try portPlan(change.ports, beside: records)
+        let leaving = Set(change.ports.removed.map(\.name))
+        let plan = try portPlan(change.ports, former: records, staying: records.filter { !leaving.contains($0.name) })
         let bridges = try newBridges(change)
         let flows = try flowPlans(change.flows, among: plan.records)
         var records = Store.NetworkRecords()
@@ -61,16 +62,15 @@ extension Switch {
             let changes = try DocumentText.changes(documents.joined(separator: "\n"))
             network.keepLocalVLANs(ports.mapValues(\.vlan.tag), of: changes)
             let change = try network.apply(changes)
-            let plan = try portPlan(change.ports, beside: Array(ports.values))
+            let former = Array(ports.values)
+            // Another martletd may have planned other ports.
+            let plan = try portPlan(change.ports, former: former, staying: former.filter { !$0.isPlanned })
             for flows in try flowPlans(change.flows, among: plan.records) { install(flows) }
-            // Another martletd may have planned others.
-            let wanted = Set(change.ports.added.map(\.name))
-            let gone = plan.records.filter { $0.isPlanned && !wanted.contains($0.name) }.map(\.name)
             var records = Store.NetworkRecords()
-            records.portsRemoved = plan.removed + gone
+            records.portsRemoved = plan.removed
             records.ports = plan.changed + plan.added
             if !records.portsRemoved.isEmpty || !records.ports.isEmpty { try store.change(records) }
-            return plan.records.filter { !gone.contains($0.name) }
+            return plan.records
         } catch {
             throw StoreError(
                 "state file '\(store.path)' has network documents that cannot be carried out (\(error.reason)): "
@@ -103,24 +103,33 @@ extension Switch {
         var records: [PortRecord] = []
     }
 
-    private func portPlan(_ ports: Difference<PlannedPort>, beside records: [PortRecord]) throws -> PortPlan {
-        var plan = PortPlan()
-        let wanted = Set(ports.added.map(\.name))
-        let former = Dictionary(uniqueKeysWithValues: records.map { ($0.name, $0) })
-        plan.records = records.filter { !wanted.contains($0.name) }
-        let gone = Set(ports.removed.map(\.name)).subtracting(wanted)
-        plan.records.removeAll { gone.contains($0.name) }
-        plan.removed = gone.filter { former[$0] != nil }
-        for port in ports.added.sorted(by: { $0.name < $1.name }) {
-            let record = try record(for: port, former: former[port.name], beside: plan.records)
+    /// - Parameters:
+    ///   - former: the ports there are.
+    ///   - staying: those of them that the change is not about.
+    private func portPlan(
+        _ ports: Difference<PlannedPort>,
+        former: [PortRecord],
+        staying: [PortRecord]
+    ) throws -> PortPlan {
+        var plan = PortPlan(records: staying)
+        var leaving = Dictionary(uniqueKeysWithValues: former.map { ($0.name, $0) })
+        for record in staying { leaving[record.name] = nil }
+        // Those that were there first, so that no new one takes their numbers.
+        let (old, new) = (
+            ports.added.filter { leaving[$0.name] != nil }, ports.added.filter { leaving[$0.name] == nil }
+        )
+        for port in old.sorted(by: { $0.name < $1.name }) + new.sorted(by: { $0.name < $1.name }) {
+            let former = leaving[port.name]
+            let record = try record(for: port, former: former, beside: plan.records)
             plan.records.append(record)
-            guard let old = former[port.name], old.isPlanned, old.hasDevice(of: record) else {
-                if former[port.name] != nil { plan.removed.append(port.name) }
+            guard let former, former.hasDevice(of: record) else {
                 plan.added.append(record)
                 continue
             }
-            if old.vlan != record.vlan { plan.changed.append(record) }
+            leaving[port.name] = nil
+            if former.vlan != record.vlan { plan.changed.append(record) }
         }
+        plan.removed = Array(leaving.keys)
         guard plan.records.count <= PortIndex.capacity else {
             throw Refusal("the switch would have \(plan.records.count) ports; it has room for \(PortIndex.capacity)")
         }
@@ -134,8 +143,10 @@ extension Switch {
         beside others: [PortRecord]
     ) throws(Refusal) -> PortRecord {
         do throws(Refusal) {
-            if let former, !former.isPlanned {
-                throw Refusal("port '\(port.name)' exists already, on bridge '\(former.bridge)': delete it")
+            try checkName(port.name, of: "port")
+            if let other = others.first(where: { $0.name == port.name }) {
+                let mend = other.isPlanned ? "another document wants it" : "delete it"
+                throw Refusal("port '\(port.name)' exists already, on bridge '\(other.bridge)': \(mend)")
             }
             let type = try PortType(name: port.type, options: port.options, portName: port.name)
             let kept = former?.bridge == port.bridge ? former.map { Int($0.number.value) } : nil
