@@ -41,12 +41,12 @@ public struct PlannedPort: Hashable, Sendable {
     public let bridge: String
     public let type: String
     public let options: [String: String]
-    /// nil: what is usual for the type.
-    public let mtu: Int?
-    /// The VLAN that it is an access port of; nil for a trunk of all.
-    public let tag: VLANID?
     /// Why it is wanted.
     public let document: DocumentKey
+    /// nil: what is usual for the type.
+    public var mtu: Int?
+    /// The VLAN that it is an access port of; nil for a trunk of all.
+    public var tag: VLANID?
 }
 
 extension NetworkState {
@@ -179,7 +179,7 @@ extension NetworkState {
     private func isPlaced(_ placing: Placing) -> Bool { members[placing.network]?.placed[placing.host] != nil }
 
     private mutating func toggle(_ network: String) {
-        if isLocal(network) { _ = localVLANs.add(network) } else { localVLANs.remove(network) }
+        if isLocal(network) { localVLANs.add(network) } else { localVLANs.remove(network) }
     }
 
     /// - Parameter toggled: networks that get a port here, or lose their last.

@@ -1,4 +1,4 @@
-import Wire
+public import Wire
 
 // The flows of a host in the tables that operators know from Neutron's Open vSwitch agent: README.md beside this has the
 // list. Written in the words of ovs-ofctl, for that is what they are dumped in.
@@ -90,7 +90,7 @@ extension NetworkState {
         case .tunnel(let type, let key):
             let tag = "push_vlan:0x8100,set_field:\(0x1000 | vlan.value)->vlan_vid"
             flows.tunnel("table=\(type.table),priority=1,tun_id=\(hex(key)) actions=\(tag),goto_table:10")
-            addFloodList(of: network.id, vlan, type, key, here, to: &flows)
+            addFloodList(of: network.id, vlan, type, key, to: &flows)
         }
     }
 
@@ -99,20 +99,21 @@ extension NetworkState {
         _ vlan: VLANID,
         _ type: TunnelNetworkType,
         _ key: UInt32,
-        _ here: HostDocument,
         to flows: inout FlowList
     ) {
-        let addresses = floodHosts(of: network, here).compactMap(\.tunnelAddress).sorted { $0.value < $1.value }
+        let addresses = floodingEntries(of: network)
         guard !addresses.isEmpty else { return }
         let outputs = addresses.map { ",\($0.setsTunnelDestination),output:\"\(type.port)\"" }.joined()
         flows.tunnel("table=22,priority=1,dl_vlan=\(vlan) actions=strip_vlan,set_tunnel:\(hex(key))\(outputs)")
     }
 
-    /// The other hosts that hold a network; without l2population all that might.
-    func floodHosts(of network: String, _ here: HostDocument) -> [HostDocument] {
-        guard let type = networks[network]?.segment.tunnelType else { return [] }
+    /// Where this host sends what is for all stations of a network: to the other hosts that hold it; without l2population
+    /// to all that might.
+    public func floodingEntries(of network: String) -> [IPAddress] {
+        guard let here, localVLANs[network] != nil, let type = networks[network]?.segment.tunnelType else { return [] }
         let all = here.hasL2Population ? (members[network]?.placed.keys).map(Array.init) ?? [] : Array(hosts.keys)
         return all.filter { $0 != hostName }.compactMap { hosts[$0] }.filter { $0.tunnelTypes.contains(type) }
+            .compactMap(\.tunnelAddress).sorted { $0.value < $1.value }
     }
 
     // MARK: - Ports

@@ -21,56 +21,29 @@ extension NetworkState {
             bridge: Self.integrationBridge,
             type: interface.type,
             options: interface.options,
+            document: DocumentKey(.port, port.id),
             mtu: network.mtu,
-            tag: vlan,
-            document: DocumentKey(.port, port.id)
+            tag: vlan
         )
     }
 
     /// Between the bridges, and into the tunnels.
     private func plannedPorts(of here: HostDocument) -> [PlannedPort] {
-        var planned: [PlannedPort] = []
-        for bridge in here.bridgeMappings.values {
-            planned += patch("int-\(bridge)", Self.integrationBridge, "phy-\(bridge)", bridge, here)
+        let key = DocumentKey(.host, here.id)
+        func port(_ name: String, _ bridge: String, _ type: String, _ options: [String: String]) -> PlannedPort {
+            PlannedPort(name: name, bridge: bridge, type: type, options: options, document: key)
         }
-        guard let address = here.tunnelAddress else { return planned }
-        planned += patch("patch-tun", Self.integrationBridge, "patch-int", Self.tunnelBridge, here)
-        return planned
-            + here.tunnelTypes.map { type in
-                let options = ["local_ip": "\(address)", "remote_ip": "flow", "key": "flow"]
-                return plannedPort(type.port, Self.tunnelBridge, type.rawValue, options, here)
-            }
-    }
-
-    private func patch(
-        _ name: String,
-        _ bridge: String,
-        _ peer: String,
-        _ peerBridge: String,
-        _ here: HostDocument
-    ) -> [PlannedPort] {
-        [
-            plannedPort(name, bridge, "patch", ["peer": peer], here),
-            plannedPort(peer, peerBridge, "patch", ["peer": name], here),
-        ]
-    }
-
-    private func plannedPort(
-        _ name: String,
-        _ bridge: String,
-        _ type: String,
-        _ options: [String: String],
-        _ here: HostDocument
-    ) -> PlannedPort {
-        PlannedPort(
-            name: name,
-            bridge: bridge,
-            type: type,
-            options: options,
-            mtu: nil,
-            tag: nil,
-            document: DocumentKey(.host, here.id)
-        )
+        func patch(_ name: String, _ peer: String, on bridge: String) -> [PlannedPort] {
+            [
+                port(name, Self.integrationBridge, "patch", ["peer": peer]),
+                port(peer, bridge, "patch", ["peer": name]),
+            ]
+        }
+        let physical = here.bridgeMappings.values.flatMap { patch("int-\($0)", "phy-\($0)", on: $0) }
+        guard let address = here.tunnelAddress else { return physical }
+        let options = ["local_ip": "\(address)", "remote_ip": "flow", "key": "flow"]
+        return physical + patch("patch-tun", "patch-int", on: Self.tunnelBridge)
+            + here.tunnelTypes.map { port($0.port, Self.tunnelBridge, $0.rawValue, options) }
     }
 }
 

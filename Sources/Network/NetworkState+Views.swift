@@ -29,12 +29,6 @@ extension NetworkState {
 
     public func localVLAN(of network: String) -> VLANID? { localVLANs[network] }
 
-    /// Where this host sends what is for all stations of a network.
-    public func floodingEntries(of network: String) -> [IPAddress] {
-        guard let here, localVLANs[network] != nil else { return [] }
-        return floodHosts(of: network, here).compactMap(\.tunnelAddress).sorted { $0.value < $1.value }
-    }
-
     /// Tunnels of a type between this host and another one.
     public struct Tunnel: Sendable {
         public let host: String

@@ -180,15 +180,10 @@ struct LocalVLANs: Sendable {
         vlans[network] = vlan
     }
 
-    /// Gives a network the first free VLAN; nil when all are taken.
-    mutating func add(_ network: String) -> VLANID? {
-        guard
-            let free = (1...UInt16(Self.capacity)).lazy.compactMap({ VLANID($0) }).first(where: { !taken.contains($0) })
-        else {
-            return nil
-        }
-        put(free, for: network)
-        return free
+    /// Gives a network the first free VLAN, unless all are taken.
+    mutating func add(_ network: String) {
+        let all = (1...UInt16(Self.capacity)).lazy.compactMap { VLANID($0) }
+        if let free = all.first(where: { !taken.contains($0) }) { put(free, for: network) }
     }
 
     mutating func remove(_ network: String) {

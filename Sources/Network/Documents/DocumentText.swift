@@ -20,11 +20,6 @@ public enum DocumentText {
         return changes
     }
 
-    /// Reads one document.
-    public static func document(_ text: String) throws(DocumentRefusal) -> Document? {
-        try change(Substring(text), number: 1, JSONDecoder()).document
-    }
-
     private static func change(
         _ line: Substring,
         number: Int,
