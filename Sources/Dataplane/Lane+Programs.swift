@@ -62,9 +62,14 @@ extension Lane {
         -> UInt64
     {
         let sequence = flows.cache.programs.sequence(program)
-        let longest = flows.cache.programs.header(program).pointee.longest
+        let header = flows.cache.programs.header(program)
+        let longest = header.pointee.longest
         var bytes: UInt64 = 0
-        for index in indices {
+        var first = indices.lowerBound
+        if header.pointee.isTunnel && flows.runs[run].isPlain {
+            (first, bytes) = encapsulateAll(sequence, longest: UInt32(longest), indices, burst)
+        }
+        for index in first..<indices.upperBound {
             let packet = burst.pointee.packets[index].unsafelyUnwrapped
             bytes &+= UInt64(packet.pointee.packet_length)
             if packet.pointee.packet_length > UInt32(longest) { tellTooLong(packet, sequence, burst) }
@@ -155,6 +160,44 @@ extension Lane {
                 if index == range.upperBound { free(packet) }
             }
         }
+    }
+
+    /// Puts plain packets into a tunnel and then into a port's queue, up to one that takes more than that.
+    /// - Parameter program: its header says `isTunnel`.
+    /// - Returns: the place of the first packet that is left, and the bytes of those before.
+    @inline(__always)
+    private func encapsulateAll(
+        _ program: Program.Sequence,
+        longest: UInt32,
+        _ indices: Range<Int>,
+        _ burst: UnsafeMutablePointer<Burst>
+    ) -> (end: Int, bytes: UInt64) {
+        var (index, bytes) = (indices.lowerBound, UInt64(0))
+        guard case .encapsulate(let header) = program.steps[0], case .output(let output) = program.steps[program.count &- 1]
+        else { return (index, bytes) }
+        let queue = queues + Int(output)
+        let place = queuePackets + (Int(output) &* Self.burstLength &+ queue.pointee.count &- index)
+        let end = min(indices.upperBound, index &+ Self.burstLength &- queue.pointee.count)
+        while index < end {
+            let packet = burst.pointee.packets[index].unsafelyUnwrapped
+            let length = packet.pointee.packet_length
+            guard length <= longest else { break }
+            flows.identification.pointee &+= 1
+            let (share, identification) = (PacketEditor(plain: packet).share, flows.identification.pointee)
+            guard header.put(program.steps + 1, before: packet, share: share, identification: identification) else { break }
+            place[index] = packet
+            bytes &+= UInt64(length)
+            index &+= 1
+        }
+        let count = index &- indices.lowerBound
+        guard count != 0 else { return (index, bytes) }
+        if queue.pointee.count == 0 { announce(output) }
+        queue.pointee.count &+= count
+        queue.pointee.bytes &+= bytes &+ UInt64(count) &* UInt64(header.length)
+        let row = counters.row(header.port)
+        row[CounterTable.transmittedPackets] &+= UInt64(count)
+        row[CounterTable.transmittedBytes] &+= bytes
+        return (index, bytes)
     }
 
     /// Puts a packet into a tunnel, and runs what is to be done with it then.

@@ -40,6 +40,12 @@ struct ProgramStore {
             get { flags & 2 != 0 }
             set { flags = flags & ~2 | (newValue ? 2 : 0) }
         }
+
+        /// Packets go into a tunnel and then to one port, and that is all.
+        var isTunnel: Bool {
+            @inline(__always) get { flags & 4 != 0 }
+            set { flags = flags & ~4 | (newValue ? 4 : 0) }
+        }
     }
 
     static var unit: Int { 64 }
@@ -194,6 +200,7 @@ struct ProgramStore {
         header.pointee.drop = UInt8(program.drop.rawValue)
         header.pointee.mask = mask
         header.pointee.isAltered = altered != 0
+        header.pointee.isTunnel = Self.isTunnel(program)
         header.pointee.output = Self.output(of: program)
         for index in 0..<program.count { steps(block)[index] = program.steps[index] }
         for index in 0..<program.checkCount { checks(block)[index] = program.checks[index] }
@@ -206,6 +213,13 @@ struct ProgramStore {
             return Header.noOutput
         }
         return port
+    }
+
+    private static func isTunnel(_ program: Program) -> Bool {
+        guard program.count > 2, case .encapsulate(let header) = program.steps[0],
+            case .output = program.steps[program.count - 1]
+        else { return false }
+        return program.count == header.octetSteps + 2
     }
 
     /// Equal programs have equal hashes; it need not tell others apart well, for the rules that were met do.

@@ -15,6 +15,7 @@ struct PacketEditor {
     }
 
     /// Of a packet that `PlainPacket` has read.
+    @inline(__always)
     init(plain packet: Packet) {
         self.packet = packet
         number = packet.frame.load(fromByteOffset: 23, as: UInt8.self)
@@ -31,7 +32,7 @@ struct PacketEditor {
     }
 
     /// What the packets of a connection have in common and those of others have not: a hash of addresses and ports.
-    var share: UInt64 {
+    @inline(__always) var share: UInt64 {
         let frame = UnsafeRawPointer(packet.frame)
         var hash = frame.loadUnaligned(as: UInt64.self) ^ frame.loadUnaligned(fromByteOffset: 6, as: UInt64.self) &<< 8
         switch layout.kind {

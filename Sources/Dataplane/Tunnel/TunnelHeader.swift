@@ -42,6 +42,7 @@ struct TunnelHeader: Equatable, BitwiseCopyable {
     ///   - share: of the connections within; what one has, its packets have.
     ///   - identification: of an IPv4 packet that may be fragmented.
     /// - Returns: false when there is no room in front; the packet is unchanged then.
+    @inline(__always)
     func put(
         _ octets: UnsafePointer<Program.Step>,
         before packet: Packet,
@@ -65,6 +66,7 @@ struct TunnelHeader: Equatable, BitwiseCopyable {
         return true
     }
 
+    @inline(__always)
     private func finish(_ packet: Packet, share: UInt64, identification: UInt16) {
         let frame = packet.frame
         let packetLength = Int(packet.pointee.packet_length)
@@ -96,6 +98,7 @@ struct TunnelHeader: Equatable, BitwiseCopyable {
     }
 
     /// Of all behind the IP header, for UDP with the addresses.
+    @inline(never)
     private func checksum(of packet: Packet) -> UInt16 {
         let frame = UnsafeRawPointer(packet.frame)
         let length = Int(packet.pointee.packet_length) - transport
