@@ -84,6 +84,47 @@ import Testing
         #expect(tables.all.count > lines.count / 2)
     }
 
+    /// In place of each `%` some flows have one value and others another.
+    @Test(arguments: [
+        "mod_dl_src:02:00:00:00:00:0%,mod_dl_dst:02:00:00:00:00:0%,set_tunnel:0x%,set_tunnel64:0x10000000%,output:1",
+        "set_field:02:00:00:00:00:0%->eth_src,set_field:0x%0/0xf0->reg0,set_field:0x%->xreg1,push_vlan:0x8100,set_field:410%->vlan_vid",
+        "set_field:0x%->xxreg0,set_field:0x%0000000000000000/0xf0000000000000000->xxreg1,set_field:0x%->reg8",
+        "load:0xff->NXM_NX_XXREG0[60..67],mod_vlan_vid:9,set_field:1.2.3.%->tun_src,note:01.02,load:1->NXM_NX_REG0[]",
+        "set_field:%->reg0,clone(set_field:7->reg1,set_field:8->reg1),set_field:%->reg2,write_actions(set_field:9->reg3)",
+        "learn(table=1,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:5->NXM_NX_REG1[]),set_field:%->reg1,goto_table:2",
+    ])
+    func sharesTheActionsOfFlowsThatWriteDifferentValues(actions: String) throws {
+        try checkSharing("priority=% actions=\(actions)")
+    }
+
+    @Test(arguments: [
+        "arp,arp_tpa=10.0.0.% actions=mod_dl_src:02:00:00:00:00:0%,load:0x2->NXM_OF_ARP_OP[],set_field:10.0.0.%->arp_spa,IN_PORT",
+        "icmp6,icmp_type=135,icmp_code=0,nd_target=fe80::% actions=set_field:fe80::%->ipv6_src,set_field:136->icmpv6_type"
+            + ",set_field:0x6000000%->nd_reserved,set_field:2->nd_options_type,set_field:02:00:00:00:00:0%->nd_tll,IN_PORT",
+        "ip,nw_src=10.0.0.% actions=mod_nw_src:10.9.9.9,mod_nw_tos:8,set_field:10.0.0.%->ip_dst,set_field:%->nw_ttl",
+    ])
+    func sharesTheActionsOfRespondersAndTranslators(flow: String) throws { try checkSharing(flow) }
+
+    private func checkSharing(_ text: String) throws {
+        let flows = try (1...3).map { try FlowText.flow(text.replacing("%", with: "\($0)")) }
+        let tables = FlowTables.alone()
+        try tables.commit(adding: flows)
+        #expect(tables.all.map(\.flow) == flows)
+        #expect(Set(tables.flows.compactMap { $0?.sharedActions }).count == 1)
+    }
+
+    @Test func keepsApartTheActionsOfFlowsThatDifferInMoreThanValues() throws {
+        let lists = [
+            "mod_dl_src:02:00:00:00:00:01", "mod_dl_dst:02:00:00:00:00:01", "set_field:02:00:00:00:00:01->eth_src",
+            "set_tunnel:1", "set_tunnel64:1", "set_field:1->tun_id", "set_field:1/1->tun_id", "set_field:1->reg0",
+            "load:1->NXM_NX_REG0[]", "load:2->NXM_NX_REG0[]", "output:1", "output:2", "set_field:1->reg0,output:1",
+        ]
+        let flows = try zip(1..., lists).map { try FlowText.flow("priority=\($0) actions=\($1)") }
+        let tables = FlowTables.alone()
+        try tables.commit(adding: flows)
+        #expect(tables.all.map(\.flow) == flows)
+    }
+
     @Test func stopsAtTheMaskThatHoldsTheHighestPriority() throws {
         let tables = FlowTables.alone()
         let texts = ["priority=9,in_port=1,actions=drop", "priority=5,dl_vlan=7,actions=drop"]

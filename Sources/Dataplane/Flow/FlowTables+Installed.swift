@@ -6,7 +6,8 @@ extension FlowTables {
         let rule: UnsafeMutablePointer<Rule>
         private let tuple: UnsafeMutablePointer<Tuple>
         let addressSets: [AddressSetReference]
-        let actions: [Action]
+        /// The flow's, but for the values that its rule writes.
+        let sharedActions: [Action]
         let cookie: UInt64
         /// Milliseconds of the readers' clock.
         let since: UInt64
@@ -23,11 +24,11 @@ extension FlowTables {
         /// Another one has its number.
         var isSucceeded = false
 
-        /// - Parameter actions: the flow's, in memory that others may share.
-        init(_ flow: Flow, _ placed: PlacedRule, _ actions: [Action], since: UInt64, modified: UInt64) {
+        /// - Parameter sharedActions: `ActionLists`' for the flow.
+        init(_ flow: Flow, _ placed: PlacedRule, _ sharedActions: [Action], since: UInt64, modified: UInt64) {
             (rule, tuple) = (placed.rule, placed.tuple)
             addressSets = flow.match.addressSets
-            self.actions = actions
+            self.sharedActions = sharedActions
             cookie = flow.cookie
             (self.since, self.modified) = (since, modified)
             (idleTimeout, hardTimeout) = (flow.idleTimeout, flow.hardTimeout)
@@ -38,11 +39,11 @@ extension FlowTables {
 
         var placed: PlacedRule { PlacedRule(rule: rule, tuple: tuple) }
 
-        /// The flow, its match made anew.
+        /// The flow, its match and actions made anew.
         var flow: Flow {
             var flow = Flow()
             flow.match = tuple.pointee.match(of: rule, addressSets)
-            flow.actions = actions
+            flow.actions = WrittenValues.actions(sharedActions, of: rule)
             flow.cookie = cookie
             flow.priority = rule.pointee.priority
             (flow.idleTimeout, flow.hardTimeout) = (idleTimeout, hardTimeout)

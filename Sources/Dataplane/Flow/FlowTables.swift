@@ -146,7 +146,7 @@ final class FlowTables {
         let now = readers.now()
         let users = flows.enumerated().compactMap { number, installed -> InstalledFlow? in
             guard let installed else { return nil }
-            let isUser = !installed.actions[keyPath: used].isDisjoint(with: identifiers)
+            let isUser = !installed.sharedActions[keyPath: used].isDisjoint(with: identifiers)
             return isUser ? described(installed, UInt32(number), now) : nil
         }
         let learned = learned(goingWith: users.map(\.number)).compactMap { flow($0) }

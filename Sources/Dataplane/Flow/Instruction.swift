@@ -210,7 +210,7 @@ extension Instruction {
     }
 
     /// Actions that write constant bits.
-    private static func writes(_ action: Action) -> [Instruction] {
+    static func writes(_ action: Action) -> [Instruction] {
         switch action {
         case .setEthernetSource(let address): write(.ethSource, UInt128(address.value))
         case .setEthernetDestination(let address): write(.ethDestination, UInt128(address.value))

@@ -137,7 +137,7 @@ extension FlowTables {
         var orphans: [UInt32] = []
         // Flows that go may have learn actions in their turn.
         while true {
-            let families = next.flatMap { flows[Int($0)]!.actions.deletedFamilies }
+            let families = next.flatMap { flows[Int($0)]!.sharedActions.deletedFamilies }
             for family in families { left[family]! -= 1 }
             let dead = Set(families.filter { left[$0] == 0 })
             guard !dead.isEmpty else { return orphans }
