@@ -9,7 +9,7 @@
     static let transmittedBytes = 3
     static let firstDrop = 4
     /// Whole cache lines, so that two ports never share one.
-    static let rowLength = 40
+    static let rowLength = 48
 
     private let words: UnsafeMutablePointer<UInt64>
 

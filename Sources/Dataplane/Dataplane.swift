@@ -25,6 +25,7 @@ public final class Dataplane: @unchecked Sendable {
     /// - Parameters:
     ///   - copy: how a lane copies a packet that it floods.
     ///   - drain: how a lane has a full output queue sent.
+    ///   - join: how a lane puts fragments together; with nil all are dropped.
     ///   - cacheCapacity: connections that the workers' caches hold, all together.
     ///   - clock: milliseconds, whose seconds the workers give to `Lane.receive`.
     ///   - quiesce: with no worker running, nothing has to be awaited.
@@ -32,6 +33,7 @@ public final class Dataplane: @unchecked Sendable {
         workerCount: Int,
         copy: @escaping martlet_copy = { _ in nil },
         drain: @escaping martlet_drain = { _ in },
+        join: martlet_join? = nil,
         cacheCapacity: Int = 1 << 20,
         clock: @escaping @Sendable () -> UInt64 = { milliseconds },
         quiesce: @escaping Quiesce = {}
@@ -44,7 +46,7 @@ public final class Dataplane: @unchecked Sendable {
         self.cell = cell
         let share = max(cacheCapacity / max(workerCount, 1), 64)
         let lanes = (0..<workerCount).map { number in
-            Lane(number: number, state: cell, copy: copy, drain: drain, cacheCapacity: share)
+            Lane(number: number, state: cell, copy: copy, drain: drain, join: join, cacheCapacity: share)
         }
         self.lanes = lanes
         readers = FlowReaders(

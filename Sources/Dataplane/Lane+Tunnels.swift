@@ -14,9 +14,9 @@ extension Lane {
         _ context: WalkContext
     ) -> Int {
         let reader = TunnelReader(underlay: context.state.underlay, ingress: context.state.ports + Int(port))
-        var (left, taken) = (0, 0)
+        var (index, left, taken) = (0, 0, 0)
         var bytes: UInt64 = 0
-        for index in 0..<count {
+        while index < count {
             let packet = packets[index].unsafelyUnwrapped
             let length = packet.pointee.packet_length
             var source = TunnelSources.Source()
@@ -24,8 +24,15 @@ extension Lane {
             case .none:
                 packets[left] = packet
                 left &+= 1
+                index &+= 1
                 continue
             case .fault(let reason): discard(packet, reason, on: port)
+            case .fragment(let fragment):
+                guard let whole = joined(packet, fragment, from: port) else { break }
+                // It is read like any other, but what was received is the fragment.
+                packets[index] = whole
+                bytes &+= UInt64(length) &- UInt64(whole.pointee.packet_length)
+                continue
             case .frame(let offset, let frameLength):
                 guard let origin = origin(of: source, packet, from: port, context.state) else { break }
                 strip(packet, offset, length: frameLength)
@@ -45,8 +52,9 @@ extension Lane {
                 taken &+= 1
             }
             bytes &+= UInt64(length)
+            index &+= 1
         }
-        guard left < count else { return count }
+        guard left < count || bytes != 0 else { return count }
         let row = counters.row(port)
         row[CounterTable.receivedPackets] &+= UInt64(count &- left)
         row[CounterTable.receivedBytes] &+= bytes
@@ -57,6 +65,16 @@ extension Lane {
     private func switchTunnelled(_ count: Int, from port: UInt16, _ context: WalkContext) {
         receiveFromTunnels(flows.tunnelled, count: count, from: port, context)
         for index in 0..<count { flows.cache.sources.release(flows.origins[index]) }
+    }
+
+    /// The packet that a fragment was missing of; nil when it waits for others, or was dropped.
+    @inline(never)
+    private func joined(_ fragment: Packet, _ description: martlet_fragment, from port: UInt16) -> Packet? {
+        guard let join else {
+            discard(fragment, .tunnelFragment, on: port)
+            return nil
+        }
+        return martlet_joined(join, drainContext.pointee, fragment, description, port)
     }
 
     /// The number of a packet's source; nil when it was dropped.

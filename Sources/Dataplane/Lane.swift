@@ -26,7 +26,8 @@ public struct Lane: @unchecked Sendable {
     @usableFromInline let state: UnsafeMutablePointer<StateCell>
     @usableFromInline let copy: martlet_copy
     @usableFromInline let drain: martlet_drain
-    /// What `drain` is called with. Set by the worker before its first burst.
+    @usableFromInline let join: martlet_join?
+    /// What `drain` and `join` are called with. Set by the worker before its first burst.
     public let drainContext: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     /// Among the lanes, from 0.
     @usableFromInline let number: Int
@@ -53,12 +54,14 @@ public struct Lane: @unchecked Sendable {
         state: UnsafeMutablePointer<StateCell>,
         copy: martlet_copy,
         drain: martlet_drain,
+        join: martlet_join?,
         cacheCapacity: Int
     ) {
         self.number = number
         self.state = state
         self.copy = copy
         self.drain = drain
+        self.join = join
         drainContext = .allocate(capacity: 1)
         drainContext.initialize(to: nil)
         flows = FlowMemory(cacheCapacity: cacheCapacity, lane: number)
@@ -116,6 +119,16 @@ public struct Lane: @unchecked Sendable {
         let rest = queues[Int(port)].count - sent
         if rest != 0 { counters.drop(reason, on: port, count: rest) }
         queues[Int(port)] = OutputQueue()
+    }
+
+    /// Counts packets that the worker has dropped on its own.
+    public func drop(_ reason: DropReason, on port: UInt16, count: Int) { counters.drop(reason, on: port, count: count) }
+
+    /// Counts fragments that waited too long for others at an endpoint; one that is gone has no counters any more.
+    public func dropExpired(_ count: Int, at endpoint: UInt16) {
+        let state = state.pointee.current.load(ordering: .acquiring).pointee
+        guard state.ports[Int(endpoint)].endpoint != Underlay.none else { return }
+        counters.drop(.tunnelFragmentExpired, on: endpoint, count: count)
     }
 
     // MARK: - A burst

@@ -2,26 +2,74 @@ import CDPDK
 import CPacket
 import Dataplane
 
-/// The switch's own address on a bridge: two rings between the workers and the control plane.
+/// The switch's own address on a bridge: two rings between the workers and the control plane, and the fragments of tunnels'
+/// packets if they are put together.
 final class EndpointDevice: Device {
     let queueCount = 1
     private let rings: RingPair
+    private let fragments: UnsafeMutablePointer<FragmentTable>?
+    private let workerCount: Int
     private var scratch: [Packet?]
 
     /// Packets that wait either way: beyond it the workers count drops.
     private static let size = 256
 
-    init(port: PortIndex, pools: BufferPools) throws(Refusal) {
+    init(
+        port: PortIndex,
+        fragments option: EndpointOptions.Fragments,
+        workerCount: Int,
+        pools: BufferPools
+    ) throws(Refusal) {
         let name = "martlet_endpoint_\(port.value)"
         do throws(Refusal) {
-            rings = try RingPair(incoming: "\(name).in", outgoing: "\(name).out", size: Self.size, pools: pools)
+            rings = try RingPair(
+                incoming: "\(name).in",
+                outgoing: "\(name).out",
+                size: Self.size,
+                buffers: option == .reassemble ? workerCount * FragmentTable.bufferLimit : 0,
+                pools: pools
+            )
         } catch {
             throw Refusal("no memory for the rings of an endpoint (\(error.reason)): raise --socket-memory")
         }
+        self.workerCount = workerCount
         scratch = Array(repeating: nil, count: Self.size)
+        guard option == .reassemble else {
+            fragments = nil
+            return
+        }
+        do throws(Refusal) {
+            fragments = try Self.tables(workerCount, rings.buffers.pool)
+        } catch {
+            rings.close()
+            pools.release(rings.buffers)
+            throw error
+        }
     }
 
-    var slot: DeviceSlot { rings.slot }
+    private static func tables(
+        _ count: Int,
+        _ pool: OpaquePointer
+    ) throws(Refusal) -> UnsafeMutablePointer<FragmentTable> {
+        let tables = UnsafeMutablePointer<FragmentTable>.allocate(capacity: count)
+        for number in 0..<count {
+            do throws(Refusal) {
+                (tables + number).initialize(to: try FragmentTable(pool: pool))
+            } catch {
+                tables.deinitialize(count: number)
+                tables.deallocate()
+                throw error
+            }
+        }
+        return tables
+    }
+
+    var slot: DeviceSlot {
+        var slot = rings.slot
+        slot.fragments = fragments
+        return slot
+    }
+
     var buffers: BufferPools.Reservation { rings.buffers }
 
     func start() {}
@@ -60,5 +108,9 @@ final class EndpointDevice: Device {
         return false
     }
 
-    func close() { rings.close() }
+    func close() {
+        rings.close()
+        fragments?.deinitialize(count: workerCount)
+        fragments?.deallocate()
+    }
 }

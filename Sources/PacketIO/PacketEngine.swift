@@ -47,6 +47,7 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
             workerCount: lcores.count,
             copy: martlet_copy_packet,
             drain: Worker.drain,
+            join: Worker.join,
             cacheCapacity: options.cacheEntries,
             quiesce: quiescence.wait
         )
@@ -117,7 +118,13 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
                 buffers: 0,
                 mtu: mtu
             )
-        case .endpoint: return try EndpointDevice(port: port, pools: pools)
+        case .endpoint(let options):
+            return try EndpointDevice(
+                port: port,
+                fragments: options.fragments,
+                workerCount: workerPool.count,
+                pools: pools
+            )
         case .patch, .tunnel:
             throw Refusal("port '\(name)' is of type \(type.name): it has no device")
         }

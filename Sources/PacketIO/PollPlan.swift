@@ -27,6 +27,8 @@ struct DeviceSlot {
     var vhost: UnsafeMutablePointer<VhostState>?
     var pool: OpaquePointer?
     var tap: UnsafeMutablePointer<CaptureTap>?
+    /// By worker, of an endpoint that puts fragments together.
+    var fragments: UnsafeMutablePointer<FragmentTable>?
 }
 
 /// One receive queue of a worker.
@@ -41,6 +43,9 @@ struct PollPlan {
     let entries: UnsafeMutablePointer<PollEntry>
     let entryCount: Int
     let slots: UnsafeMutablePointer<DeviceSlot>
+    /// Ports with fragments.
+    let joining: UnsafeMutablePointer<UInt16>
+    let joiningCount: Int
 
     init(entries list: [PollEntry], slots table: [PortIndex: DeviceSlot]) {
         entryCount = list.count
@@ -49,10 +54,15 @@ struct PollPlan {
         slots = .allocate(capacity: PortIndex.capacity)
         slots.initialize(repeating: DeviceSlot(), count: PortIndex.capacity)
         for (port, slot) in table { slots[Int(port.value)] = slot }
+        let ports = table.filter { $0.value.fragments != nil }.map(\.key.value)
+        joiningCount = ports.count
+        joining = .allocate(capacity: max(ports.count, 1))
+        joining.initialize(from: ports, count: ports.count)
     }
 
     func free() {
         entries.deallocate()
         slots.deallocate()
+        joining.deallocate()
     }
 }

@@ -13,9 +13,10 @@ final class RingPair {
     /// - Parameters:
     ///   - incoming, outgoing: names of at most 28 characters that no other ring has.
     ///   - size: packets that may wait either way.
+    ///   - buffers: to reserve beside those.
     /// - Throws: `Refusal`; nothing is left then.
-    init(incoming: String, outgoing: String, size: Int, pools: BufferPools) throws(Refusal) {
-        let buffers = try pools.reserve(2 * size, socket: 0)
+    init(incoming: String, outgoing: String, size: Int, buffers: Int = 0, pools: BufferPools) throws(Refusal) {
+        let buffers = try pools.reserve(2 * size + buffers, socket: 0)
         do throws(Refusal) {
             self.outgoing = try Self.ring(outgoing, size)
             do throws(Refusal) {

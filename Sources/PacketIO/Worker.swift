@@ -70,6 +70,12 @@ struct Worker {
         Worker(state).sendAll(state.pointee.plan.load(ordering: .acquiring).pointee.slots)
     }
 
+    /// Puts a fragment to the others that the worker keeps for an endpoint.
+    static let join: martlet_join = { context, packet, fragment, port in
+        let state = context.unsafelyUnwrapped.assumingMemoryBound(to: WorkerState.self)
+        return Worker(state).join(packet.unsafelyUnwrapped, fragment, from: port)
+    }
+
     private init(_ state: UnsafeMutablePointer<WorkerState>) {
         self.state = state
         lane = state.pointee.lane
@@ -97,6 +103,7 @@ struct Worker {
                 now = Dataplane.now
                 lane.maintain(now: now)
                 if lane.heldCount != 0 { retryHeld(now: now) }
+                expireFragments()
                 nextTick = time &+ frequency / 1000
             }
             idleTurns = received == 0 ? idleTurns &+ 1 : 0
@@ -111,6 +118,34 @@ struct Worker {
         lane.retryHeld(now: now)
         sendAll(state.pointee.plan.load(ordering: .acquiring).pointee.slots)
     }
+
+    // MARK: - Fragments
+
+    private func join(_ packet: Packet, _ fragment: martlet_fragment, from port: UInt16) -> Packet? {
+        let slot = state.pointee.plan.load(ordering: .acquiring).pointee.slots + Int(fragment.endpoint)
+        var packet: Packet? = packet
+        defer { martlet_free(&packet, 1) }
+        guard let table = slot.pointee.fragments.map({ $0 + number }) else {
+            lane.drop(.tunnelFragment, on: port, count: 1)
+            return nil
+        }
+        let outcome = table.pointee.join(packet.unsafelyUnwrapped, fragment, at: martlet_nanoseconds())
+        lane.drop(.tunnelFragmentInvalid, on: port, count: outcome.invalid)
+        lane.drop(.tunnelFragmentRoom, on: port, count: outcome.refused)
+        lane.dropExpired(outcome.expired, at: fragment.endpoint)
+        return outcome.whole
+    }
+
+    private func expireFragments() {
+        let plan = state.pointee.plan.load(ordering: .acquiring).pointee
+        for index in 0..<plan.joiningCount {
+            let port = plan.joining[index]
+            guard let table = plan.slots[Int(port)].fragments.map({ $0 + number }) else { continue }
+            lane.dropExpired(table.pointee.expire(at: martlet_nanoseconds()), at: port)
+        }
+    }
+
+    // MARK: - Turns
 
     /// Turns without a packet before a worker may sleep: some milliseconds.
     private static var idleTurnsBeforeSleep: UInt32 { 65_536 }

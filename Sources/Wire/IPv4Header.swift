@@ -119,6 +119,12 @@ public struct IPv4Header: Sendable {
     /// Not the first: no transport header follows.
     @inlinable public var isLaterFragment: Bool { fragment & 0x1fff != 0 }
 
+    /// Not the last fragment.
+    @inlinable public var hasMoreFragments: Bool { fragment & 0x2000 != 0 }
+
+    /// Where what follows the header belongs, in bytes.
+    @inlinable public var offset: Int { Int(fragment & 0x1fff) &* 8 }
+
     @inlinable public var forbidsFragments: Bool { fragment & Self.dontFragment != 0 }
 
     /// Writes the header without options, and its checksum.

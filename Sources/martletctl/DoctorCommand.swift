@@ -74,7 +74,13 @@ struct DoctorCommand: ParsableCommand {
         "tunnel_header": "a sender's tunnel packets are broken, or of a kind that is not taken",
         "tunnel_checksum": "a sender's tunnel packets have wrong checksums: look at its offloads",
         "tunnel_fragment":
-            "a sender's tunnel packets come in fragments: raise the MTU on their way",
+            "a sender's tunnel packets come in fragments: raise the MTU on their way, or give their endpoint "
+                + "--option fragments=reassemble",
+        "tunnel_fragment_invalid":
+            "fragments of tunnels' packets overlap, come twice or are more than eight: look for who sends them",
+        "tunnel_fragment_room":
+            "more packets in fragments come in than an endpoint keeps: raise the MTU on their way, look for who sends them",
+        "tunnel_fragment_expired": "fragments of tunnels' packets are lost on their way: raise the MTU there",
         "neighbor_unknown": "the next hop does not answer: see martletctl neighbor list, and the endpoint's VLAN",
         "endpoint_forbidden": "a guest sends to an endpoint or in its name: keep guests off the endpoint's VLAN",
     ]

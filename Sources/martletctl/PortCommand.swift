@@ -35,7 +35,8 @@ struct PortCommand: ParsableCommand {
                   ring        name, size
                   tap         ifname
                   patch       peer=PORT, a patch port of another bridge that has this one for its peer
-                  endpoint    address=ADDRESS/LENGTH, the switch's own, where tunnels end; gateway=ADDRESS,..., mac
+                  endpoint    address=ADDRESS/LENGTH, the switch's own, where tunnels end; gateway=ADDRESS,..., mac,
+                              fragments=drop|reassemble
                   vxlan, geneve, gre
                               remote_ip=ADDRESS|flow; key=NUMBER|flow; local_ip, ttl, tos=NUMBER|inherit, df, csum,
                               dst_port

@@ -14,7 +14,8 @@ from pathlib import Path
 from scapy.contrib.geneve import GENEVE, GeneveOptions
 from scapy.layers.inet import ICMP, IP, UDP, IPOption_Router_Alert
 from scapy.layers.inet6 import (ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr,
-                                ICMPv6NDOptSrcLLAddr, ICMPv6NDOptUnknown, ICMPv6PacketTooBig, IPv6)
+                                ICMPv6NDOptSrcLLAddr, ICMPv6NDOptUnknown, ICMPv6PacketTooBig, IPv6,
+                                IPv6ExtHdrFragment)
 from scapy.layers.l2 import ARP, GRE, Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
@@ -93,6 +94,15 @@ def ipv6():
     yield row("ipv6", "=", dict(tc=0xB9, label=0xFEDCB, length=9, next=47, hop=255) | said, full)
     yield row("ipv6", "!", "version", IPv6(src=SIX, dst=SIX_TOO, version=4))
     yield row("ipv6", "!", "length", IPv6(src=SIX, dst=SIX_TOO, plen=9) / Raw(b"12345678"))
+
+
+def ipv6_fragment():
+    first = IPv6ExtHdrFragment(nh=17, m=1, id=0xFEDCBA98)
+    last = IPv6ExtHdrFragment(nh=47, offset=0x1FFF, id=1)
+    yield row("ipv6Fragment", "=", {"next": 17, "offset": 0, "more": 1, "identification": 0xFEDCBA98}, first)
+    yield row("ipv6Fragment", "=", {"next": 47, "offset": 0xFFF8, "more": 0, "identification": 1}, last)
+    yield row("ipv6Fragment", "~", {"next": 17, "offset": 0, "more": 1, "identification": 0xFEDCBA98},
+              edited(first, (1, 0xFF), (3, 7)))
 
 
 def udp():
@@ -252,7 +262,8 @@ def packet_too_big():
 
 
 def golden():
-    formats = [ethernet, ipv4, ipv6, udp, vxlan, gre, geneve, arp, discovery, fragmentation_needed, packet_too_big]
+    formats = [ethernet, ipv4, ipv6, ipv6_fragment, udp, vxlan, gre, geneve, arp, discovery, fragmentation_needed,
+               packet_too_big]
     return HEADER + "".join(line for rows in formats for line in rows())
 
 

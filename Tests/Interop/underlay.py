@@ -9,9 +9,11 @@ MAC = "02:00:00:00:0e:01"
 
 
 class NearEnd:
-    """The daemon in a namespace: an endpoint and the wire on br-phys, a tap and tunnels on br-tun."""
+    """The daemon in a namespace: an endpoint and the wire on br-phys, a tap and tunnels on br-tun.
 
-    def __init__(self, room, here="192.0.2.1", there="192.0.2.2", length=24, tag=None):
+    `endpoint` and `tap` are more options of those two."""
+
+    def __init__(self, room, here="192.0.2.1", there="192.0.2.2", length=24, tag=None, endpoint=(), tap=()):
         self.room, self.here, self.there, self.length = room, here, there, length
         self.near = room.keeps(Namespace("near"))
         devargs = self.lay_wire()
@@ -20,8 +22,9 @@ class NearEnd:
             self.daemon.add_bridge(bridge)
         self.daemon.add_port("wire", "dpdk", bridge="br-phys", devargs=devargs)
         words = ["--tag", tag] if tag else []
-        self.daemon.add_port("vtep", "endpoint", *words, bridge="br-phys", address=f"{here}/{length}", mac=MAC)
-        self.daemon.add_port("tap0", "tap", bridge="br-tun")
+        self.daemon.add_port("vtep", "endpoint", *words, bridge="br-phys",
+                             **{"address": f"{here}/{length}", "mac": MAC, **dict(endpoint)})
+        self.daemon.add_port("tap0", "tap", bridge="br-tun", **dict(tap))
         self.near.bring_up("tap0", f"{HERE}/24")
         self.near.ip("link", "set", "dev", "tap0", "mtu", 1450)
 

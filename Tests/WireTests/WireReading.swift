@@ -2,7 +2,7 @@ import Wire
 
 /// The formats of golden packets and of the fuzzer. Those with a checksum over addresses are read from the IP header on.
 enum WireFormat: String, CaseIterable, Sendable {
-    case ipv4, ipv6, udp, vxlan, gre, geneve, arp, discovery, fragmentationNeeded, packetTooBig
+    case ipv4, ipv6, ipv6Fragment, udp, vxlan, gre, geneve, arp, discovery, fragmentationNeeded, packetTooBig
 }
 
 /// What one of Wire's parsers makes of some bytes.
@@ -30,6 +30,7 @@ enum WireReading: Equatable {
         switch format {
         case .ipv4: IPv4Header(bytes, length: bytes.count, fault: &fault).map { .ipv4($0, bytes) }
         case .ipv6: IPv6Header(bytes, length: bytes.count, fault: &fault).map { .ipv6($0, bytes) }
+        case .ipv6Fragment: IPv6Fragment(bytes, fault: &fault).map(WireReading.ipv6Fragment)
         case .udp: IPPacket(bytes, &fault).flatMap { .udp($0, &fault) }
         case .vxlan: VXLAN(bytes, fault: &fault).map(WireReading.vxlan)
         case .gre: GRE(bytes, fault: &fault).flatMap { .gre($0, bytes, &fault) }
@@ -65,6 +66,14 @@ enum WireReading: Equatable {
         ]
         let packet = IPPacket(ipv6: header, bytes)
         return .read(text: text(fields), rewritten: packet.header + Array(packet.payload))
+    }
+
+    private static func ipv6Fragment(_ header: IPv6Fragment) -> WireReading {
+        let fields: Fields = [
+            ("next", UInt128(header.nextHeader)), ("offset", UInt128(header.offset)),
+            ("more", UInt128(header.hasMore ? 1 : 0)), ("identification", UInt128(header.identification)),
+        ]
+        return .read(text: text(fields), rewritten: written(IPv6Fragment.length, header.write))
     }
 
     private static func udp(_ packet: IPPacket, _ fault: inout HeaderFault?) -> WireReading? {

@@ -4,6 +4,8 @@
 #define MARTLET_CDPDK_H
 
 #define _GNU_SOURCE
+// For rte_ip_frag_table_del_expired_entries.
+#define ALLOW_EXPERIMENTAL_API
 #include <rte_config.h>
 
 #include <stdbool.h>
@@ -19,6 +21,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_ip_frag.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
@@ -103,6 +106,12 @@ static inline struct martlet_packet *martlet_copy_packet(const struct martlet_pa
                                                      (struct rte_mempool *)packet->pool, 0, UINT32_MAX);
 }
 
+// A deep copy of a packet's first bytes into buffers of a pool.
+static inline struct martlet_packet *martlet_copy_into(struct rte_mempool *pool, const struct martlet_packet *packet,
+                                                       uint32_t length) {
+    return (struct martlet_packet *)rte_pktmbuf_copy((const struct rte_mbuf *)packet, pool, 0, length);
+}
+
 static inline void martlet_copy_bytes(const struct martlet_packet *packet, void *to, uint32_t length) {
     const void *bytes = rte_pktmbuf_read((const struct rte_mbuf *)packet, 0, length, to);
     if (bytes != NULL && bytes != to) __builtin_memcpy(to, bytes, length);
@@ -119,6 +128,31 @@ static inline struct martlet_packet *martlet_make(struct rte_mempool *pool, cons
     }
     __builtin_memcpy(frame, bytes, length);
     return (struct martlet_packet *)packet;
+}
+
+// Fragments. `header` is the IP header, that of IPv6 with the fragment header behind it: 20 or 48 bytes.
+
+static inline struct martlet_packet *martlet_reassemble_ipv4(struct rte_ip_frag_tbl *table,
+                                                             struct rte_ip_frag_death_row *row,
+                                                             struct martlet_packet *packet, uint64_t time, void *header) {
+    return (struct martlet_packet *)rte_ipv4_frag_reassemble_packet(table, row, (struct rte_mbuf *)packet, time,
+                                                                    (struct rte_ipv4_hdr *)header);
+}
+
+static inline struct martlet_packet *martlet_reassemble_ipv6(struct rte_ip_frag_tbl *table,
+                                                             struct rte_ip_frag_death_row *row,
+                                                             struct martlet_packet *packet, uint64_t time, void *header) {
+    struct rte_ipv6_hdr *fixed = (struct rte_ipv6_hdr *)header;
+    return (struct martlet_packet *)rte_ipv6_frag_reassemble_packet(table, row, (struct rte_mbuf *)packet, time, fixed,
+                                                                    (struct rte_ipv6_fragment_ext *)(fixed + 1));
+}
+
+static inline struct martlet_packet **martlet_row_packets(struct rte_ip_frag_death_row *row) {
+    return (struct martlet_packet **)row->row;
+}
+
+static inline uint64_t martlet_header_lengths(uint16_t link, uint16_t network) {
+    return rte_mbuf_tx_offload(link, network, 0, 0, 0, 0, 0);
 }
 
 // A spin lock, for a transmit queue that several workers must share.

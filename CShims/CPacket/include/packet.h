@@ -36,8 +36,23 @@ typedef struct martlet_packet *(*martlet_copy)(const struct martlet_packet *);
 // Has a lane's output queues sent and emptied before a burst is over, because one of them is full.
 typedef void (*martlet_drain)(void *context);
 
+// A fragment of an IP packet that is for an endpoint's tunnels, with what was checked of it.
+struct martlet_fragment {
+    uint16_t endpoint;  // the endpoint's port
+    uint16_t network;   // bytes before the IP header
+    uint16_t payload;   // bytes before what is a part of the packet: behind IPv6's fragment header
+    uint16_t length;    // bytes of that part
+    uint8_t tos;
+    uint8_t is_ipv4;
+};
+
+// Puts a fragment from a port to those of its packet that came before: the whole packet when it was the last one missing,
+// NULL otherwise. Owns the fragment; what it drops it has counted.
+typedef struct martlet_packet *(*martlet_join)(void *context, struct martlet_packet *, struct martlet_fragment,
+                                               uint16_t port);
+
 // Swift rejects what it cannot see into inside a @_noLocks function. This vouches for a C function:
-// whoever implements martlet_copy or martlet_drain promises that it neither allocates from the heap nor locks.
+// whoever implements martlet_copy, martlet_drain or martlet_join promises that it neither allocates from the heap nor locks.
 #define MARTLET_NO_LOCKS __attribute__((swift_attr("@_noLocks")))
 
 MARTLET_NO_LOCKS static inline struct martlet_packet *martlet_copied(martlet_copy copy,
@@ -46,6 +61,13 @@ MARTLET_NO_LOCKS static inline struct martlet_packet *martlet_copied(martlet_cop
 }
 
 MARTLET_NO_LOCKS static inline void martlet_drained(martlet_drain drain, void *context) { drain(context); }
+
+MARTLET_NO_LOCKS static inline struct martlet_packet *martlet_joined(martlet_join join, void *context,
+                                                                     struct martlet_packet *packet,
+                                                                     struct martlet_fragment fragment,
+                                                                     uint16_t port) {
+    return join(context, packet, fragment, port);
+}
 
 // Fetches the cache line of an address that will be read soon; any address will do.
 MARTLET_NO_LOCKS static inline void martlet_prefetch(const void *address) {

@@ -41,8 +41,13 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case tunnelChecksum
     /// A Geneve option that must be understood.
     case tunnelOption
-    /// A fragment of a tunnel's packet.
+    /// A fragment of a tunnel's packet, whose endpoint does not put fragments together.
     case tunnelFragment
+    /// A fragment that is cut short or reaches beyond the longest packet; or those of a packet that overlap, come twice or
+    /// are too many.
+    case tunnelFragmentInvalid
+    /// A fragment beyond those that a worker keeps for an endpoint.
+    case tunnelFragmentRoom
     /// A tunnel's packet that says to come from the switch itself.
     case tunnelLoop
     /// No tunnel port takes the packet: of its sender, or of its network.
@@ -62,6 +67,8 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case noBuffer
     /// No room in front of the frame for a tag or a tunnel's headers.
     case noHeadroom
+    /// A fragment whose packet was not whole in time.
+    case tunnelFragmentExpired
     /// The station of the next hop is not known yet.
     case neighborUnknown
     /// A customer VLAN that the output port, a dot1q-tunnel, does not carry.
@@ -96,6 +103,8 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .tunnelChecksum: "tunnel_checksum"
         case .tunnelOption: "tunnel_option"
         case .tunnelFragment: "tunnel_fragment"
+        case .tunnelFragmentInvalid: "tunnel_fragment_invalid"
+        case .tunnelFragmentRoom: "tunnel_fragment_room"
         case .tunnelLoop: "tunnel_loop"
         case .tunnelUnknown: "tunnel_unknown"
         case .tunnelSources: "tunnel_sources"
@@ -105,6 +114,7 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .endpointForbidden: "endpoint_forbidden"
         case .noBuffer: "no_buffer"
         case .noHeadroom: "no_headroom"
+        case .tunnelFragmentExpired: "tunnel_fragment_expired"
         case .neighborUnknown: "neighbor_unknown"
         case .transmitNotCarried: "transmit_not_carried"
         case .transmitTooLong: "transmit_too_long"

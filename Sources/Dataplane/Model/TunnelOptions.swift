@@ -69,14 +69,20 @@ public struct TunnelOptions: Hashable, Sendable {
 public struct EndpointOptions: Hashable, Sendable {
     public static let gatewayLimit = 16
 
+    /// What becomes of fragments of tunnels' packets. Whoever can send to the endpoint can fill the room for fragments, so
+    /// that nobody's are put together unless somebody asked for it.
+    public enum Fragments: String, Sendable, CaseIterable { case drop, reassemble }
+
     public var prefix: IPPrefix
     /// Next hops to what is not on the wire, each a share of the connections.
     public var gateways: [IPAddress] = []
     public var mac: MACAddress
+    public var fragments: Fragments
 
-    public init(prefix: IPPrefix, gateways: [IPAddress] = [], mac: MACAddress) {
+    public init(prefix: IPPrefix, gateways: [IPAddress] = [], mac: MACAddress, fragments: Fragments = .drop) {
         self.prefix = prefix
         self.gateways = gateways
         self.mac = mac
+        self.fragments = fragments
     }
 }

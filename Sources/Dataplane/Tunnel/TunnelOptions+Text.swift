@@ -42,7 +42,8 @@ extension EndpointOptions {
     /// - Throws: `Refusal` for a missing or unusable value.
     init(_ options: inout PortOptions) throws(Refusal) {
         let prefix = try options.prefix("address")
-        self.init(prefix: prefix, mac: try options.stationAddress("mac") ?? .random)
+        let mac = try options.stationAddress("mac") ?? .random
+        self.init(prefix: prefix, mac: mac, fragments: try options.fragments("fragments", default: .drop))
         gateways = try options.addresses("gateway")
         guard gateways.count <= Self.gatewayLimit else {
             throw Refusal("option gateway names \(gateways.count) gateways: at most \(Self.gatewayLimit)")
@@ -54,7 +55,7 @@ extension EndpointOptions {
 
     /// As `port add --option` takes them.
     var options: [String: String] {
-        var options = ["address": "\(prefix)", "mac": "\(mac)"]
+        var options = ["address": "\(prefix)", "mac": "\(mac)", "fragments": fragments.rawValue]
         if !gateways.isEmpty { options["gateway"] = gateways.map(\.description).joined(separator: ",") }
         return options
     }
@@ -112,6 +113,17 @@ extension PortOptions {
             throw Refusal("option \(key)=\(text) is not a station's MAC address: write it as 02:00:00:00:00:01")
         }
         return address
+    }
+
+    fileprivate mutating func fragments(
+        _ key: String,
+        default preset: EndpointOptions.Fragments
+    ) throws(Refusal) -> EndpointOptions.Fragments {
+        guard let text = remaining.removeValue(forKey: key) else { return preset }
+        guard let fragments = EndpointOptions.Fragments(rawValue: text) else {
+            throw Refusal("option \(key)=\(text) is unknown: use drop or reassemble")
+        }
+        return fragments
     }
 
     fileprivate mutating func remote() throws(Refusal) -> TunnelOptions.Choice<IPAddress> {

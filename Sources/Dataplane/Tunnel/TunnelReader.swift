@@ -13,6 +13,8 @@ struct TunnelReader {
         case fault(DropReason)
         /// The frame begins there and has so many bytes.
         case frame(offset: Int, length: Int)
+        /// It is a part of what is for a tunnel.
+        case fragment(martlet_fragment)
     }
 
     /// - Parameter source: gets what the headers say.
@@ -30,7 +32,7 @@ struct TunnelReader {
             let type = ethernet.number16(at: offset - 2)
             let network = type == EtherType.ipv4 ? ipv4(part) : type == EtherType.ipv6 ? ipv6(part) : nil
             guard let network, network.destination == endpoint.pointee.address else { continue }
-            return readTunnel(network, packet, &source)
+            return readTunnel(network, part, packet, &source)
         }
         return .none
     }
@@ -73,6 +75,21 @@ struct TunnelReader {
         let rest: Part
         /// Of UDP, with the addresses.
         let checksum: InternetChecksum
+
+        /// What is behind a fragment header; nil for IPv4, which has none.
+        func behind(_ header: IPv6Fragment, _ piece: Part) -> Network? {
+            guard let from = source.ipv6, let to = destination.ipv6 else { return nil }
+            return Network(
+                source: source,
+                destination: destination,
+                tos: tos,
+                ttl: ttl,
+                number: header.nextHeader,
+                isFragment: false,
+                rest: piece,
+                checksum: InternetChecksum(source: from, destination: to, protocol: IPProtocol.udp, length: piece.length)
+            )
+        }
     }
 
     /// Nil for what is none.
@@ -121,17 +138,92 @@ struct TunnelReader {
 
     // MARK: - Tunnels
 
-    private func readTunnel(_ network: Network, _ packet: Packet, _ source: inout TunnelSources.Source) -> Outcome {
+    /// - Parameter part: from the IP header on.
+    private func readTunnel(
+        _ network: Network,
+        _ part: Part,
+        _ packet: Packet,
+        _ source: inout TunnelSources.Source
+    ) -> Outcome {
         (source.remote, source.local) = (network.source, network.destination)
         (source.tos, source.ttl) = (network.tos, network.ttl)
         switch network.number {
-        case IPProtocol.udp: return network.isFragment ? .fault(.tunnelFragment) : readUDP(network, packet, &source)
+        case IPProtocol.udp:
+            return network.isFragment ? fragment4(part, source.endpoint) : readUDP(network, packet, &source)
         case IPProtocol.gre where underlay.takesGRE:
-            return network.isFragment ? .fault(.tunnelFragment) : readGRE(network.rest, packet, &source)
-        case IPProtocol.fragment: return .fault(.tunnelFragment)
+            return network.isFragment ? fragment4(part, source.endpoint) : readGRE(network.rest, packet, &source)
+        case IPProtocol.fragment: return fragment6(network, part, packet, &source)
         default: return .none
         }
     }
+
+    // MARK: - Fragments
+
+    /// The longest packet, in bytes (RFC 791 section 3.1, RFC 8200 section 4.5).
+    private static var lengthLimit: Int { 65_535 }
+    /// The longest header of IPv4: that of the whole packet is the first fragment's.
+    private static var headerLimit: Int { 60 }
+
+    @inline(never)
+    private func fragment4(_ part: Part, _ endpoint: UInt16) -> Outcome {
+        var fault: HeaderFault?
+        guard underlay.endpoints[Int(endpoint)].joinsFragments,
+            let header = IPv4Header(part.first, length: part.length, fault: &fault)
+        else { return .fault(.tunnelFragment) }
+        let piece = part.behind(header.headerLength, length: Int(header.totalLength) - header.headerLength)
+        guard header.offset + piece.length <= Self.lengthLimit - Self.headerLimit else {
+            return .fault(.tunnelFragmentInvalid)
+        }
+        return fragment(piece, of: part, hasMore: header.hasMoreFragments, tos: header.tos, endpoint, isIPv4: true)
+    }
+
+    @inline(never)
+    private func fragment6(
+        _ network: Network,
+        _ part: Part,
+        _ packet: Packet,
+        _ source: inout TunnelSources.Source
+    ) -> Outcome {
+        var fault: HeaderFault?
+        guard network.rest.length >= IPv6Fragment.length else { return .fault(.tunnelFragmentInvalid) }
+        guard let header = IPv6Fragment(network.rest.first, fault: &fault) else { return .fault(.scatteredHeader) }
+        // Of a tunnel's packet every fragment says so, though only the first one has to.
+        guard header.nextHeader == IPProtocol.udp || header.nextHeader == IPProtocol.gre && underlay.takesGRE else {
+            return .none
+        }
+        guard underlay.endpoints[Int(source.endpoint)].joinsFragments else { return .fault(.tunnelFragment) }
+        let piece = network.rest.behind(IPv6Fragment.length, length: network.rest.length - IPv6Fragment.length)
+        // The only one there is needs no others, and must not wait for any (RFC 6946 section 4).
+        if header.offset == 0 && !header.hasMore {
+            guard let whole = network.behind(header, piece) else { return .none }
+            return readTunnel(whole, part, packet, &source)
+        }
+        guard Int(header.offset) + piece.length <= Self.lengthLimit else { return .fault(.tunnelFragmentInvalid) }
+        return fragment(piece, of: part, hasMore: header.hasMore, tos: network.tos, source.endpoint, isIPv4: false)
+    }
+
+    private func fragment(
+        _ piece: Part,
+        of part: Part,
+        hasMore: Bool,
+        tos: UInt8,
+        _ endpoint: UInt16,
+        isIPv4: Bool
+    ) -> Outcome {
+        guard piece.length > 0, !hasMore || piece.length % 8 == 0 else { return .fault(.tunnelFragmentInvalid) }
+        return .fragment(
+            martlet_fragment(
+                endpoint: underlay.endpoints[Int(endpoint)].port,
+                network: UInt16(part.offset),
+                payload: UInt16(piece.offset),
+                length: UInt16(piece.length),
+                tos: tos,
+                is_ipv4: isIPv4 ? 1 : 0
+            )
+        )
+    }
+
+    // MARK: - Protocols
 
     private func readUDP(_ network: Network, _ packet: Packet, _ source: inout TunnelSources.Source) -> Outcome {
         let part = network.rest

@@ -14,6 +14,8 @@ struct Endpoint {
     let gateways: UnsafeMutablePointer<IPAddress>
     let gatewayCount: Int
     let neighbors: NeighborTable
+    /// Fragments of what is for tunnels are put together.
+    let joinsFragments: Bool
 
     /// Where a packet to an address goes first; nil when nothing leads there.
     /// - Parameter share: picks among gateways.
@@ -185,6 +187,7 @@ extension Endpoint {
         gateways = .allocate(capacity: max(gatewayCount, 1))
         gateways.initialize(from: options.gateways, count: gatewayCount)
         self.neighbors = neighbors
+        joinsFragments = options.fragments == .reassemble
     }
 }
 
