@@ -122,7 +122,9 @@ public struct Lane: @unchecked Sendable {
     }
 
     /// Counts packets that the worker has dropped on its own.
-    public func drop(_ reason: DropReason, on port: UInt16, count: Int) { counters.drop(reason, on: port, count: count) }
+    public func drop(_ reason: DropReason, on port: UInt16, count: Int) {
+        counters.drop(reason, on: port, count: count)
+    }
 
     /// Counts fragments that waited too long for others at an endpoint; one that is gone has no counters any more.
     public func dropExpired(_ count: Int, at endpoint: UInt16) {

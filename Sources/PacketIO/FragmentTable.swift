@@ -111,7 +111,8 @@ struct FragmentTable: ~Copyable {
             let (source, identification) = (word32(at: 12), word32(at: 4) & 0xffff)
             let number = headers.load(fromByteOffset: 9, as: UInt8.self)
             let salt = mixed(UInt64(source) << 32 | UInt64(identification) << 8 | UInt64(number))
-            headers.storeBytes(of: UInt32(truncatingIfNeeded: salt) << 8 | UInt32(number), toByteOffset: 16, as: UInt32.self)
+            let destination = UInt32(truncatingIfNeeded: salt) << 8 | UInt32(number)
+            headers.storeBytes(of: destination, toByteOffset: 16, as: UInt32.self)
             return martlet_reassemble_ipv4(table, row, copy, time, headers)
         }
         headers.copyMemory(from: header, byteCount: IPv6Header.length + IPv6Fragment.length)

@@ -74,8 +74,7 @@ struct DoctorCommand: ParsableCommand {
         "tunnel_header": "a sender's tunnel packets are broken, or of a kind that is not taken",
         "tunnel_checksum": "a sender's tunnel packets have wrong checksums: look at its offloads",
         "tunnel_fragment":
-            "a sender's tunnel packets come in fragments: raise the MTU on their way, or give their endpoint "
-                + "--option fragments=reassemble",
+            "a sender's tunnel packets come in fragments: raise the MTU on their way, or see fragments in port add --help",
         "tunnel_fragment_invalid":
             "fragments of tunnels' packets overlap, come twice or are more than eight: look for who sends them",
         "tunnel_fragment_room":

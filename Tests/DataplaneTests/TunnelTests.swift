@@ -17,8 +17,13 @@ private struct Host {
     let bench: Bench
 
     /// - Parameter tunnels: type and options of each.
-    init(_ tunnels: [(String, [String: String])], frameLength: Int = 1514, guestLength: Int = 9014) throws {
-        let endpoint = EndpointOptions(prefix: IPPrefix("\(Self.local)/24")!, mac: Self.mac)
+    init(
+        _ tunnels: [(String, [String: String])],
+        frameLength: Int = 1514,
+        guestLength: Int = 9014,
+        fragments: EndpointOptions.Fragments = .drop
+    ) throws {
+        let endpoint = EndpointOptions(prefix: IPPrefix("\(Self.local)/24")!, mac: Self.mac, fragments: fragments)
         var ports = [
             PortConfiguration(0, on: "br-phys", frameLength: frameLength),
             PortConfiguration(1, on: "br-phys", frameLength: frameLength, endpoint: endpoint),
@@ -226,6 +231,32 @@ private func toldMTU(_ message: [UInt8]?) -> Int? {
         let packet = try host.encapsulated(frame(to: 0xffff_ffff_ffff))
         let own = forged(turned(packet), from: 0xc000_0201)
         #expect(host.bench.receive(own, from: Host.wire).reasons == [.init(.tunnelLoop, on: 0): 1])
+    }
+
+    /// The bench has nobody to put fragments together.
+    @Test(arguments: EndpointOptions.Fragments.allCases)
+    func fragmentsAreReadBeforeTheyAreKept(fragments: EndpointOptions.Fragments) throws {
+        let host = try Host([("vxlan", ["key": "1"])], fragments: fragments)
+        host.resolve()
+        let packet = turned(try host.encapsulated(frame(to: 0xffff_ffff_ffff)))
+        let joins = fragments == .reassemble
+        // Protocol of the IP packet, its fragment field, how much is cut off, and why it is dropped; nil for the endpoint's own.
+        let cases: [(UInt8, UInt16, Int, DropReason?)] = [
+            (IPProtocol.udp, 0x2000, 0, .tunnelFragment), (IPProtocol.udp, 0x0001, 1, .tunnelFragment),
+            (IPProtocol.udp, 0x2000, 1, joins ? .tunnelFragmentInvalid : .tunnelFragment),
+            (IPProtocol.udp, 0x1fff, 0, joins ? .tunnelFragmentInvalid : .tunnelFragment),
+            (IPProtocol.gre, 0x2000, 0, nil), (IPProtocol.icmp, 0x2000, 0, nil),
+        ]
+        for (number, field, cut, reason) in cases {
+            var part = Array(packet.dropLast(cut + (packet.count - 34) % 8))
+            part.replaceSubrange(16..<18, with: octets(UInt64(part.count - 14), count: 2))
+            part.replaceSubrange(20..<22, with: octets(UInt64(field), count: 2))
+            part[23] = number
+            let remote = UInt32(truncatingIfNeeded: Host.remote.value)
+            let outcome = host.bench.receive(forged(part, from: remote), from: Host.wire)
+            #expect(outcome.reasons == (reason.map { [.init($0, on: Host.wire): 1] } ?? [:]))
+            #expect((outcome.sent[1]?.count ?? 0) == (reason == nil ? 1 : 0))
+        }
     }
 
     @Test func tracesWhatItSends() throws {

@@ -9,11 +9,10 @@ MAC = "02:00:00:00:0e:01"
 
 
 class NearEnd:
-    """The daemon in a namespace: an endpoint and the wire on br-phys, a tap and tunnels on br-tun.
+    """The daemon in a namespace: an endpoint, with more options if there are some, and the wire on br-phys, a tap and
+    tunnels on br-tun."""
 
-    `endpoint` and `tap` are more options of those two."""
-
-    def __init__(self, room, here="192.0.2.1", there="192.0.2.2", length=24, tag=None, endpoint=(), tap=()):
+    def __init__(self, room, here="192.0.2.1", there="192.0.2.2", length=24, tag=None, endpoint=()):
         self.room, self.here, self.there, self.length = room, here, there, length
         self.near = room.keeps(Namespace("near"))
         devargs = self.lay_wire()
@@ -24,7 +23,7 @@ class NearEnd:
         words = ["--tag", tag] if tag else []
         self.daemon.add_port("vtep", "endpoint", *words, bridge="br-phys",
                              **{"address": f"{here}/{length}", "mac": MAC, **dict(endpoint)})
-        self.daemon.add_port("tap0", "tap", bridge="br-tun", **dict(tap))
+        self.daemon.add_port("tap0", "tap", bridge="br-tun")
         self.near.bring_up("tap0", f"{HERE}/24")
         self.near.ip("link", "set", "dev", "tap0", "mtu", 1450)
 

@@ -87,7 +87,12 @@ struct TunnelReader {
                 number: header.nextHeader,
                 isFragment: false,
                 rest: piece,
-                checksum: InternetChecksum(source: from, destination: to, protocol: IPProtocol.udp, length: piece.length)
+                checksum: InternetChecksum(
+                    source: from,
+                    destination: to,
+                    protocol: IPProtocol.udp,
+                    length: piece.length
+                )
             )
         }
     }
@@ -195,8 +200,9 @@ struct TunnelReader {
         let piece = network.rest.behind(IPv6Fragment.length, length: network.rest.length - IPv6Fragment.length)
         // The only one there is needs no others, and must not wait for any (RFC 6946 section 4).
         if header.offset == 0 && !header.hasMore {
+            guard header.nextHeader == IPProtocol.udp else { return readGRE(piece, packet, &source) }
             guard let whole = network.behind(header, piece) else { return .none }
-            return readTunnel(whole, part, packet, &source)
+            return readUDP(whole, packet, &source)
         }
         guard Int(header.offset) + piece.length <= Self.lengthLimit else { return .fault(.tunnelFragmentInvalid) }
         return fragment(piece, of: part, hasMore: header.hasMore, tos: network.tos, source.endpoint, isIPv4: false)

@@ -25,7 +25,7 @@ public func fuzzTunnels(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 
 /// What is put before the fuzzer's bytes, so that it need not find out about checksums.
 private enum Outer: CaseIterable {
-    case nothing, ethernet, ipv4, ipv6, vxlan, geneve, gre, vxlan6, longIPv6
+    case nothing, ethernet, ipv4, ipv6, vxlan, geneve, gre, vxlan6, longIPv6, fragment4, fragment6
 
     /// What is put behind them: IPv6 packets up to 1,280 bytes are too long for nobody.
     var paddingLength: Int { self == .longIPv6 ? 1280 : 0 }
@@ -37,6 +37,8 @@ private enum Outer: CaseIterable {
         case .ipv4: Self.ipv4(IPProtocol.udp, rest.count)
         case .ipv6: Self.ipv6(IPProtocol.udp, rest.count)
         case .longIPv6: Self.ipv6(IPProtocol.destinationOptions, rest.count)
+        case .fragment4: Self.ipv4(IPProtocol.udp, rest.count, fragment: UInt16(rest[0]) << 8 | UInt16(rest.last ?? 0))
+        case .fragment6: Self.ipv6(IPProtocol.fragment, rest.count)
         case .gre: Self.ipv4(IPProtocol.gre, rest.count)
         case .vxlan: Self.ipv4(IPProtocol.udp, 8 + rest.count) + Self.udp(VXLAN.port, rest.count)
         case .geneve: Self.ipv4(IPProtocol.udp, 8 + rest.count) + Self.udp(Geneve.port, rest.count)
@@ -49,12 +51,13 @@ private enum Outer: CaseIterable {
         return [UInt8](count: header.length) { header.write(to: $0) }
     }
 
-    private static func ipv4(_ number: UInt8, _ count: Int) -> [UInt8] {
+    private static func ipv4(_ number: UInt8, _ count: Int, fragment: UInt16 = IPv4Header.dontFragment) -> [UInt8] {
         let header = IPv4Header(
             source: Underlay.remote4.ipv4!,
             destination: Underlay.local4.ipv4!,
             protocol: number,
-            payloadLength: count
+            payloadLength: count,
+            fragment: fragment
         )
         return ethernet(EtherType.ipv4) + [UInt8](count: IPv4Header.length) { header.write(to: $0) }
     }
@@ -125,7 +128,8 @@ private enum Underlay {
     }
 
     private static func endpoint(_ index: UInt16, _ address: IPAddress, _ length: Int) -> PortConfiguration {
-        let options = EndpointOptions(prefix: IPPrefix(address, length: length)!, mac: mac)
+        let prefix = IPPrefix(address, length: length)!
+        let options = EndpointOptions(prefix: prefix, mac: mac, fragments: .reassemble)
         return PortConfiguration(index, on: "br-phys", frameLength: 250, endpoint: options)
     }
 }
