@@ -99,7 +99,7 @@ private final class FragmentBench {
 
     private let makers: OpaquePointer
     private let pool: OpaquePointer
-    private var table: FragmentTable?
+    private let table: UnsafeMutablePointer<FragmentTable>
     private(set) var sent = 0
     private(set) var ended = 0
 
@@ -108,10 +108,12 @@ private final class FragmentBench {
         let any = martlet_any_socket
         makers = try #require(rte_pktmbuf_pool_create("fragment_makers", 63, 0, 0, 10_240, any))
         pool = try #require(rte_pktmbuf_pool_create("fragments", 4095, 0, 0, martlet_mbuf_room, any))
-        table = try FragmentTable(pool: pool)
+        table = .allocate(capacity: 1)
+        table.initialize(to: try FragmentTable(pool: pool))
     }
 
     deinit {
+        table.deallocate()
         rte_mempool_free(pool)
         rte_mempool_free(makers)
     }
@@ -120,12 +122,12 @@ private final class FragmentBench {
         let frame = piece.frame
         var packet = martlet_make(makers, frame, UInt16(frame.count))
         defer { martlet_free(&packet, 1) }
-        let outcome = table!.join(try #require(packet), piece.description, at: time)
+        let outcome = table.pointee.join(try #require(packet), piece.description, at: time)
         var whole = outcome.whole
         let segments = Int(whole?.pointee.segment_count ?? 0)
         let bytes = whole.map(Self.bytes)
         if whole != nil { martlet_free(&whole, 1) }
-        #expect(buffersInUse == table!.bufferCount)
+        #expect(buffersInUse == bufferCount)
         sent += 1
         ended += segments + outcome.invalid + outcome.refused + outcome.expired
         return Result(
@@ -138,18 +140,18 @@ private final class FragmentBench {
     }
 
     func expire(at time: UInt64) -> Int {
-        let count = table!.expire(at: time)
+        let count = table.pointee.expire(at: time)
         ended += count
         return count
     }
 
     func end() {
-        table = nil
+        table.deinitialize(count: 1)
         #expect(buffersInUse == 0)
     }
 
     var buffersInUse: Int { Int(rte_mempool_in_use_count(pool)) }
-    var bufferCount: Int { table!.bufferCount }
+    var bufferCount: Int { table.pointee.bufferCount }
 
     /// What is behind the IP header of a packet that is as if it had come whole.
     static func bytes(_ packet: Packet) -> [UInt8] {
