@@ -113,7 +113,8 @@ class Sender:
 
 
 def test_linux_sends_fragments(room):
-    """Its route to the switch takes less than the packets of its tunnel, whose route never learns of it."""
+    """Its route to the switch takes less than the packets of its tunnel, whose route never learns of it. Of VXLAN over IPv6
+    Linux makes no fragments (Ip6FragFails)."""
     underlay = Libpcap(room)
     underlay.tunnel()
     underlay.linux_vxlan()
