@@ -29,6 +29,20 @@ extension NetworkState {
 
     public func localVLAN(of network: String) -> VLANID? { localVLANs[network] }
 
+    /// Where this host's tunnels end; nil for a host without.
+    public var tunnelAddress: IPAddress? { here?.tunnelAddress }
+
+    /// Where those of the other hosts end that have ports of a network that is here and has tunnels.
+    public var remotes: Set<IPAddress> {
+        var met: Set<String> = []
+        for network in localVLANs.vlans.keys where networks[network]?.segment.tunnelType != nil {
+            if let members = members[network] { met.formUnion(members.placed.keys) }
+            if met.count == hosts.count { break }
+        }
+        met.remove(hostName)
+        return Set(met.compactMap { hosts[$0]?.tunnelAddress })
+    }
+
     /// Tunnels of a type between this host and another one.
     public struct Tunnel: Sendable {
         public let host: String

@@ -20,7 +20,10 @@ struct NeighborCommand: ParsableCommand {
             try reading.show(NeighborList(port: port)) { response in
                 table(
                     ["PORT", "ADDRESS", "MAC", "IDLE"],
-                    response.neighbors.map { [$0.port, $0.address, $0.mac?.description ?? "unknown", "\($0.idle)"] }
+                    response.neighbors.map { neighbor in
+                        let idle = neighbor.idle.map { "\($0)" } ?? "-"
+                        return [neighbor.port, neighbor.address, neighbor.mac?.description ?? "unknown", idle]
+                    }
                 )
             }
         }

@@ -110,6 +110,56 @@ import Wire
         #expect(host.receive(answer, now: 98_001) == [])
     }
 
+    @Test func followsANeighborThatGetsAnotherStation() {
+        var host = host("192.0.2.1/24")
+        _ = host.tick([(Self.other4, 0)], now: 0)
+        let answer = arp(.reply, from: Self.other4, to: Self.own4)
+        #expect(host.receive(answer, now: 1) == [.set(Self.other4, Self.station)])
+        let other = MACAddress("02:00:00:00:0e:03")!
+        let announced = answer.withUnsafeBytes { bytes in
+            let octets = [UInt8](count: 6) { EthernetHeader(destination: other, source: other, type: 0).write(to: $0) }
+            return bytes[..<22] + octets + bytes[28...]
+        }
+        #expect(host.receive(Array(announced), now: 2) == [.set(Self.other4, other)])
+    }
+
+    @Test func asksForExpectedNeighborsBeforeAnybodySendsThere() throws {
+        var host = host("192.0.2.1/24")
+        host.expected = [Self.other4]
+        #expect(host.tick([], now: 0) == [.name(Self.other4)])
+        let answer = arp(.reply, from: Self.other4, to: Self.own4)
+        for (asked, destination) in [(UInt64(10), MACAddress.broadcast), (20_011, Self.station)] {
+            guard case .send(let question)? = host.tick([(Self.other4, nil)], now: asked).first else {
+                Issue.record("no question at \(asked)")
+                return
+            }
+            #expect(question.withUnsafeBytes { HeaderBytes($0, 6)!.number48(at: 0) } == destination.value)
+            let news = host.receive(answer, now: asked + 1)
+            #expect(news == (asked == 10 ? [.set(Self.other4, Self.station)] : []))
+        }
+        #expect(host.tick([(Self.other4, 3_600_000)], now: 20_013) == [])
+        host.expected = []
+        #expect(host.tick([(Self.other4, nil)], now: 20_014) == [.forget(Self.other4)])
+    }
+
+    /// No storm of requests for hosts that are dead.
+    @Test func pausesLongerForExpectedNeighborsThatDoNotAnswer() {
+        var host = host("10.0.0.1/8")
+        let dead = (0..<512).map { IPAddress(IPv4Address(value: 0x0a01_0000 + $0)) }
+        host.expected = Set(dead)
+        var questions = (first: 0, all: 0)
+        for turn in 0..<UInt64(7200) {
+            let count = host.tick(dead.map { ($0, nil) }, now: turn * 500).count
+            #expect(count <= 128)
+            if turn < 4 { questions.first += count }
+            questions.all += count
+        }
+        #expect(questions.first == 512, "each within two seconds")
+        #expect(questions.all < 512 * 24, "in an hour")
+        // Who is sent to after all is asked for again soon.
+        #expect(host.tick([(dead[0], 0)], now: 3_605_000).contains { if case .send = $0 { true } else { false } })
+    }
+
     @Test func speaksNeighborDiscovery() throws {
         var host = host("2001:db8::1/64")
         #expect(try readDiscovery(host.greeting()).0.overrides)
@@ -149,7 +199,7 @@ import Wire
             answer.isSolicited = isSolicited
             return discovery(answer, from: Self.other6, to: Self.own6.ipv6!)
         }
-        let used = [(address: Self.other6, idle: UInt64(0))]
+        let used = [(address: Self.other6, idle: UInt64?(0))]
         #expect(host.tick(used, now: 0).count == 1)
         #expect(host.receive(reply(nil), now: 1) == [], "nobody knows whose it is")
         #expect(host.receive(reply(Self.station), now: 2) == [.set(Self.other6, Self.station)])

@@ -42,6 +42,39 @@ import Testing
         #expect(network.ports.map(\.port) == ["vhup1", nil])
     }
 
+    @Test func theEndpointAsksForHostsOfItsNetworksAtOnce() async throws {
+        let bench = try await Self.populated()
+        _ = try await bench.control.addBridge(BridgeAdd(name: "br-phys"))
+        let addresses = [("vtep", "192.0.2.1/24"), ("other", "198.51.100.1/24")]
+        for (name, address) in addresses {
+            let options = ["address": address, "gateway": name == "other" ? "198.51.100.254" : ""]
+                .filter { !$0.value.isEmpty }
+            _ = try await bench.control.addPort(
+                PortAdd(bridge: "br-phys", name: name, type: "endpoint", options: options)
+            )
+        }
+        let fixed = ["remote_ip": "203.0.113.9", "local_ip": "198.51.100.1"]
+        _ = try await bench.control.addPort(PortAdd(bridge: "br-tun", name: "t0", type: "vxlan", options: fixed))
+        func expected() async -> [String] {
+            await bench.control.followEndpoints()
+            let neighbors = try? await bench.control.listNeighbors(NeighborList()).neighbors
+            return (neighbors ?? []).map { "\($0.port) \($0.address)" }
+        }
+        #expect(await expected() == ["other 198.51.100.254", "vtep 192.0.2.2"])
+        let third = """
+            {"type": "host", "id": "c", "tunnel_address": "192.0.2.3"}
+            {"type": "host", "id": "stranger", "tunnel_address": "192.0.2.4"}
+            """
+        let moved = Self.port("p2", on: "c").replacing("00:01", with: "00:02").replacing("0.0.1", with: "0.0.2")
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: third + "\n" + moved))
+        var known: [String] = []
+        for _ in 0..<300 where known.count != 2 || !known.contains("vtep 192.0.2.3") {
+            try await Task.sleep(for: .milliseconds(10))
+            known = await expected()
+        }
+        #expect(known == ["other 198.51.100.254", "vtep 192.0.2.3"], "it has no network with others")
+    }
+
     @Test func allComesBackAfterARestart() async throws {
         let bench = try await Self.populated()
         let (show, flows) = (await bench.control.show(), bench.dump("br-tun"))

@@ -19,11 +19,13 @@ private struct Host {
     /// - Parameter tunnels: type and options of each.
     init(
         _ tunnels: [(String, [String: String])],
+        gateways: [IPAddress] = [],
         frameLength: Int = 1514,
         guestLength: Int = 9014,
         fragments: EndpointOptions.Fragments = .drop
     ) throws {
-        let endpoint = EndpointOptions(prefix: IPPrefix("\(Self.local)/24")!, mac: Self.mac, fragments: fragments)
+        let prefix = IPPrefix("\(Self.local)/24")!
+        let endpoint = EndpointOptions(prefix: prefix, gateways: gateways, mac: Self.mac, fragments: fragments)
         var ports = [
             PortConfiguration(0, on: "br-phys", frameLength: frameLength),
             PortConfiguration(1, on: "br-phys", frameLength: frameLength, endpoint: endpoint),
@@ -167,6 +169,51 @@ private func toldMTU(_ message: [UInt8]?) -> Int? {
         #expect(host.bench.receive(inner, from: Host.guest).sent == [:])
         usleep(1_100_000)
         #expect(host.bench.retry().reasons == [.init(.neighborUnknown, on: 3): 1])
+    }
+
+    @Test func aNeighborIsNamedBeforeAnybodySendsThere() throws {
+        let host = try Host([("vxlan", ["key": "1"])])
+        let port = PortIndex(1)
+        host.bench.dataplane.nameNeighbor(Host.remote, of: port)
+        host.bench.dataplane.nameNeighbor(Host.remote, of: port)
+        #expect(host.bench.dataplane.neighbors(of: port) == [.init(address: Host.remote, mac: nil, idle: nil)])
+        host.bench.dataplane.setNeighbor(Host.remote, Host.station, of: port)
+        _ = try host.encapsulated(frame(to: 0xffff_ffff_ffff))
+        #expect(host.bench.dataplane.neighbors(of: port).map { $0.idle != nil } == [true])
+    }
+
+    @Test func connectionsAreSharedAmongTheGatewaysThatAnswer() throws {
+        let gateways = (0..<3).map { IPAddress("192.0.2.25\($0)")! }
+        let host = try Host([("vxlan", ["key": "1", "remote_ip": "198.51.100.2"])], gateways: gateways)
+        let (port, stations) = (PortIndex(1), (0..<3).map { MACAddress(value: 0x0200_0000_0e10 + $0) })
+        func know(_ number: Int, _ isKnown: Bool = true) {
+            host.bench.dataplane.setNeighbor(gateways[number], isKnown ? stations[number] : nil, of: port)
+        }
+        /// Of each connection.
+        func ways() -> [Int?] {
+            (0..<UInt64(64)).map { number in
+                let sent = host.bench.receive(frame(to: 0x0200_0000_2000 + number), from: Host.guest).sent[Host.wire]
+                return sent?.first.flatMap { way in
+                    stations.firstIndex { octets($0.value) == Array(way[0..<6]) }
+                }
+            }
+        }
+        #expect(Set(ways()) == [nil])
+        #expect(Set(host.bench.dataplane.neighbors(of: port).map(\.address)) == Set(gateways), "all are asked for")
+        usleep(1_100_000)
+        _ = host.bench.retry()
+        for number in 0..<3 { know(number) }
+        let shared = ways()
+        #expect(Set(shared) == [0, 1, 2])
+        know(1, false)
+        let others = ways()
+        #expect(Set(others) == [0, 2])
+        #expect(zip(shared, others).allSatisfy { $0 == 1 || $0 == $1 }, "only its own connections go elsewhere")
+        #expect(others == ways())
+        know(1)
+        #expect(ways() == shared, "they come back")
+        for number in 0..<3 { know(number, false) }
+        #expect(Set(ways()) == [nil])
     }
 
     @Test func eachNetworkHasItsOwnConnections() throws {

@@ -154,7 +154,7 @@ class MartletTunnels(_Tunnels, MartletTwin):
 
     def _knows_hosts(self):
         neighbors = self._call("neighbor.list")["neighbors"]
-        known = {entry["address"] for entry in neighbors if "mac" in entry and entry["idle"] < self._IDLE}
+        known = {entry["address"] for entry in neighbors if "mac" in entry and entry.get("idle", 0) < self._IDLE}
         return known >= set(HOSTS4 + HOSTS6)
 
     def _find_hosts(self):

@@ -10,6 +10,8 @@ struct EndpointHost {
         case send([UInt8])
         /// A neighbor's station is known, or not any more.
         case set(IPAddress, MACAddress?)
+        /// A neighbor will be sent to.
+        case name(IPAddress)
         /// Nobody sends there.
         case forget(IPAddress)
     }
@@ -22,24 +24,38 @@ struct EndpointHost {
         static let refresh: UInt64 = 20_000
         /// A neighbor that does not answer is given up.
         static let lifetime: UInt64 = 30_000
-        /// One that never answered is asked again.
+        /// One that never answered is asked again, if somebody sends there.
         static let retry: UInt64 = 5000
+        /// For one that nobody sends to the pause doubles so often, to five minutes.
+        static let retryDoublings = 6
         /// One that nobody sends to is forgotten.
         static let silence: UInt64 = 60_000
     }
 
     private static let questionLimit = 3
+    /// Questions of a tick for neighbors that nobody sends to: of 500 a second's worth is asked in two.
+    private static let earlyQuestionLimit = 128
 
     private struct Neighbor {
         var mac: MACAddress?
         /// When it last answered.
         var confirmed: UInt64 = 0
-        /// When it may be asked again, and how often it was asked in vain.
-        var nextQuestion: UInt64 = 0
+        /// When it was last asked, and how often in vain.
+        var asked: UInt64 = 0
         var questions = 0
+
+        /// Whether it may be asked again.
+        func isDue(isUsed: Bool, now: UInt64) -> Bool {
+            guard questions > 0 else { return true }
+            guard questions >= EndpointHost.questionLimit else { return now >= asked + Interval.question }
+            let doublings = isUsed ? 0 : min(questions - EndpointHost.questionLimit, Interval.retryDoublings)
+            return now >= asked + Interval.retry << UInt64(doublings)
+        }
     }
 
     let options: EndpointOptions
+    /// Neighbors that are asked for before anybody sends to them, and kept.
+    var expected: Set<IPAddress> = []
     private var neighbors: [IPAddress: Neighbor] = [:]
     private var address: IPAddress { options.prefix.address }
 
@@ -48,41 +64,47 @@ struct EndpointHost {
     // MARK: - Time
 
     /// - Parameters:
-    ///   - used: the neighbors that workers name, and the milliseconds since they last sent there.
-    mutating func tick(_ used: [(address: IPAddress, idle: UInt64)], now: UInt64) -> [Deed] {
-        var deeds: [Deed] = []
-        let named = Set(used.map(\.address))
-        for gone in neighbors.keys where !named.contains(gone) { neighbors[gone] = nil }
-        for (address, idle) in used {
-            guard idle < Interval.silence else {
+    ///   - named: the neighbors that have a name, and the milliseconds since workers last sent there; nil when none has.
+    mutating func tick(_ named: [(address: IPAddress, idle: UInt64?)], now: UInt64) -> [Deed] {
+        let known = Set(named.map(\.address))
+        for gone in neighbors.keys where !known.contains(gone) { neighbors[gone] = nil }
+        var deeds = expected.subtracting(known).map(Deed.name)
+        var earlyQuestions = 0
+        for (address, idle) in named {
+            let isUsed = (idle ?? .max) <= Interval.refresh
+            guard expected.contains(address) || (idle ?? .max) < Interval.silence else {
                 neighbors[address] = nil
                 deeds.append(.forget(address))
                 continue
             }
-            deeds += tend(address, idle: idle, now: now)
+            deeds += age(address, now: now)
+            guard isUsed || expected.contains(address) && earlyQuestions < Self.earlyQuestionLimit,
+                let question = nextQuestion(for: address, isUsed: isUsed, now: now)
+            else { continue }
+            if !isUsed { earlyQuestions += 1 }
+            deeds.append(.send(question))
         }
         return deeds
     }
 
-    /// Asks for a neighbor when it is time, and gives it up when that was in vain.
-    private mutating func tend(_ address: IPAddress, idle: UInt64, now: UInt64) -> [Deed] {
-        var neighbor = neighbors[address] ?? Neighbor()
-        defer { neighbors[address] = neighbor }
-        var deeds: [Deed] = []
-        if neighbor.mac != nil {
-            if now - neighbor.confirmed >= Interval.lifetime {
-                neighbor = Neighbor()
-                deeds.append(.set(address, nil))
-            } else if now - neighbor.confirmed < Interval.refresh || idle > Interval.refresh {
-                return []
-            }
-        }
-        guard now >= neighbor.nextQuestion else { return deeds }
+    /// Gives a neighbor up that has not answered for too long.
+    private mutating func age(_ address: IPAddress, now: UInt64) -> [Deed] {
+        let neighbor = neighbors[address, default: Neighbor()]
+        guard neighbor.mac != nil, now - neighbor.confirmed >= Interval.lifetime else { return [] }
+        neighbors[address] = Neighbor()
+        return [.set(address, nil)]
+    }
+
+    /// What asks for a neighbor when it is time; nil when it is not.
+    private mutating func nextQuestion(for address: IPAddress, isUsed: Bool, now: UInt64) -> [UInt8]? {
+        var neighbor = neighbors[address, default: Neighbor()]
+        guard neighbor.mac == nil || now - neighbor.confirmed >= Interval.refresh,
+            neighbor.isDue(isUsed: isUsed, now: now)
+        else { return nil }
         neighbor.questions += 1
-        let isGivenUp = neighbor.questions >= Self.questionLimit
-        neighbor.nextQuestion = now + (isGivenUp ? Interval.retry : Interval.question)
-        deeds.append(.send(question(address, neighbor.mac)))
-        return deeds
+        neighbor.asked = now
+        neighbors[address] = neighbor
+        return question(address, neighbor.mac)
     }
 
     /// What the host says first: where its address is.
@@ -126,7 +148,7 @@ struct EndpointHost {
         return deeds
     }
 
-    /// Only what somebody asked for is taken: a neighbor that no worker named is none.
+    /// Only what somebody asked for is taken: a neighbor that was never asked for is none.
     private mutating func confirm(_ address: IPAddress, _ mac: MACAddress, now: UInt64) -> [Deed] {
         guard var neighbor = neighbors[address] else { return [] }
         let isNews = neighbor.mac != mac

@@ -20,6 +20,6 @@ public struct NeighborDescription: Codable, Hashable, Sendable {
     public let address: String
     /// nil while nobody has answered.
     public let mac: MACAddress?
-    /// Seconds since a packet went there.
-    public let idle: Int
+    /// Seconds since a packet went there; nil when none has.
+    public let idle: Int?
 }

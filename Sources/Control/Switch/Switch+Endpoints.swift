@@ -11,6 +11,8 @@ struct RunningEndpoint {
     var ticked: UInt64 = 0
     /// It has said where it is.
     var hasGreeted = false
+    /// The version of the tunnels' other ends that its host expects.
+    var remotes: UInt64 = 0
 }
 
 // Endpoints are hosts of the networks that tunnels cross: their frames come to the control plane, through the queue of
@@ -20,6 +22,8 @@ extension Switch {
     private static let frameLimit = 64
     /// Milliseconds between two looks at all neighbors.
     private static let tickInterval: UInt64 = 500
+    /// Half of those that an endpoint keeps: workers find room as well.
+    private static let expectedLimit = 2048
 
     /// Brings the endpoints to what the ports say.
     func updateEndpoints() {
@@ -33,6 +37,7 @@ extension Switch {
             }
         }
         endpoints = running
+        remotesVersion += 1
         endpointCount.store(running.count, ordering: .relaxed)
     }
 
@@ -49,13 +54,32 @@ extension Switch {
             let named = dataplane.namedNeighbors(of: endpoint.port)
             if named != endpoint.named || now >= endpoint.ticked + Self.tickInterval {
                 (endpoint.named, endpoint.ticked) = (named, now)
-                let used = dataplane.neighbors(of: endpoint.port).map {
-                    (address: $0.address, idle: UInt64($0.idle) * 1000)
+                expectNeighbors(of: &endpoint)
+                let named = dataplane.neighbors(of: endpoint.port).map { entry in
+                    (address: entry.address, idle: entry.idle.map { UInt64($0) * 1000 })
                 }
-                perform(endpoint.host.tick(used, now: now), of: endpoint.port)
+                perform(endpoint.host.tick(named, now: now), of: endpoint.port)
             }
             endpoints[name] = endpoint
         }
+    }
+
+    /// Tells an endpoint the next hops to the hosts that ports and documents name, so that it asks for them before packets
+    /// wait for that, or for their copies, which do not wait, are lost.
+    private func expectNeighbors(of endpoint: inout RunningEndpoint) {
+        guard endpoint.remotes != remotesVersion else { return }
+        endpoint.remotes = remotesVersion
+        let options = endpoint.host.options
+        let address = options.prefix.address
+        var remotes = network.tunnelAddress == address ? network.remotes : []
+        for port in ports.values {
+            guard let tunnel = port.record.type.tunnel, case .fixed(let remote) = tunnel.remote,
+                self.endpoint(of: tunnel).flatMap({ endpoints[$0] })?.port == endpoint.port
+            else { continue }
+            remotes.insert(remote)
+        }
+        let hops = Set(remotes.flatMap(options.nextHops)).sorted { $0.value < $1.value }
+        endpoint.host.expected = Set(hops.prefix(Self.expectedLimit))
     }
 
     /// The bridge knows where an endpoint's station is, whatever others say.
@@ -82,6 +106,7 @@ extension Switch {
             // A question that finds no room is asked again.
             case .send(let frame): _ = io.send(frame, from: port)
             case .set(let address, let mac): dataplane.setNeighbor(address, mac, of: port)
+            case .name(let address): dataplane.nameNeighbor(address, of: port)
             case .forget(let address): dataplane.removeNeighbor(address, of: port)
             }
         }
@@ -105,7 +130,7 @@ extension Switch {
                             port: name,
                             address: entry.address.description,
                             mac: entry.mac,
-                            idle: Int(entry.idle)
+                            idle: entry.idle.map(Int.init)
                         )
                     }
             }

@@ -51,6 +51,7 @@ extension Switch {
         for first in records.bridges { install(bridge: first.bridge, BridgeSettings(), first: first) }
         for plan in flows { install(plan) }
         replug(plan)
+        remotesVersion += 1
     }
 
     // MARK: - Start

@@ -32,6 +32,8 @@ public actor Switch {
     var memberCount = 0
     /// By port.
     var endpoints: [String: RunningEndpoint] = [:]
+    /// Counts changes that may change where tunnels go.
+    var remotesVersion: UInt64 = 0
     /// How many there are, for whoever would wake the switch for them.
     nonisolated let endpointCount = Atomic(0)
     /// A large text was read, and the C library keeps what that took.

@@ -85,4 +85,10 @@ public struct EndpointOptions: Hashable, Sendable {
         self.mac = mac
         self.fragments = fragments
     }
+
+    /// Where packets to a host may go first: to itself on the wire, else to one of the gateways.
+    public func nextHops(to remote: IPAddress) -> [IPAddress] {
+        guard remote.isIPv4 == prefix.address.isIPv4, remote != prefix.address else { return [] }
+        return (remote.value ^ prefix.address.value) & prefix.mask == 0 ? [remote] : gateways
+    }
 }

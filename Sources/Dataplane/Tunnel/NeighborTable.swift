@@ -3,14 +3,14 @@ import Wire
 
 /// A neighbor of an endpoint: which station has an address (RFC 826, RFC 4861).
 ///
-/// Workers name neighbors and read their stations, the control plane finds those out and forgets neighbors that nobody
-/// sends to. A cell stays where it is; programs of caches point to it, and hold `station` against what they know.
+/// Workers name neighbors and read their stations; the control plane finds those out, names neighbors that workers will
+/// send to, and forgets those that nobody sends to. A cell stays where it is; programs of caches point to it, and hold `station` against what they know.
 struct Neighbor: ~Copyable {
     /// What the cell is, in the lowest two bits, and how often it was another neighbor's above them.
     fileprivate let state = Atomic<UInt64>(0)
     /// The station's MAC address in the upper 48 bits, 0 while it is unknown; the lower ones change with the neighbor.
     fileprivate let word = Atomic<UInt64>(0)
-    /// Seconds, as `Lane.receive` has them, when a worker last sent to it.
+    /// Seconds, as `Lane.receive` has them, when a worker last sent to it; 0 when none has.
     fileprivate let used = Atomic<UInt32>(0)
     fileprivate var address = IPAddress.unspecified
     /// Fills a cache line.
@@ -90,8 +90,9 @@ struct NeighborTable: @unchecked Sendable {
         return nil
     }
 
-    /// The cell of an address, a new one if there is none; nil when there is no room. Two workers at once may make two.
-    func name(_ address: IPAddress, now: UInt32) -> Cell? {
+    /// The cell of an address, a new one if there is none; nil when there is no room. Two threads at once may make two.
+    /// - Parameter used: when a worker last sent there, if the cell is new.
+    func name(_ address: IPAddress, used: UInt32) -> Cell? {
         if let cell = find(address) { return cell }
         let first = place(of: address)
         for probe in 0..<Self.probeLimit {
@@ -107,7 +108,7 @@ struct NeighborTable: @unchecked Sendable {
             guard taken else { continue }
             cell.pointee.address = address
             cell.pointee.word.store(generation & 0xffff, ordering: .relaxed)
-            cell.pointee.used.store(now, ordering: .relaxed)
+            cell.pointee.used.store(used, ordering: .relaxed)
             cell.pointee.state.store(generation << 2 | Neighbor.Kind.ready, ordering: .releasing)
             names.pointee.add(1, ordering: .releasing)
             return cell

@@ -17,12 +17,9 @@ struct Endpoint {
     /// Fragments of what is for tunnels are put together.
     let joinsFragments: Bool
 
-    /// Where a packet to an address goes first; nil when nothing leads there.
-    /// - Parameter share: picks among gateways.
-    func nextHop(to remote: IPAddress, share: UInt64) -> IPAddress? {
-        if remote.isIPv4 == address.isIPv4 && (remote.value ^ address.value) & mask == 0 { return remote }
-        guard gatewayCount != 0 else { return nil }
-        return gateways[Int(share % UInt64(gatewayCount))]
+    /// Whether a host is on the wire, and needs no gateway.
+    func isNeighbor(_ remote: IPAddress) -> Bool {
+        remote.isIPv4 == address.isIPv4 && (remote.value ^ address.value) & mask == 0
     }
 }
 

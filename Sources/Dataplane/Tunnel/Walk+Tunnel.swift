@@ -10,18 +10,12 @@ extension Walk {
         guard !isEncapsulated else { return fail(.tunnelNested) }
         guard let (remote, endpoint) = path(of: tunnel) else { return decide(.dropped(.tunnelNoPath)) }
         guard context.state.underlay.endpoint(remote) == Underlay.none else { return decide(.dropped(.tunnelLoop)) }
-        guard let hop = endpoint.nextHop(to: remote, share: endpoint.gatewayCount > 1 ? share() : 0) else {
+        guard endpoint.isNeighbor(remote) || endpoint.gatewayCount != 0 else {
             return decide(.dropped(.tunnelNoPath))
         }
         recordEdits()
-        guard let cell = cell(of: hop, endpoint) else {
-            // There is no room for it, or nobody who would ask.
-            program.isSingular = true
-            return record(.noStation(tunnel.port, nil))
-        }
-        let station = cell.pointee.station
-        record(.neighbor(cell, station: station))
-        guard let mac = NeighborTable.mac(of: station) else { return record(.noStation(tunnel.port, cell)) }
+        let (cell, mac) = endpoint.isNeighbor(remote) ? look(for: remote, endpoint) : gateway(of: endpoint)
+        guard let mac else { return record(.noStation(tunnel.port, cell)) }
         let (header, outer) = header(tunnel, endpoint, to: remote, mac)
         let first = program.count
         record(.encapsulate(header))
@@ -54,8 +48,31 @@ extension Walk {
         return remote6.isIPv4 ? nil : remote6
     }
 
-    private func cell(of hop: IPAddress, _ endpoint: Endpoint) -> NeighborTable.Cell? {
-        context.hasEffects ? endpoint.neighbors.name(hop, now: context.now) : endpoint.neighbors.find(hop)
+    /// The gateway of the packet's connection, or the next one whose station is known: the connection is back when that of
+    /// its own is. Where none is known, the first of them.
+    private mutating func gateway(of endpoint: Endpoint) -> (NeighborTable.Cell?, MACAddress?) {
+        let first = endpoint.gatewayCount > 1 ? Int(share() % UInt64(endpoint.gatewayCount)) : 0
+        var own: NeighborTable.Cell?
+        for turn in 0..<endpoint.gatewayCount {
+            let (cell, mac) = look(for: endpoint.gateways[(first + turn) % endpoint.gatewayCount], endpoint)
+            if mac != nil { return (cell, mac) }
+            own = own ?? cell
+        }
+        return (own, nil)
+    }
+
+    /// A neighbor and its station, nil while that is not known. The program holds for as long as that stays so.
+    private mutating func look(for hop: IPAddress, _ endpoint: Endpoint) -> (NeighborTable.Cell?, MACAddress?) {
+        let table = endpoint.neighbors
+        guard let cell = context.hasEffects ? table.name(hop, used: context.now) : table.find(hop) else {
+            // There is no room for it, or nobody who would ask.
+            program.isSingular = true
+            return (nil, nil)
+        }
+        if context.hasEffects { cell.pointee.use(now: context.now) }
+        let station = cell.pointee.station
+        record(.neighbor(cell, station: station))
+        return (cell, NeighborTable.mac(of: station))
     }
 
     /// What picks among gateways: addresses and ports.
