@@ -127,7 +127,6 @@ def test_the_wire_carries_to_each_host_what_is_its_own(room):
     taps = {host: cloud.tap(host) for host in HOSTS}
     blue = {host: cloud.guests["blue", host] for host in HOSTS}
     frame = blue["h1"].to(blue["h2"], b"for the second")
-    # The third's, so that its host is known: copies of a broadcast do not wait for a neighbor.
     for other, content in (("h2", frame), ("h3", blue["h1"].to(blue["h3"], b"for the third"))):
         blue["h1"].machine.send(content)
         blue[other].machine.wait_for(content)
@@ -140,6 +139,24 @@ def test_the_wire_carries_to_each_host_what_is_its_own(room):
     assert [key for key, _ in sent["h1"]] == [102] * 4
     assert [bytes(packet) for _, packet in sent["h1"]].count(frame) == 1
     assert sent["h2"] == sent["h3"] == []
+
+
+def test_the_first_packet_is_a_broadcast_and_reaches_every_host(room):
+    """Copies of a flood do not wait for neighbors: the hosts of documents are asked for before."""
+    cloud = Cloud(room)
+    cloud.populate()
+    first = cloud.guests["red", "h2"]
+    neighbors = {tunnel_address(host) for host in HOSTS if host != first.host}
+
+    def known():
+        entries = cloud.daemons[first.host].json("neighbor", "list")["neighbors"]
+        return {entry["address"] for entry in entries if "mac" in entry and "idle" not in entry}
+    eventually(lambda: known() == neighbors, 20, "the stations of the other hosts")
+    call = bytes(Ether(src=first.mac, dst=BROADCAST) / IP(src=first.ip, dst="255.255.255.255") / UDP() / b"first")
+    first.machine.send(call)
+    for host in ("h1", "h3"):
+        assert cloud.guests["red", host].machine.wait_for(call) == []
+    assert "neighbor_unknown" not in cloud.daemons[first.host].drops("tun-vxlan")
 
 
 def test_requests_for_known_addresses_never_leave_the_host(room):
