@@ -3,18 +3,20 @@
 import pytest
 
 from frames import station
-from netns import KernelPeer, pings
+from netns import KernelPeer, carries_tcp, pings
 from processes import eventually
 from scapy.layers.inet import ICMP, IP, UDP
-from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
+from scapy.layers.inet6 import (
+    ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig, IPv6)
 from scapy.layers.l2 import ARP, Dot1Q, Ether, GRE
 from scapy.layers.vxlan import VXLAN
 from underlay import HERE, KEY, MAC, THERE, Underlay
 from vhost_user import FrontEnd
 
-@pytest.mark.parametrize("ends", [
-    {}, {"here": "2001:db8::1", "there": "2001:db8::2", "length": 64},
-], ids=["ipv4", "ipv6"])
+ENDS6 = {"here": "2001:db8::1", "there": "2001:db8::2", "length": 64}
+
+
+@pytest.mark.parametrize("ends", [{}, ENDS6], ids=["ipv4", "ipv6"])
 def test_linux_answers_through_vxlan_both_ways(room, ends):
     underlay = Underlay(room, **ends)
     underlay.tunnel()
@@ -29,6 +31,19 @@ def test_linux_answers_through_vxlan_both_ways(room, ends):
     assert counters["rx_packets"] >= 10 and counters["tx_packets"] >= 10
     cached = underlay.daemon.ctl("flow", "cached", "--bridge", "br-tun").stdout
     assert "encapsulate(vxlan," in cached and f"tun_id=0x{KEY:x}" in cached
+
+
+@pytest.mark.parametrize("ends", [{}, ENDS6], ids=["ipv4", "ipv6"])
+def test_connections_through_vxlan_carry_their_octets_unaltered(room, long_run, ends):
+    underlay = Underlay(room, **ends)
+    underlay.tunnel()
+    underlay.linux_vxlan()
+    if ":" in underlay.here:
+        underlay.near.ip("link", "set", "dev", "tap0", "mtu", 1430)
+    underlay.resolve()
+    megabytes = 100 if long_run else 10
+    assert carries_tcp(underlay.near, underlay.far, THERE, megabytes)
+    assert carries_tcp(underlay.far, underlay.near, HERE, megabytes)
 
 
 def test_the_longest_packet_passes_and_a_longer_one_is_counted(room):
@@ -274,6 +289,11 @@ def test_frames_of_gre_and_geneve_arrive(room):
     raw.arrives(raw.outer() / GRE(key_present=1, key=KEY, proto=0x6558) / first, first)
     raw.dropped(raw.outer() / GRE(key_present=1, key=KEY, seqnum_present=1, proto=0x6558) / first, "tunnel_header")
     raw.dropped(raw.outer() / GRE(proto=0x6558) / first, "tunnel_unknown")
+    raw.dropped(raw.outer() / GRE(key_present=1, key=KEY, routing_present=1, proto=0x6558) / first, "tunnel_header")
+    raw.dropped(raw.outer() / GRE(key_present=1, key=KEY, version=1, proto=0x6558) / first, "tunnel_header")
+    raw.dropped(raw.outer() / GRE(key_present=1, key=KEY, proto=0x0800) / first, "tunnel_header")
+    raw.dropped(raw.outer() / GRE(key_present=1, key=KEY, chksum_present=1, chksum=1, proto=0x6558) / first,
+                "tunnel_checksum")
 
     def geneve(options=b"", length=None):
         words = len(options) // 4 if length is None else length
@@ -284,6 +304,45 @@ def test_frames_of_gre_and_geneve_arrive(room):
     raw.dropped(geneve(b"\x01\x02\x83\x01abcd"), "tunnel_option")
     raw.dropped(geneve(length=63), "tunnel_header")
     raw.dropped(geneve(b"\x01\x02\x03\x1f", length=1), "tunnel_header")
+    raw.arrives(geneve(), second)
+
+
+def test_a_tunnel_in_a_tunnel_is_a_frame_like_others(room):
+    raw = Raw(room)
+    raw.underlay.tunnel()
+    once = bytes(raw.vxlan(inner(number=3)))
+    raw.arrives(raw.vxlan(bytes(raw.vxlan(once))), bytes(raw.vxlan(once)))
+
+
+def test_what_left_a_tunnel_on_the_endpoints_bridge_enters_no_other(room):
+    raw = Raw(room)
+    raw.daemon.add_port("vx0", "vxlan", bridge="br-phys", remote_ip=raw.underlay.there, key=KEY)
+    raw.dropped(raw.vxlan(bytes(raw.vxlan(inner()))), "endpoint_forbidden", "vx0")
+    probe = Ether(src=station(3), dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=station(3), psrc="192.0.2.1", pdst="192.0.2.2")
+    raw.dropped(raw.vxlan(bytes(probe)), "endpoint_forbidden", "vx0")
+    raw.daemon.assert_alive()
+
+
+def test_a_packet_that_is_in_a_tunnel_enters_no_other(room):
+    raw = Raw(room)
+    raw.underlay.tunnel()
+    raw.daemon.add_port("nest", "geneve", bridge="br-phys", remote_ip=raw.underlay.there, key=KEY)
+    raw.underlay.wait_for_neighbors(raw.underlay.there)
+    raw.daemon.ctl("flow", "replace", "br-phys", "--file", "-",
+                   input="in_port=vtep,udp actions=output:nest\npriority=0 actions=NORMAL")
+    raw.tap.send(inner())
+    eventually(lambda: raw.daemon.drops("tap0").get("tunnel_nested") == 1, 10, "a named drop")
+
+
+def test_nothing_comes_from_ourselves_over_ipv6(room):
+    raw = Raw(room, **ENDS6)
+    raw.underlay.tunnel()
+
+    def packet(source, content):
+        return Ether(src=raw.mac, dst=MAC) / IPv6(src=source, dst=raw.underlay.here) / UDP(sport=1, dport=4789, chksum=0) \
+            / VXLAN(vni=KEY, flags=8) / content
+    raw.dropped(packet(raw.underlay.here, inner()), "tunnel_loop")
+    raw.arrives(packet(raw.underlay.there, inner(number=2)), inner(number=2))
 
 
 def test_an_endpoint_is_in_a_vlan_of_the_wire(room):
@@ -356,7 +415,7 @@ def test_a_guest_on_the_endpoints_bridge_neither_reaches_nor_forges_it(room):
     guest.send(bytes(Ether(src=station(3), dst="ff:ff:ff:ff:ff:ff")
                      / ARP(op=2, hwsrc=station(3), psrc="192.0.2.1", pdst="192.0.2.1")))
     guest.wait_until_taken()
-    eventually(lambda: raw.daemon.drops("vm") == {"endpoint_forbidden": 3}, 10, "three named drops")
+    eventually(lambda: raw.daemon.drops("vm").get("endpoint_forbidden") == 3, 10, "three named drops")
     raw.arrives(raw.vxlan(inner(number=8)), inner(number=8))
     assert all(payload not in frame for frame in raw.tap.received())
 
@@ -373,6 +432,23 @@ def test_tunnels_and_neighbors_outlive_the_daemon(room):
     underlay.resolve()
     assert {name: port["options"] for name, port in underlay.daemon.ports().items()} \
         == {name: port["options"] for name, port in ports.items()}
+
+
+def test_a_guest_on_the_endpoints_bridge_does_not_forge_it_over_ipv6(room):
+    underlay = Underlay(room, **ENDS6)
+    path = room.socket("vm")
+    underlay.daemon.add_port("vm", "vhost-user", bridge="br-phys", path=path, mode="client")
+    guest = room.keeps(FrontEnd(path))
+    guest.connect()
+    underlay.daemon.wait_for_link("vm")
+    asks = ICMPv6ND_NS(tgt=underlay.here) / ICMPv6NDOptSrcLLAddr(lladdr=station(3))
+    claims = ICMPv6ND_NA(tgt=underlay.here, R=0, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=station(3))
+    for source, target, message in (("2001:db8::9", underlay.here, asks), (underlay.here, "ff02::1", claims),
+                                    ("2001:db8::9", underlay.here, claims)):
+        group = "33:33:00:00:00:01" if target == "ff02::1" else MAC
+        guest.send(bytes(Ether(src=station(3), dst=group) / IPv6(src=source, dst=target, hlim=255) / message))
+    guest.wait_until_taken()
+    eventually(lambda: underlay.daemon.drops("vm").get("endpoint_forbidden") == 3, 10, "three named drops")
 
 
 @pytest.mark.parametrize("kind, options, words", [

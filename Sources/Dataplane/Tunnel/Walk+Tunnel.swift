@@ -7,7 +7,7 @@ extension Walk {
     mutating func encapsulate(_ tunnel: Tunnel) {
         // Endpoints come and go.
         note(.underlay)
-        guard !isEncapsulated else { return fail(.tunnelNested) }
+        guard !isEncapsulated else { return decide(.dropped(.tunnelNested)) }
         guard let (remote, endpoint) = path(of: tunnel) else { return decide(.dropped(.tunnelNoPath)) }
         guard context.state.underlay.endpoint(remote) == Underlay.none else { return decide(.dropped(.tunnelLoop)) }
         guard endpoint.isNeighbor(remote) || endpoint.gatewayCount != 0 else {
