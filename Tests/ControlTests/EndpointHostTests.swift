@@ -117,8 +117,8 @@ import Wire
         #expect(host.receive(answer, now: 1) == [.set(Self.other4, Self.station)])
         let other = MACAddress("02:00:00:00:0e:03")!
         let announced = answer.withUnsafeBytes { bytes in
-            let octets = [UInt8](count: 6) { EthernetHeader(destination: other, source: other, type: 0).write(to: $0) }
-            return bytes[..<22] + octets + bytes[28...]
+            let header = EthernetHeader(destination: other, source: other, type: 0)
+            return bytes[..<22] + [UInt8](count: 14) { header.write(to: $0) }[..<6] + bytes[28...]
         }
         #expect(host.receive(Array(announced), now: 2) == [.set(Self.other4, other)])
     }
