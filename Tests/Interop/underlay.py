@@ -15,6 +15,7 @@ class NearEnd:
 
     def __init__(self, room, here="192.0.2.1", there="192.0.2.2", length=24, tag=None, endpoint=()):
         self.room, self.here, self.there, self.length, self.tag = room, here, there, length, tag
+        self.endpoint = dict(endpoint)
         self.near = room.keeps(Namespace("near"))
         devargs = self.lay_wire()
         self.daemon = room.daemon(namespace=self.near)
@@ -26,7 +27,7 @@ class NearEnd:
         self.daemon.add_port("wire", "dpdk", bridge="br-phys", devargs=devargs)
         words = ["--tag", self.tag] if self.tag else []
         self.daemon.add_port("vtep", "endpoint", *words, bridge="br-phys",
-                             **{"address": f"{self.here}/{self.length}", "mac": MAC, **dict(endpoint)})
+                             **{"address": f"{self.here}/{self.length}", "mac": MAC, **self.endpoint})
         self.daemon.add_port("tap0", "tap", bridge="br-tun")
         self.near.bring_up("tap0", f"{HERE}/24")
         self.near.ip("link", "set", "dev", "tap0", "mtu", 1450)
