@@ -120,6 +120,7 @@ extension Lane {
             martlet_prefetch(flows.cache.programs.header(program))
         }
         for run in 0..<runCount {
+            fetchPrograms(behind: run, runCount: runCount)
             if unknownCount != 0 && run % Self.fetchLength == 0 { fetchTables(from: run, burst, runCount: runCount) }
             switchRun(run, burst)
         }
@@ -127,6 +128,15 @@ extension Lane {
         flows.cache.statistics.pointee.exactHits &+= UInt64(burst.pointee.hits &- burst.pointee.wildcardHits)
         flows.cache.statistics.pointee.wildcardHits &+= UInt64(burst.pointee.wildcardHits)
         flows.missBudget.note(packets: burst.pointee.count, hits: burst.pointee.hits)
+    }
+
+    /// Fetches what tunnels' programs of the next runs have behind their headers, and then the neighbors that they name.
+    @inline(__always)
+    private func fetchPrograms(behind run: Int, runCount: Int) {
+        let (cache, runs) = (flows.cache, flows.runs)
+        let (far, near) = (run &+ 4, run &+ 2)
+        if far < runCount { cache.programs.fetchTunnel(cache.entry(runs[far].candidate).pointee.program) }
+        if near < runCount { cache.programs.fetchNeighbor(cache.entry(runs[near].candidate).pointee.program) }
     }
 
     // MARK: - Keys
@@ -192,7 +202,7 @@ extension Lane {
     }
 
     /// A burst that begins with so many packets of different connections is not expected to have two of one in a row.
-    private static var unlikeLimit: Int { 4 }
+    static var unlikeLimit: Int { 4 }
 
     /// Takes the key of a packet that is unlike the one before; drops it if that cannot be.
     /// - Parameters:

@@ -165,7 +165,7 @@ extension Lane {
     /// Puts plain packets into a tunnel and then into a port's queue, up to one that takes more than that.
     /// - Parameter program: its header says `isTunnel`.
     /// - Returns: the place of the first packet that is left, and the bytes of those before.
-    @inline(__always)
+    @inline(never)
     private func encapsulateAll(
         _ program: Program.Sequence,
         longest: UInt32,
@@ -173,7 +173,8 @@ extension Lane {
         _ burst: UnsafeMutablePointer<Burst>
     ) -> (end: Int, bytes: UInt64) {
         var (index, bytes) = (indices.lowerBound, UInt64(0))
-        guard case .encapsulate(let header) = program.steps[0], case .output(let output) = program.steps[program.count &- 1]
+        guard case .encapsulate(let header) = program.steps[0],
+            case .output(let output) = program.steps[program.count &- 1]
         else { return (index, bytes) }
         let queue = queues + Int(output)
         let place = queuePackets + (Int(output) &* Self.burstLength &+ queue.pointee.count &- index)
@@ -184,7 +185,9 @@ extension Lane {
             guard length <= longest else { break }
             flows.identification.pointee &+= 1
             let (share, identification) = (PacketEditor(plain: packet).share, flows.identification.pointee)
-            guard header.put(program.steps + 1, before: packet, share: share, identification: identification) else { break }
+            guard header.put(program.steps + 1, before: packet, share: share, identification: identification) else {
+                break
+            }
             place[index] = packet
             bytes &+= UInt64(length)
             index &+= 1
@@ -234,8 +237,13 @@ extension Lane {
     }
 
     /// Cuts a packet; segments that are cut off are freed with the dropped packets, and not counted.
+    @inline(__always)
     func truncate(_ packet: Packet, to maxLength: UInt32) {
-        guard packet.pointee.packet_length > maxLength else { return }
+        if packet.pointee.packet_length > maxLength { cut(packet, to: maxLength) }
+    }
+
+    @inline(never)
+    private func cut(_ packet: Packet, to maxLength: UInt32) {
         var (segment, left, count): (Packet, UInt32, UInt16) = (packet, maxLength, 1)
         while UInt32(segment.pointee.data_length) < left, let next = segment.pointee.next {
             left -= UInt32(segment.pointee.data_length)

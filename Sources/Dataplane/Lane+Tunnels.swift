@@ -3,6 +3,13 @@ import Wire
 
 /// Frames that come out of tunnels: they go on as if they had come from the tunnel's port, with the same one look-up.
 extension Lane {
+    /// A packet that others are held against, and what is known of it: its source and the counters of its tunnel.
+    private struct Former {
+        let likeness: TunnelLikeness
+        let origin: UInt16
+        let row: UnsafeMutablePointer<UInt64>
+    }
+
     /// Takes the frames out of the packets that are for an endpoint's tunnels, and switches them.
     /// - Parameter port: a wire on the endpoint's bridge.
     /// - Returns: how many packets are left, at the front of `packets`, that are the bridge's own.
@@ -16,11 +23,23 @@ extension Lane {
         let reader = TunnelReader(underlay: context.state.underlay, ingress: context.state.ports + Int(port))
         var (index, left, taken) = (0, 0, 0)
         var bytes: UInt64 = 0
+        var former: Former?
+        var unlike = 0
         while index < count {
             let packet = packets[index].unsafelyUnwrapped
             let length = packet.pointee.packet_length
+            if let former, let frameLength = former.likeness.frameLength(packet) {
+                strip(packet, former.likeness.offset, length: frameLength, former.row)
+                note(packet, from: former.origin, taken)
+                taken &+= 1
+                bytes &+= UInt64(length)
+                index &+= 1
+                continue
+            }
+            let plain = PlainTunnelPacket(packet)
+            unlike &+= 1
             var source = TunnelSources.Source()
-            switch reader.read(packet, &source) {
+            switch reader.read(packet, plain, &source) {
             case .none:
                 packets[left] = packet
                 left &+= 1
@@ -35,20 +54,19 @@ extension Lane {
                 continue
             case .frame(let offset, let frameLength):
                 guard let origin = origin(of: source, packet, from: port, context.state) else { break }
-                strip(packet, offset, length: frameLength)
                 let tunnel = flows.cache.sources.port(origin)
                 let row = counters.row(tunnel)
-                row[CounterTable.receivedPackets] &+= 1
-                row[CounterTable.receivedBytes] &+= UInt64(frameLength)
                 // Of the marks only ECT(1) and CE, the odd ones, make others of those within.
-                guard source.tos & 1 == 0 || packet.takeCongestion(source.tos & 3) else {
+                let isMarked = source.tos & 1 != 0
+                if let plain, !isMarked, unlike <= Self.unlikeLimit || unlike <= index {
+                    former = Former(likeness: TunnelLikeness(packet, plain), origin: origin, row: row)
+                }
+                strip(packet, offset, length: frameLength, row)
+                guard !isMarked || packet.takeCongestion(source.tos & 3) else {
                     discard(packet, .tunnelCongestion, on: tunnel)
                     break
                 }
-                flows.tunnelled[taken] = packet
-                flows.origins[taken] = origin
-                // Until the burst is over nobody takes its place.
-                flows.cache.sources.retain(origin)
+                note(packet, from: origin, taken)
                 taken &+= 1
             }
             bytes &+= UInt64(length)
@@ -62,9 +80,23 @@ extension Lane {
         return left
     }
 
+    /// Notes a frame and its source, which nobody takes the place of until the burst is over.
+    @inline(__always)
+    private func note(_ packet: Packet, from origin: UInt16, _ place: Int) {
+        flows.tunnelled[place] = packet
+        flows.origins[place] = origin
+        if beginsRun(place) { flows.cache.sources.retain(origin) }
+    }
+
     private func switchTunnelled(_ count: Int, from port: UInt16, _ context: WalkContext) {
         receiveFromTunnels(flows.tunnelled, count: count, from: port, context)
-        for index in 0..<count { flows.cache.sources.release(flows.origins[index]) }
+        for index in 0..<count where beginsRun(index) { flows.cache.sources.release(flows.origins[index]) }
+    }
+
+    /// Whether a frame has another source than the one before it.
+    @inline(__always)
+    private func beginsRun(_ place: Int) -> Bool {
+        place == 0 || flows.origins[place] != flows.origins[place &- 1]
     }
 
     /// The packet that a fragment was missing of; nil when it waits for others, or was dropped.
@@ -99,11 +131,15 @@ extension Lane {
         return origin
     }
 
-    /// Leaves a frame of what carried it.
-    private func strip(_ packet: Packet, _ offset: Int, length: Int) {
-        packet.pointee.data_off &+= UInt16(offset)
-        packet.pointee.data_length &-= UInt16(offset)
-        packet.pointee.packet_length &-= UInt32(offset)
-        truncate(packet, to: UInt32(length))
+    /// Leaves a frame of what carried it, and counts it.
+    /// - Parameter row: of the tunnel.
+    @inline(__always)
+    private func strip(_ packet: Packet, _ offset: Int, length: Int, _ row: UnsafeMutablePointer<UInt64>) {
+        packet.pointee.data_off &+= UInt16(truncatingIfNeeded: offset)
+        packet.pointee.data_length &-= UInt16(truncatingIfNeeded: offset)
+        packet.pointee.packet_length &-= UInt32(truncatingIfNeeded: offset)
+        truncate(packet, to: UInt32(truncatingIfNeeded: length))
+        row[CounterTable.receivedPackets] &+= 1
+        row[CounterTable.receivedBytes] &+= UInt64(truncatingIfNeeded: length)
     }
 }

@@ -94,7 +94,7 @@ public struct IPv4Header: Sendable {
     /// Whether the checksum of a header is, of whose bytes all are there.
     @inlinable
     @inline(__always)
-    static func isRight(_ header: HeaderBytes, _ headerLength: Int) -> Bool {
+    public static func isRight(_ header: HeaderBytes, _ headerLength: Int) -> Bool {
         var checksum = InternetChecksum()
         // A loop over so few words would take longer than they do.
         checksum.add(header.number32(at: 0))

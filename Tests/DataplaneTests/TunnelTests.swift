@@ -1,6 +1,7 @@
 import Flows
 import Glibc
 import Seeds
+import Synchronization
 import Testing
 import Wire
 
@@ -114,6 +115,23 @@ private func datagram(_ length: Int) -> [UInt8] { frame(payload: ipv4(length)) }
 private func toldMTU(_ message: [UInt8]?) -> Int? {
     var fault: HeaderFault?
     return (message ?? []).dropFirst(34).withUnsafeBytes { FragmentationNeeded($0, fault: &fault).map { Int($0.mtu) } }
+}
+
+extension Bench {
+    /// Whether a packet to port 0 is plain. If so, it is read as if it were not.
+    fileprivate func readsAlike(_ bytes: [UInt8]) -> Bool {
+        let ledger = Ledger()
+        let packet = ledger.make(Frame(bytes))
+        defer { _ = ledger.retire(packet) }
+        guard let plain = PlainTunnelPacket(packet) else { return false }
+        let state = dataplane.lanes[0].state.pointee.current.load(ordering: .acquiring).pointee
+        let reader = TunnelReader(underlay: state.underlay, ingress: state.ports)
+        var (source, other) = (TunnelSources.Source(), TunnelSources.Source())
+        let (outcome, expected) = (reader.read(packet, plain, &source), reader.read(packet, nil, &other))
+        #expect("\(outcome)" == "\(expected)")
+        if case .frame = outcome { #expect(source == other) }
+        return true
+    }
 }
 
 @Suite struct TunnelTests {
@@ -396,6 +414,34 @@ private func toldMTU(_ message: [UInt8]?) -> Int? {
         let outcome = host.bench.receive(packet, from: Host.wire)
         #expect(outcome.sent == [:])
         #expect(outcome.reasons == [.init(.transmitTooLong, on: Host.guest): 1])
+    }
+
+    /// With UDP's destination port 0, which stands for GRE elsewhere, among other things.
+    @Test(arguments: [("vxlan", 50), ("geneve", 50), ("gre", 42)])
+    func whatIsReadAtOnceIsWhatIsReadHeaderByHeader(type: String, overhead: Int) throws {
+        let host = try Host([("vxlan", ["key": "1"]), ("geneve", ["key": "1"]), ("gre", ["key": "1"])])
+        host.resolve()
+        let port = ["vxlan": 4, "geneve": 5, "gre": 6][type]!
+        try host.bench.replaceFlows(["in_port=3,actions=output:\(port)", "priority=1,actions=output:3"], of: "br-tun")
+        let packet = turned(try host.encapsulated(frame(to: 0xffff_ffff_ffff)))
+        let first = host.bench.receive(packet, from: Host.wire).sent
+        #expect(first.count == 1)
+        var plainCount = 0
+        for place in 0..<overhead {
+            for value in [UInt8(0), 1, 5, 6, 0x40, 0x80, 0xff] + (0..<8).map({ packet[place] ^ 1 << $0 }) {
+                var other = packet
+                other[place] = value
+                if place == 36 { other[37] = 0 }
+                other = forged(other, from: UInt32(other[26...29].reduce(0) { $0 << 8 | Int($1) }))
+                plainCount += host.bench.readsAlike(other) ? 1 : 0
+                // Behind one that it may be taken for like.
+                let alone = host.bench.receive(other, from: Host.wire)
+                let behind = host.bench.receive([Frame(packet), Frame(other)], from: Host.wire)
+                #expect(behind.sent == first.merging(alone.sent) { $0 + $1 }, "octet \(place): \(value)")
+                #expect(behind.reasons == alone.reasons, "octet \(place): \(value)")
+            }
+        }
+        #expect(plainCount > 100, "few were read at once")
     }
 
     /// Nothing comes out twice, whatever came in (`Bench` looks).

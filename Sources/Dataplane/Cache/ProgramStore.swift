@@ -1,3 +1,4 @@
+import CPacket
 import Flows
 
 /// The programs that a lane's cache has, each once: connections that go the same way share one.
@@ -104,6 +105,25 @@ struct ProgramStore {
     @inline(__always)
     func header(_ block: UInt32) -> UnsafeMutablePointer<Header> {
         (memory + Int(block) &* Self.unit).assumingMemoryBound(to: Header.self)
+    }
+
+    /// Fetches what is behind the header of a program that `isTunnel`.
+    @inline(__always)
+    func fetchTunnel(_ block: UInt32) {
+        guard header(block).pointee.isTunnel else { return }
+        let start = UnsafeRawPointer(header(block))
+        martlet_prefetch(start + Self.unit)
+        martlet_prefetch(start + 2 * Self.unit)
+        martlet_prefetch(start + 3 * Self.unit)
+    }
+
+    /// Fetches the neighbor of a program that `isTunnel`, which was fetched itself.
+    @inline(__always)
+    func fetchNeighbor(_ block: UInt32) {
+        guard header(block).pointee.isTunnel, header(block).pointee.checkCount != 0,
+            case .neighbor(let cell, _) = checks(block)[0]
+        else { return }
+        martlet_prefetch(cell)
     }
 
     /// The steps, then the checks, then the look-ups, then what was altered by then, if anything was.

@@ -17,21 +17,73 @@ struct TunnelReader {
         case fragment(martlet_fragment)
     }
 
-    /// - Parameter source: gets what the headers say.
-    func read(_ packet: Packet, _ source: inout TunnelSources.Source) -> Outcome {
+    /// - Parameters:
+    ///   - plain: the packet's headers, if they are.
+    ///   - source: gets what the headers say.
+    @inline(__always)
+    func read(_ packet: Packet, _ plain: PlainTunnelPacket?, _ source: inout TunnelSources.Source) -> Outcome {
+        if let plain, read(plain, &source) { return .frame(offset: plain.offset, length: plain.length) }
+        return read(packet, &source)
+    }
+
+    /// - Returns: false when it takes another look.
+    @inline(__always)
+    private func read(_ plain: PlainTunnelPacket, _ source: inout TunnelSources.Source) -> Bool {
+        let port = UInt16(truncatingIfNeeded: plain.marks &>> 16)
+        let type = port == 0 ? underlay.takesGRE ? .gre : nil : underlay.type(onUDP: port)
+        guard let type, ingress.pointee.takesUntagged, let key = key(of: type, in: plain.carried) else { return false }
+        let local = IPAddress(IPv4Address(value: UInt32(truncatingIfNeeded: plain.addresses)))
+        guard let place = endpoint(plain.destination, vlan: ingress.pointee.untagged.vlan, after: 0),
+            underlay.endpoints[place].address == local
+        else { return false }
+        source.remote = IPAddress(IPv4Address(value: UInt32(truncatingIfNeeded: plain.addresses &>> 32)))
+        (source.local, source.key, source.type) = (local, key, type)
+        source.tos = UInt8(truncatingIfNeeded: plain.marks &>> 8)
+        source.ttl = UInt8(truncatingIfNeeded: plain.marks)
+        (source.endpoint, source.udpPort) = (UInt16(place), port)
+        return true
+    }
+
+    /// The key in a tunnel's own eight octets, if they say nothing else.
+    @inline(__always)
+    private func key(of type: TunnelType, in carried: UInt64) -> UInt64? {
+        let word = carried & 0xffff_ffff
+        switch type {
+        case .vxlan: return carried &>> 32 == 0x0800_0000 ? word &>> 8 : nil
+        case .geneve: return carried &>> 32 == UInt64(EtherType.ethernet) ? word &>> 8 : nil
+        case .gre: return carried &>> 32 == 0x2000 &<< 16 | UInt64(EtherType.ethernet) ? word : nil
+        }
+    }
+
+    /// The place of the next endpoint of this bridge that has a station's address.
+    @inline(__always)
+    private func endpoint(_ mac: UInt64, vlan: UInt16, after former: Int) -> Int? {
+        var place = former
+        while place < underlay.endpointCount {
+            let endpoint = underlay.endpoints + place
+            if endpoint.pointee.mac.value == mac, endpoint.pointee.vlan == vlan,
+                endpoint.pointee.bridge == ingress.pointee.bridge
+            {
+                return place
+            }
+            place &+= 1
+        }
+        return nil
+    }
+
+    @inline(never)
+    private func read(_ packet: Packet, _ source: inout TunnelSources.Source) -> Outcome {
         let bytes = UnsafeRawBufferPointer(start: packet.frame, count: Int(packet.pointee.data_length))
         guard let ethernet = HeaderBytes(bytes, 18), let (vlan, offset) = place(ethernet) else { return .none }
         let destination = ethernet.number48(at: 0)
-        for place in 0..<underlay.endpointCount {
-            let endpoint = underlay.endpoints + place
-            guard endpoint.pointee.mac.value == destination, endpoint.pointee.vlan == vlan,
-                endpoint.pointee.bridge == ingress.pointee.bridge
-            else { continue }
+        var next = 0
+        while let place = endpoint(destination, vlan: vlan, after: next) {
+            next = place + 1
             source.endpoint = UInt16(place)
             let part = Part(bytes: bytes, offset: offset, length: Int(packet.pointee.packet_length) - offset)
             let type = ethernet.number16(at: offset - 2)
             let network = type == EtherType.ipv4 ? ipv4(part) : type == EtherType.ipv6 ? ipv6(part) : nil
-            guard let network, network.destination == endpoint.pointee.address else { continue }
+            guard let network, network.destination == underlay.endpoints[place].address else { continue }
             return readTunnel(network, part, packet, &source)
         }
         return .none

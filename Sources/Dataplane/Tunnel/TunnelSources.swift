@@ -7,19 +7,42 @@ import Wire
 /// from a port. One for each lane, read and written by its worker alone. A source stays as long as an entry of the cache
 /// names it; others make room for new ones.
 struct TunnelSources {
-    struct Source: BitwiseCopyable {
+    struct Source: Equatable, BitwiseCopyable {
         var remote = IPAddress.unspecified
         var local = IPAddress.unspecified
         /// `TunnelSelector.noKey` without one.
         var key: UInt64 = 0
+        /// The rest, in one word: it is hashed and held against others as such.
+        fileprivate private(set) var marks: UInt64 = 0
+
         /// Of the outer header.
-        var tos: UInt8 = 0
-        var ttl: UInt8 = 0
-        var type = TunnelType.vxlan
-        /// Its place in the `Underlay`.
-        var endpoint: UInt16 = 0
+        var tos: UInt8 {
+            @inline(__always) get { UInt8(truncatingIfNeeded: marks) }
+            @inline(__always) set { set(UInt64(newValue), 0xff, at: 0) }
+        }
+        var ttl: UInt8 {
+            @inline(__always) get { UInt8(truncatingIfNeeded: marks &>> 8) }
+            @inline(__always) set { set(UInt64(newValue), 0xff, at: 8) }
+        }
         /// 0 for a protocol without one.
-        var udpPort: UInt16 = 0
+        var udpPort: UInt16 {
+            @inline(__always) get { UInt16(truncatingIfNeeded: marks &>> 16) }
+            @inline(__always) set { set(UInt64(newValue), 0xffff, at: 16) }
+        }
+        /// Its place in the `Underlay`.
+        var endpoint: UInt16 {
+            @inline(__always) get { UInt16(truncatingIfNeeded: marks &>> 32) }
+            @inline(__always) set { set(UInt64(newValue), 0xffff, at: 32) }
+        }
+        var type: TunnelType {
+            @inline(__always) get { TunnelType(number: UInt8(truncatingIfNeeded: marks &>> 48)) }
+            @inline(__always) set { set(UInt64(newValue.number), 0xff, at: 48) }
+        }
+
+        @inline(__always)
+        private mutating func set(_ value: UInt64, _ mask: UInt64, at shift: UInt64) {
+            marks = marks & ~(mask &<< shift) | value &<< shift
+        }
 
         var selector: TunnelSelector {
             TunnelSelector(type: type, udpPort: udpPort, endpoint: endpoint, remote: remote, key: key)
@@ -27,9 +50,8 @@ struct TunnelSources {
 
         @inline(__always)
         static func == (left: Source, right: Source) -> Bool {
-            left.remote == right.remote && left.key == right.key && left.local == right.local
-                && left.tos == right.tos && left.ttl == right.ttl && left.type == right.type
-                && left.endpoint == right.endpoint && left.udpPort == right.udpPort
+            let difference = (left.remote.value ^ right.remote.value) | (left.local.value ^ right.local.value)
+            return difference == 0 && (left.key ^ right.key) | (left.marks ^ right.marks) == 0
         }
     }
 
@@ -65,13 +87,14 @@ struct TunnelSources {
     func number(of source: Source, _ underlay: Underlay) -> (number: UInt16, port: UInt16)? {
         let first = place(of: source)
         for way in 0..<Self.ways {
-            let slot = slots + first + way
+            let place = Self.place(way, from: first)
+            let slot = slots + place
             guard slot.pointee.isUsed, slot.pointee.source == source else { continue }
             if slot.pointee.generation != underlay.generation {
                 slot.pointee.port = Self.port(of: source, underlay)
                 slot.pointee.generation = underlay.generation
             }
-            return (Self.first + UInt16(first + way), slot.pointee.port)
+            return (Self.first + UInt16(place), slot.pointee.port)
         }
         return add(source, first, underlay)
     }
@@ -79,15 +102,17 @@ struct TunnelSources {
     @inline(never)
     private func add(_ source: Source, _ first: Int, _ underlay: Underlay) -> (number: UInt16, port: UInt16)? {
         let port = Self.port(of: source, underlay)
-        for way in 0..<Self.ways where slots[first + way].references == 0 {
-            slots[first + way] = Slot(
+        for way in 0..<Self.ways {
+            let place = Self.place(way, from: first)
+            guard slots[place].references == 0 else { continue }
+            slots[place] = Slot(
                 source: source,
                 references: 0,
                 generation: underlay.generation,
                 port: port,
                 isUsed: true
             )
-            return (Self.first + UInt16(first + way), port)
+            return (Self.first + UInt16(place), port)
         }
         return nil
     }
@@ -97,11 +122,16 @@ struct TunnelSources {
         return tunnel == Underlay.none ? PortEntry.noPort : underlay.tunnels[Int(tunnel)].port
     }
 
+    /// Where a search for a source begins: at any of its eight places, lest a few sets of the processor's cache hold them all.
+    @inline(__always)
     private func place(of source: Source) -> Int {
-        let small = UInt64(source.tos) | UInt64(source.ttl) << 8 | UInt64(source.udpPort) << 16
-        let hash = secret.mixed(with: small | UInt64(source.endpoint) << 32).mixed(with: source.key)
-        return Int(truncatingIfNeeded: hash.mixed(with: source.remote.value)) & (Self.capacity / Self.ways - 1)
-            * Self.ways
+        let hash = secret.mixed(with: source.marks).mixed(with: source.key)
+        return Int(truncatingIfNeeded: hash.mixed(with: source.remote.value)) & (Self.capacity - 1)
+    }
+
+    @inline(__always)
+    private static func place(_ way: Int, from first: Int) -> Int {
+        first & ~(ways - 1) | (first &+ way) & (ways - 1)
     }
 
     /// Where a number's packets come from.
@@ -138,5 +168,26 @@ extension FlowKey {
             self[38] = UInt64(truncatingIfNeeded: source.local.value)
         }
         self[25] |= UInt64(source.tos) << 8 | UInt64(source.ttl)
+    }
+}
+
+extension TunnelType {
+    /// To keep it in a few bits.
+    @inline(__always)
+    fileprivate var number: UInt8 {
+        switch self {
+        case .vxlan: 0
+        case .gre: 1
+        case .geneve: 2
+        }
+    }
+
+    @inline(__always)
+    fileprivate init(number: UInt8) {
+        switch number {
+        case 0: self = .vxlan
+        case 1: self = .gre
+        default: self = .geneve
+        }
     }
 }
