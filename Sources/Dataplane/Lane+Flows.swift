@@ -120,7 +120,10 @@ extension Lane {
             martlet_prefetch(flows.cache.programs.header(program))
         }
         for run in 0..<runCount {
-            fetchPrograms(behind: run, runCount: runCount)
+            if run &+ Self.fetchDistance < runCount {
+                let candidate = flows.runs[run &+ Self.fetchDistance].candidate
+                flows.cache.programs.fetchTunnel(flows.cache.entry(candidate).pointee.program)
+            }
             if unknownCount != 0 && run % Self.fetchLength == 0 { fetchTables(from: run, burst, runCount: runCount) }
             switchRun(run, burst)
         }
@@ -130,14 +133,8 @@ extension Lane {
         flows.missBudget.note(packets: burst.pointee.count, hits: burst.pointee.hits)
     }
 
-    /// Fetches what tunnels' programs of the next runs have behind their headers, and then the neighbors that they name.
-    @inline(__always)
-    private func fetchPrograms(behind run: Int, runCount: Int) {
-        let (cache, runs) = (flows.cache, flows.runs)
-        let (far, near) = (run &+ 4, run &+ 2)
-        if far < runCount { cache.programs.fetchTunnel(cache.entry(runs[far].candidate).pointee.program) }
-        if near < runCount { cache.programs.fetchNeighbor(cache.entry(runs[near].candidate).pointee.program) }
-    }
+    /// Runs between the fetch of what a tunnel's program has behind its header and its use.
+    private static var fetchDistance: Int { 3 }
 
     // MARK: - Keys
 

@@ -110,6 +110,7 @@ extension Lane {
     }
 
     /// The number of a packet's source; nil when it was dropped.
+    @inline(__always)
     private func origin(
         of source: TunnelSources.Source,
         _ packet: Packet,

@@ -117,15 +117,6 @@ struct ProgramStore {
         martlet_prefetch(start + 3 * Self.unit)
     }
 
-    /// Fetches the neighbor of a program that `isTunnel`, which was fetched itself.
-    @inline(__always)
-    func fetchNeighbor(_ block: UInt32) {
-        guard header(block).pointee.isTunnel, header(block).pointee.checkCount != 0,
-            case .neighbor(let cell, _) = checks(block)[0]
-        else { return }
-        martlet_prefetch(cell)
-    }
-
     /// The steps, then the checks, then the look-ups, then what was altered by then, if anything was.
     @inline(__always)
     func steps(_ block: UInt32) -> UnsafeMutablePointer<Program.Step> {
