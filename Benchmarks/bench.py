@@ -13,6 +13,7 @@ import documents
 import loads
 import machine
 import memory
+import pairs
 import report
 import traffic
 import tunnels
@@ -22,7 +23,8 @@ from measurement import attempt, order
 LOCK = "/run/martlet-benchmark.lock"
 MAC_COUNTS = [1, 1_000, 10_000, 100_000]
 V2V_FLOWS = 1000
-RIGS = contenders.RIGS + tunnels.RIGS
+RIGS = contenders.RIGS + tunnels.RIGS + pairs.RIGS
+_SWITCHES = {**tunnels.CONTENDERS, **pairs.CONTENDERS}
 _SUBJECTS = {**dict.fromkeys(loads.SUBJECTS, loads), "changes": changes, "memory": memory, "documents": documents}
 
 
@@ -33,7 +35,7 @@ def cases(options):
             for size in options.sizes:
                 corner = mac_count == options.macs[0], size == options.sizes[0]
                 if options.product or any(corner):
-                    sources = mac_count if rig == "v2v" else min(options.sources, mac_count)
+                    sources = mac_count if contenders.has_guests(rig) else min(options.sources, mac_count)
                     for flow_count in _flow_counts(options, rig, mac_count, all(corner)):
                         case = Case(rig, size, mac_count, flow_count, sources)
                         case.wrap = tunnels.wrap(rig) if rig in tunnels.RIGS else None
@@ -41,12 +43,12 @@ def cases(options):
 
 
 def _switches(rig):
-    return {switch.name: switch for switch in tunnels.CONTENDERS[rig]} if rig in tunnels.RIGS else contenders.contenders(rig)
+    return {switch.name: switch for switch in _SWITCHES[rig]} if rig in _SWITCHES else contenders.contenders(rig)
 
 
 def _flow_counts(options, rig, mac_count, first):
     """Unless told otherwise a flow for each MAC, and once in V2V many connections between one pair of guests."""
-    asked = options.flows or ([mac_count, V2V_FLOWS] if rig == "v2v" and first else [mac_count])
+    asked = options.flows or ([mac_count, V2V_FLOWS] if contenders.has_guests(rig) and first else [mac_count])
     return dict.fromkeys(max(count, mac_count) for count in asked)
 
 
@@ -184,7 +186,7 @@ def main():
     held = lock()  # kept open until the process ends
     machine.Scratch.sweep()
     check_programs(options)
-    machine.preflight(_hugepage_megabytes(max(options.macs + (options.flows or []))))
+    machine.preflight(_hugepage_megabytes(max(options.macs + (options.flows or []))) + 1024 * bool({*options.rig} & {*pairs.RIGS}))
     os.sched_setaffinity(0, {machine.OTHER_CORE})
     if options.subject == "soak":
         return soak(options)

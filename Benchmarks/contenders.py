@@ -37,13 +37,17 @@ class Case:
     wrap = None  # see traffic.write
     warm_limit = 60  # seconds that a switch has to reach its steady state, and does not reach under some loads
 
+    @property
+    def has_guests(self):
+        return has_guests(self.rig)
+
     def prepare(self, folder):
         self.folder = folder
         first, second = traffic.macs(self.mac_count, 1), traffic.macs(self.source_count, 2)
-        self.behind = {"out": first} if self.rig != "v2v" else {"g0": second, "g1": first}
+        self.behind = {"g0": second, "g1": first} if self.has_guests else {"out": first}
         self.captures = [folder / "0.pcap", folder / "1.pcap"]
         self.packet_count = traffic.write(self.captures[0], self.size, first, second, self.flow_count, wrap=self.wrap)
-        if self.rig == "v2v":
+        if self.has_guests:
             traffic.write(self.captures[1], self.size, second, first, self.flow_count)
         self.fdb_capacity = max(DEFAULT_FDB_CAPACITY, 2 * (len(first) + len(second)))
 
@@ -55,13 +59,15 @@ class Case:
 class Rig:
     """The ports of a case during one measurement, in the order in which to add them: what sends comes last."""
 
+    eal_options = []  # of the switch, beside the usual ones
+
     def __init__(self, case, scratch):
         self.case, self.scratch = case, scratch
         self._fresh = None if case.fresh_headers is None else fresh.FreshHeaders(scratch.folder, case.fresh_headers)
-        if case.rig != "v2v":
-            self.devices = {"out": "net_null0,no-rx=1", "in": f"net_pcap0,rx_pcap={case.captures[0]},infinite_rx=1"}
-        else:
+        if case.has_guests:
             self.sockets = {name: scratch.folder / name for name in ("g0", "g1")}
+        else:
+            self.devices = {"out": "net_null0,no-rx=1", "in": f"net_pcap0,rx_pcap={case.captures[0]},infinite_rx=1"}
 
     @property
     def environment(self):
@@ -75,20 +81,32 @@ class Rig:
     @property
     def mbuf_count(self):
         """infinite_rx keeps the whole capture in the receiving port's pool; the rest is for rings and bursts."""
-        return 32768 + (self.case.packet_count if self.case.rig != "v2v" else 0)
+        return 32768 + (0 if self.case.has_guests else self.case.packet_count)
 
     @property
     def memory_megabytes(self):
         return 256 + self.mbuf_count * 3 // 1024
 
 
-class Testpmd:
+class Switch:
+    """What all contenders have."""
+
+    @property
+    def children(self):
+        """The processes that poll on SWITCH_CORE."""
+        return [self.child]
+
+    def guests(self, rig, nice):
+        return Guests(rig, nice) if rig.case.has_guests else None
+
+
+class Testpmd(Switch):
     def __init__(self, name, mode):
         self.name, self.mode = name, mode
 
     def start(self, rig, nice):
-        devices = rig.devices.values() if rig.case.rig != "v2v" else [
-            f"net_vhost{i},iface={path},client=1" for i, path in enumerate(rig.sockets.values())]
+        devices = [f"net_vhost{i},iface={path},client=1" for i, path in enumerate(rig.sockets.values())] \
+            if rig.case.has_guests else rig.devices.values()
         prefix = f"{rig.scratch.prefix}-switch"
         self.child = Child(rig.scratch, "testpmd", [
             "dpdk-testpmd", *SWITCH_CORES, "--no-pci", "--in-memory", "--file-prefix", prefix,
@@ -118,7 +136,7 @@ class EthdevCounters:
         return entered, (early + late) / 2
 
 
-class OpenVSwitch:
+class OpenVSwitch(Switch):
     """OVS-DPDK with a database of its own. The bridge starts with no flow (fail-mode secure), so nothing floods before
     the static FDB entries are there. Port numbers: 1 and 2 in the order of adding."""
 
@@ -138,13 +156,13 @@ class OpenVSwitch:
             f"--unixctl={self.folder}/vswitchd.ctl"], nice, {**self.environment, **rig.environment})
         self._add_bridge()
         self.add_ports(rig)
-        if rig.case.rig != "v2v":
+        if not rig.case.has_guests:
             self.ports = EthdevCounters(self._prefix, self.child)
 
     def add_ports(self, rig):
         for number, (name, settings) in enumerate(self._ports().items(), 1):
             self._add_port(self.BRIDGE, name, number, *settings)
-            self._add_entries(name)
+            self._add_entries(name, rig.case.behind.get(name, []))
 
     def _add_port(self, bridge, name, number, *settings):
         self._vsctl("--timeout=60", "add-port", bridge, name, "--", "set", "Interface", name,
@@ -161,7 +179,7 @@ class OpenVSwitch:
         # max-revalidator: the flow limit starts at 10,000 and grows by 1,000 at each revalidation, so short rounds reach
         # 100,000 flows in seconds; `warm` restores the default before anything is measured. V2V has two for each MAC.
         self._vsctl("--no-wait", "--", "init", "--", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
-                    f"other_config:dpdk-extra=--no-pci --in-memory --file-prefix {self._prefix}",
+                    f"other_config:dpdk-extra={' '.join(['--no-pci --in-memory --file-prefix', self._prefix, *self.rig.eal_options])}",
                     f"other_config:dpdk-socket-mem={max(1024, self.rig.memory_megabytes)}",
                     f"other_config:pmd-cpu-mask={1 << SWITCH_CORE:#x}", f"other_config:dpdk-lcore-mask={1 << OTHER_CORE:#x}",
                     "other_config:max-revalidator=50", f"other_config:flow-limit={self._flow_limit}")
@@ -179,14 +197,13 @@ class OpenVSwitch:
         self.control = RPC(self.folder / "vswitchd.ctl")
 
     def _ports(self):
-        if self.rig.case.rig != "v2v":
+        if not self.rig.case.has_guests:
             # Open vSwitch reads the commas of devargs as separators unless the value is quoted.
             return {name: ["type=dpdk", f'options:dpdk-devargs="{devargs}"'] for name, devargs in self.rig.devices.items()}
         return {name: ["type=dpdkvhostuserclient", f"options:vhost-server-path={path}"]
                 for name, path in self.rig.sockets.items()}
 
-    def _add_entries(self, port):
-        macs = self.rig.case.behind.get(port, [])
+    def _add_entries(self, port, macs):
         self.control.call_each("fdb/add", [[self.BRIDGE, port, "0", traffic.mac_text(mac)] for mac in macs])
 
     def warm(self):
@@ -225,9 +242,10 @@ class OpenVSwitch:
                               env={**os.environ, **self.environment})
         if done.returncode or "Error" in done.stderr:
             raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
+        return done.stdout
 
 
-class Martlet:
+class Martlet(Switch):
     """martletd, spoken to over its control socket as martletctl does (Sources/Control/README.md)."""
 
     name = "martlet"
@@ -245,7 +263,8 @@ class Martlet:
         self.child = Child(rig.scratch, "martletd", [
             *self.COMMAND, MARTLET_FOLDER / "martletd", "--state-dir", folder / "state", "--socket", path,
             "--file-prefix", f"{rig.scratch.prefix}-switch", "--worker-lcores", SWITCH_CORE, "--main-lcore", OTHER_CORE,
-            "--socket-memory", 512 if rig.mbuf_count < LARGE_POOL else self._memory_megabytes(rig)], nice, rig.environment)
+            "--socket-memory", 512 if rig.mbuf_count < LARGE_POOL else self._memory_megabytes(rig),
+            *(f"--eal-option={option}" for option in rig.eal_options)], nice, rig.environment)
         wait_until(lambda: self._connect(path), 20, "martletd to listen on its control socket", self.child)
         self.control.call("bridge.add", {"name": self.BRIDGE, "fdb_capacity": rig.case.fdb_capacity})
         self.add_ports(rig)
@@ -258,7 +277,7 @@ class Martlet:
     def add_ports(self, rig):
         for name, port in self._ports(rig).items():
             self.control.call("port.add", {"bridge": self.BRIDGE, "name": name, **port})
-            self._add_entries(name)
+            self._add_entries(name, rig.case.behind.get(name, []))
 
     def _memory_megabytes(self, rig):
         """Its pools have a power of two of buffers, of 2.4 KB."""
@@ -290,7 +309,7 @@ class Martlet:
             return False
 
     def _ports(self, rig):
-        if rig.case.rig != "v2v":
+        if not rig.case.has_guests:
             # martletd sizes a port's pool from its queues; a device that keeps a long capture needs more.
             more = {"buffers": str(rig.mbuf_count)} if rig.mbuf_count >= LARGE_POOL else {}
             return {name: {"type": "dpdk", "options": {"devargs": devargs, **(more if name == "in" else {})}}
@@ -298,9 +317,9 @@ class Martlet:
         return {name: {"type": "vhost-user", "options": {"path": str(path), "mode": "client"}}
                 for name, path in rig.sockets.items()}
 
-    def _add_entries(self, port):
+    def _add_entries(self, port, macs):
         self.control.call_each("fdb.add", [{"bridge": self.BRIDGE, "port": port, "mac": traffic.mac_text(mac)}
-                                           for mac in self.case.behind.get(port, [])])
+                                           for mac in macs])
 
     def warm(self):
         time.sleep(0.5)
@@ -316,17 +335,23 @@ class Guests:
     The loop is open, so the switch always has more to do than it can, and loss shows. The pool is small on purpose:
     one that fits the cache makes the guests cheap enough to saturate a switch from one core."""
 
+    PORTS = 0, 2, 1, 3  # in pairs: each guest and its capture
+    DESCRIPTORS = 256
+    OPTIONS = []
+
     def __init__(self, rig, nice):
         self.prefix = f"{rig.scratch.prefix}-guests"
-        mbuf_count = 4096 + 2 * rig.case.packet_count
-        devices = [f"net_virtio_user{i},path={path},server=1,queues=1" for i, path in enumerate(rig.sockets.values())]
-        devices += [f"net_pcap{i},rx_pcap={path},infinite_rx=1" for i, path in enumerate(rig.case.captures)]
+        mbuf_count = 16 * self.DESCRIPTORS + 2 * rig.case.packet_count
         # --single-file-segments: vhost-user carries at most eight memory regions, a page each would be hundreds.
         self.child = Child(rig.scratch, "guests", [
             "dpdk-testpmd", *GUEST_CORES, "--no-pci", "--in-memory", "--single-file-segments", "--file-prefix", self.prefix,
-            "--socket-mem", 256 + mbuf_count * 3 // 1024, *(f"--vdev={device}" for device in devices),
-            "--", "-i", "--nb-cores=1", "--forward-mode=io", "--portlist=0,2,1,3", f"--total-num-mbufs={mbuf_count}",
-            "--no-mlockall"], nice)
+            "--socket-mem", 256 + mbuf_count * 3 // 1024, *(f"--vdev={device}" for device in self.devices(rig)),
+            "--", "-i", "--nb-cores=1", "--forward-mode=io", f"--portlist={','.join(map(str, self.PORTS))}", f"--total-num-mbufs={mbuf_count}",
+            "--no-mlockall", *self.OPTIONS], nice)
+
+    def devices(self, rig):
+        return ([f"net_virtio_user{i},path={path},server=1,queue_size={self.DESCRIPTORS}" for i, path in enumerate(rig.sockets.values())]
+                + [f"net_pcap{i},rx_pcap={path},infinite_rx=1" for i, path in enumerate(rig.case.captures)])
 
     def start(self):
         """Once both virtqueues are connected."""
@@ -340,6 +365,10 @@ class Guests:
         count = lambda ports, direction: sum(self._telemetry.packets(port)[direction] for port in ports)
         early, accepted, late = count((0, 1), 0), count((0, 1), 1), count((0, 1), 0)  # averaged, as in EthdevCounters
         return count((2, 3), 0), accepted, (early + late) / 2
+
+
+def has_guests(rig):
+    return rig.startswith("v2v")
 
 
 def contenders(rig):

@@ -1,4 +1,5 @@
 """The machine under the benchmark: child processes and their CPU time, DPDK telemetry, JSON-RPC, the description."""
+import copy
 import ctypes
 import json
 import os
@@ -99,6 +100,13 @@ class Scratch:
         while self.children:
             self.children.pop().stop()
         self.sweep(self.prefix)
+
+    def part(self, name):
+        """The same with a folder and a prefix within: for programs that want names of their own. Ends with the whole."""
+        part = copy.copy(self)
+        part.folder, part.prefix = self.folder / name, f"{self.prefix}-{name}"
+        part.folder.mkdir()
+        return part
 
     @classmethod
     def sweep(cls, prefix=PREFIX):

@@ -4,7 +4,7 @@ import time
 
 import machine
 import report
-from contenders import Guests, Rig
+from contenders import Rig
 
 
 def attempt(case, contender, options, tsc):
@@ -30,12 +30,12 @@ def measure(case, contender, seconds, tsc, nice):
     """One fresh start of one contender: its packet rate over `seconds`."""
     with machine.Scratch() as scratch:
         rig = Rig(case, scratch)
-        guests = Guests(rig, nice) if case.rig == "v2v" else None
+        guests = contender.guests(rig, nice)
         contender.start(rig, nice)
         if guests:
             guests.start()
         note = contender.warm()
-        watched = [contender.child] + ([guests.child] if guests else [])
+        watched = contender.children + ([guests.child] if guests else [])
         before, early = _sample(contender, guests, watched), rig.fresh_count()
         time.sleep(seconds)
         after, late = _sample(contender, guests, watched), rig.fresh_count()
@@ -58,10 +58,12 @@ def _result(before, after, tsc):
     if left <= 0:
         raise RuntimeError("no packet came through")
     shares = [machine.share_of_core(early, late, after[3] - before[3]) for early, late in zip(before[2], after[2])]
+    guest_share = shares.pop() if offered else None
+    share = sum(shares)  # two switches have the core in turns
     result = {"mpps": left / seconds / 1e6, "entered_mpps": entered / seconds / 1e6,
-              "loss": max(0, 1 - left / entered), "share": shares[0],
-              # Cycles that the polling thread really had: a competitor on its core costs rate, not cycles per packet.
-              "cycles": tsc * seconds * min(1, shares[0]) / left}
+              "loss": max(0, 1 - left / entered), "share": share,
+              # Cycles that the polling thread (or both) really had: a competitor on its core costs rate, not cycles per packet.
+              "cycles": tsc * seconds * min(1, share) / left}
     if offered:
-        result |= {"offered_mpps": offered[0] / seconds / 1e6, "guest_share": shares[1]}
+        result |= {"offered_mpps": offered[0] / seconds / 1e6, "guest_share": guest_share}
     return result

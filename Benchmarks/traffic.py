@@ -67,6 +67,16 @@ def write(path, size, destinations, sources, flow_count, seed=1, wrap=None):
     return count
 
 
+def read(path):
+    """The packets of a capture that this machine wrote."""
+    octets, packets, start = path.read_bytes(), [], len(_PCAP_FILE_HEADER)
+    while start < len(octets):
+        length, = struct.unpack_from("<I", octets, start + 8)
+        packets.append(octets[start + 16:start + 16 + length])
+        start += 16 + length
+    return packets
+
+
 def write_attacked(path, destination, source, flow_count, share, packet_count, seed=1):
     """Writes a capture of 64 B in which `share` of the packets, at random, are an attack on `pipelines.ACL`. The others
     send `flow_count` five-tuples in turn; the attack has `explosion` in turn."""

@@ -69,20 +69,21 @@ class MartletTunnel(Martlet):
     def add_ports(self, rig):
         case = rig.case
         self.control.call("bridge.add", {"name": UNDERLAY})
-        add = lambda bridge, name, number, kind, options: self.control.call(
-            "port.add", {"bridge": bridge, "name": name, "number": number, "type": kind, "options": options})
-        add(UNDERLAY, "vtep", ENDPOINT, "endpoint", {"address": f"{LOCAL}/{PREFIX_LENGTH}", "mac": traffic.mac_text(STATION)})
-        add(self.BRIDGE, "tunnel", TUNNEL, way_and_type(case.rig)[1], {"remote_ip": "flow", "key": str(KEY)})
+        self._add(UNDERLAY, "vtep", ENDPOINT, "endpoint", {"address": f"{LOCAL}/{PREFIX_LENGTH}", "mac": traffic.mac_text(STATION)})
+        self._add(self.BRIDGE, "tunnel", TUNNEL, way_and_type(case.rig)[1], {"remote_ip": "flow", "key": str(KEY)})
         if case.rig.startswith("encap"):
-            add(UNDERLAY, "answers", TAP, "tap", {})
+            self._add(UNDERLAY, "answers", TAP, "tap", {})
             self._answer()
         for name, port in self._ports(rig).items():
             bridge, number = (UNDERLAY, WIRE) if _is_wire(case, name) else (self.BRIDGE, DEVICE)
-            add(bridge, name, number, port["type"], port["options"])
+            self._add(bridge, name, number, port["type"], port["options"])
         if case.rig.startswith("encap"):
             flows = [f"in_port={ENDPOINT},arp,actions=output:{TAP}", f"in_port={ENDPOINT},actions=output:{WIRE}",
                      f"in_port={TAP},arp,actions=output:{ENDPOINT}"]
             self.control.call("flow.replace", {"bridge": UNDERLAY, "flows": "\n".join(flows)})
+
+    def _add(self, bridge, name, number, kind, options):
+        self.control.call("port.add", {"bridge": bridge, "name": name, "number": number, "type": kind, "options": options})
 
     def _answer(self):
         """Linux has the addresses of all hosts."""
@@ -106,10 +107,7 @@ class OpenVSwitchTunnel(OpenVSwitch):
 
     def add_ports(self, rig):
         case = rig.case
-        self._vsctl("--timeout=60", "add-br", UNDERLAY, "--", "set", "Bridge", UNDERLAY, "datapath_type=netdev",
-                    "fail-mode=secure", f"other_config:hwaddr={traffic.mac_text(STATION)}")
-        for words in (f"addr add {LOCAL}/{PREFIX_LENGTH} dev {UNDERLAY}", f"link set {UNDERLAY} up"):
-            subprocess.run(["nsenter", f"--net=/proc/{self.child.pid}/ns/net", "ip", *words.split()], check=True)
+        self._add_underlay(LOCAL, STATION)
         self._add_port(self.BRIDGE, "tunnel", TUNNEL, f"type={way_and_type(case.rig)[1]}", "options:remote_ip=flow",
                        f"options:key={KEY}")
         for name, settings in self._ports().items():
@@ -119,6 +117,13 @@ class OpenVSwitchTunnel(OpenVSwitch):
                   f"in_port=LOCAL,actions=output:{WIRE}" if case.rig.startswith("encap") else "actions=LOCAL")
         self.control.call_each("tnl/neigh/set", [[UNDERLAY, str(host(number)), traffic.mac_text(HOST_STATION)]
                                                  for number in range(case.mac_count)])
+
+    def _add_underlay(self, address, station):
+        """The bridge of the wire, with the switch's own address."""
+        self._vsctl("--timeout=60", "add-br", UNDERLAY, "--", "set", "Bridge", UNDERLAY, "datapath_type=netdev",
+                    "fail-mode=secure", f"other_config:hwaddr={traffic.mac_text(station)}")
+        for words in (f"addr add {address}/{PREFIX_LENGTH} dev {UNDERLAY}", f"link set {UNDERLAY} up"):
+            subprocess.run(["nsenter", f"--net=/proc/{self.child.pid}/ns/net", "ip", *words.split()], check=True)
 
 
 CONTENDERS = {rig: [OpenVSwitchTunnel(), MartletTunnel()] for rig in RIGS}
