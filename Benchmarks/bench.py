@@ -172,8 +172,13 @@ def check_programs(options):
             raise machine.Refusal(f"{program} is missing; it comes from {source}")
 
 
-def _hugepage_megabytes(most):
+def _hugepage_megabytes(most, rigs):
     """What the largest of the contenders asks for, with `most` packets in a capture."""
+    second_switch = 1024 if {*rigs} & {*pairs.RIGS} else 0
+    return second_switch + _of_one_switch(most)
+
+
+def _of_one_switch(most):
     return 1536 if most <= 10_000 else 2048 if most <= 200_000 else 1024 + most * 3 // 1024
 
 
@@ -186,7 +191,7 @@ def main():
     held = lock()  # kept open until the process ends
     machine.Scratch.sweep()
     check_programs(options)
-    machine.preflight(_hugepage_megabytes(max(options.macs + (options.flows or []))) + 1024 * bool({*options.rig} & {*pairs.RIGS}))
+    machine.preflight(_hugepage_megabytes(max(options.macs + (options.flows or [])), options.rig))
     os.sched_setaffinity(0, {machine.OTHER_CORE})
     if options.subject == "soak":
         return soak(options)

@@ -178,8 +178,9 @@ class OpenVSwitch(Switch):
     def _configure(self):
         # max-revalidator: the flow limit starts at 10,000 and grows by 1,000 at each revalidation, so short rounds reach
         # 100,000 flows in seconds; `warm` restores the default before anything is measured. V2V has two for each MAC.
+        options = ["--no-pci", "--in-memory", "--file-prefix", self._prefix, *self.rig.eal_options]
         self._vsctl("--no-wait", "--", "init", "--", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
-                    f"other_config:dpdk-extra={' '.join(['--no-pci --in-memory --file-prefix', self._prefix, *self.rig.eal_options])}",
+                    f"other_config:dpdk-extra={' '.join(options)}",
                     f"other_config:dpdk-socket-mem={max(1024, self.rig.memory_megabytes)}",
                     f"other_config:pmd-cpu-mask={1 << SWITCH_CORE:#x}", f"other_config:dpdk-lcore-mask={1 << OTHER_CORE:#x}",
                     "other_config:max-revalidator=50", f"other_config:flow-limit={self._flow_limit}")
@@ -346,11 +347,13 @@ class Guests:
         self.child = Child(rig.scratch, "guests", [
             "dpdk-testpmd", *GUEST_CORES, "--no-pci", "--in-memory", "--single-file-segments", "--file-prefix", self.prefix,
             "--socket-mem", 256 + mbuf_count * 3 // 1024, *(f"--vdev={device}" for device in self.devices(rig)),
-            "--", "-i", "--nb-cores=1", "--forward-mode=io", f"--portlist={','.join(map(str, self.PORTS))}", f"--total-num-mbufs={mbuf_count}",
-            "--no-mlockall", *self.OPTIONS], nice)
+            "--", "-i", "--nb-cores=1", "--forward-mode=io", f"--portlist={','.join(map(str, self.PORTS))}",
+            f"--total-num-mbufs={mbuf_count}", "--no-mlockall", *self.OPTIONS], nice)
 
     def devices(self, rig):
-        return ([f"net_virtio_user{i},path={path},server=1,queue_size={self.DESCRIPTORS}" for i, path in enumerate(rig.sockets.values())]
+        """In the order of DPDK's port numbers."""
+        rings = f"server=1,queue_size={self.DESCRIPTORS}"
+        return ([f"net_virtio_user{i},path={path},{rings}" for i, path in enumerate(rig.sockets.values())]
                 + [f"net_pcap{i},rx_pcap={path},infinite_rx=1" for i, path in enumerate(rig.case.captures)])
 
     def start(self):

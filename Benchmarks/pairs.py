@@ -29,7 +29,8 @@ class End(Rig):
         self.case, self.scratch = rig.case, rig.scratch.part(f"end{number}")
         self.kind = rig.case.rig.removeprefix("v2v-")
         self.guest, peer = list(rig.sockets)[::1 - 2 * number]
-        self.socket, self.macs = rig.sockets[self.guest], {self.guest: rig.case.behind[self.guest], "tunnel": rig.case.behind[peer]}
+        self.socket = rig.sockets[self.guest]
+        self.macs = {self.guest: rig.case.behind[self.guest], "tunnel": rig.case.behind[peer]}
         self.address, self.remote = LOCAL + number, LOCAL + 1 - number
         self.station, self.remote_station = _station(number), _station(1 - number)
         path = rig.scratch.folder / "wire"
@@ -106,9 +107,11 @@ class TunnelGuests(Guests):
         self._forward(0, 4, 1, 5)
         wait_until(self._is_quiet, 10, "frames to arrive at both guests", self.child)
         self._forward(*self.PORTS)
+        early = self.delivered()
+        wait_until(lambda: all(map(int.__lt__, early, self.delivered())), 10, "the guests to go on", self.child)
         for receiver, arrived in enumerate(self._arrived):
-            frames = traffic.read(arrived)
-            strange = len(frames) - sum(map(set(traffic.read(self._captures[1 - receiver])).__contains__, frames))
+            frames, sent = traffic.read(arrived), set(traffic.read(self._captures[1 - receiver]))
+            strange = sum(frame not in sent for frame in frames)
             if strange:
                 raise RuntimeError(f"{strange} of {len(frames)} frames at guest {receiver} are not what the other one sent")
 
@@ -123,7 +126,8 @@ class TunnelGuests(Guests):
         return all(early) and early == counts()
 
     def delivered(self):
-        return sum(self._telemetry.packets(port)[0] for port in (0, 1))
+        """To each of the guests since it is there."""
+        return [self._telemetry.packets(port)[0] for port in (0, 1)]
 
 
 class Pair(Switch):
@@ -152,11 +156,13 @@ class Pair(Switch):
         self._guests.compare()
         delivered = self._guests.delivered()
         wait_until(lambda: self._have_tunnelled(delivered), 10, f"the tunnels to count {delivered} frames that reached guests")
+        time.sleep(0.5)
         return "; ".join(sorted(notes)) or None
 
-    def _have_tunnelled(self, count):
-        received, sent = map(sum, zip(*(end.tunnelled() for end in self._ends)))
-        return min(received, sent) >= count
+    def _have_tunnelled(self, delivered):
+        """What a guest got came in through its switch's tunnel, and left through the other's."""
+        received, sent = zip(*(end.tunnelled() for end in self._ends))
+        return all(map(int.__le__, delivered * 2, received + sent[::-1]))
 
 
 _OUTPUT = [f"in_port={DEVICE},actions=output:{TUNNEL}", f"in_port={TUNNEL},actions=output:{DEVICE}"]

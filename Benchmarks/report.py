@@ -18,8 +18,8 @@ RIGS = {
     "v2v": "Two guests on the other core, each sending its capture to the other as fast as the virtqueue takes it. Rates are both "
            "directions summed; MACs and flows are those of one direction. Offered is what the guests had to send: near "
            "the rate itself, they and not the switch were the limit. Loss is what the switch took and did not deliver.",
-    **{f"v2v-{kind}": f"V2V through a {kind} tunnel between two switches of one kind. They share core 1 in turns: cycles are those of "
-                       "both for a packet, core is the sum of their shares." for kind in ("vxlan", "gre")},
+    **{f"v2v-{kind}": f"V2V through a {kind} tunnel between two switches of one kind, which share core 1 in turns: cycles are "
+                       "those of both for a packet, core is the sum of their shares." for kind in ("vxlan", "gre")},
     "flow-output": "The synthetic rig; one flow sends everything on.",
     "flow-exact": "The synthetic rig; as many flows in one table as five-tuples in the traffic.",
     "flow-deep": "The synthetic rig; twelve tables and twenty actions on the way of every packet.",
