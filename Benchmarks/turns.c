@@ -2,8 +2,8 @@
  *
  * A thread that polls never waits, so the scheduler alone would take the core from it, after milliseconds. By then the rings
  * between the switches have long been full or empty: the figure would be the length of a ring over that of a time slice, and
- * tell nothing of the switch. sched_yield() is not enough: the scheduler gives both the same time, and the one with less to do
- * for a packet would take more of them than the other can, and lose them on the wire.
+ * tell nothing of the switch. sched_yield() is not enough: one of them has more turns then, takes more packets than the other can,
+ * and loses them on the wire.
  *
  * The wire is the only Ethernet device of such a switch and is polled once in a round, so a receive callback there counts the
  * rounds and hands the core over.
