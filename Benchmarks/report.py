@@ -40,6 +40,8 @@ GOALS = [("synthetic", "64", 1, "testpmd-macswap", 0.75), ("synthetic", "64", 10
 
 
 MANY_FLOW_GOALS = {1000: 0.9, 100_000: 0.7, 1_000_000: 0.55}
+# By MACs, each behind a host of its own, and flows.
+TUNNEL_GOALS = {(1, 1): 0.75, (1000, 10_000): 0.6}
 
 
 def case_in_words(columns):
@@ -127,7 +129,7 @@ def goals(table):
                 measured = row.get("martlet_ratio")
                 lines.append((f"{case_in_words(row)}: martlet : {peer}", f">= {least}" if least else "to be told",
                               ratio_text(measured) or "not measured", verdict(measured, least)))
-    return lines + list(_many_flow_goals(table))
+    return lines + list(_many_flow_goals(table)) + list(_tunnel_goals(table))
 
 
 def _many_flow_goals(table):
@@ -139,6 +141,18 @@ def _many_flow_goals(table):
             share = rates[count] / rates[1]
             yield (f"flow-exact, 64 B: martlet with {count:,} flows : with one", f">= {least}", f"{share:.2f}",
                    "met" if share >= least else "MISSED")
+
+
+def _tunnel_goals(table):
+    """What tunnels leave of Martlet's rate from port to port, with the same frames: of different cases, so of medians."""
+    rates = {(row["rig"], row["macs"], row["flows"]): row["mpps"]["median"] for row in table
+             if (row["size"], row["contender"]) == ("64", "martlet")}
+    for (rig, macs, flows), rate in rates.items():
+        least = TUNNEL_GOALS.get((macs, flows))
+        plain = rates.get(("flow-output", macs, flows))
+        if least and plain and rig.startswith(("encap-", "decap-")):
+            yield (f"{rig}, 64 B, {_load({'macs': macs, 'flows': flows})}: martlet : without a tunnel", f">= {least}",
+                   f"{rate / plain:.2f}", "met" if rate / plain >= least else "MISSED")
 
 
 def verdict(measured, least):

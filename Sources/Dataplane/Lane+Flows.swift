@@ -199,7 +199,7 @@ extension Lane {
     }
 
     /// A burst that begins with so many packets of different connections is not expected to have two of one in a row.
-    static var unlikeLimit: Int { 4 }
+    private static var unlikeLimit: Int { 4 }
 
     /// Takes the key of a packet that is unlike the one before; drops it if that cannot be.
     /// - Parameters:

@@ -5,7 +5,7 @@ import Wire
 extension Lane {
     /// A packet that others are held against, and what is known of it: its source and the counters of its tunnel.
     private struct Former {
-        let likeness: TunnelLikeness
+        let packet: PlainTunnelPacket
         let origin: UInt16
         let row: UnsafeMutablePointer<UInt64>
     }
@@ -24,52 +24,31 @@ extension Lane {
         var (index, left, taken) = (0, 0, 0)
         var bytes: UInt64 = 0
         var former: Former?
-        var unlike = 0
         while index < count {
             let packet = packets[index].unsafelyUnwrapped
-            let length = packet.pointee.packet_length
-            if let former, let frameLength = former.likeness.frameLength(packet) {
-                strip(packet, former.likeness.offset, length: frameLength, former.row)
+            let length = UInt64(packet.pointee.packet_length)
+            let plain = PlainTunnelPacket(packet)
+            if let plain, let former, plain.isLike(former.packet) {
+                strip(packet, plain.offset, length: plain.length, former.row)
                 note(packet, from: former.origin, taken)
                 taken &+= 1
-                bytes &+= UInt64(length)
-                index &+= 1
-                continue
-            }
-            let plain = PlainTunnelPacket(packet)
-            unlike &+= 1
-            var source = TunnelSources.Source()
-            switch reader.read(packet, plain, &source) {
-            case .none:
-                packets[left] = packet
-                left &+= 1
-                index &+= 1
-                continue
-            case .fault(let reason): discard(packet, reason, on: port)
-            case .fragment(let fragment):
-                guard let whole = joined(packet, fragment, from: port) else { break }
-                // It is read like any other, but what was received is the fragment.
-                packets[index] = whole
-                bytes &+= UInt64(length) &- UInt64(whole.pointee.packet_length)
-                continue
-            case .frame(let offset, let frameLength):
-                guard let origin = origin(of: source, packet, from: port, context.state) else { break }
-                let tunnel = flows.cache.sources.port(origin)
-                let row = counters.row(tunnel)
-                // Of the marks only ECT(1) and CE, the odd ones, make others of those within.
-                let isMarked = source.tos & 1 != 0
-                if let plain, !isMarked, unlike <= Self.unlikeLimit || unlike <= index {
-                    former = Former(likeness: TunnelLikeness(packet, plain), origin: origin, row: row)
+            } else {
+                switch takeOther(packet, plain, reader, taken, &former, from: port, context.state) {
+                case .bridges:
+                    packets[left] = packet
+                    left &+= 1
+                    index &+= 1
+                    continue
+                case .whole(let whole):
+                    // It is read like any other, but what was received is the fragment.
+                    packets[index] = whole
+                    bytes &+= length &- UInt64(whole.pointee.packet_length)
+                    continue
+                case .frame: taken &+= 1
+                case .ended: break
                 }
-                strip(packet, offset, length: frameLength, row)
-                guard !isMarked || packet.takeCongestion(source.tos & 3) else {
-                    discard(packet, .tunnelCongestion, on: tunnel)
-                    break
-                }
-                note(packet, from: origin, taken)
-                taken &+= 1
             }
-            bytes &+= UInt64(length)
+            bytes &+= length
             index &+= 1
         }
         guard left < count || bytes != 0 else { return count }
@@ -78,6 +57,55 @@ extension Lane {
         row[CounterTable.receivedBytes] &+= bytes
         if taken != 0 { switchTunnelled(taken, from: port, context) }
         return left
+    }
+
+    private enum Fate {
+        /// It is the bridge's own.
+        case bridges
+        /// Its frame was noted.
+        case frame
+        /// The last fragment of a packet, which is whole now.
+        case whole(Packet)
+        /// It was dropped, or waits for other fragments.
+        case ended
+    }
+
+    /// Takes the frame out of a packet unlike the one before.
+    /// - Parameters:
+    ///   - place: where its frame would be noted.
+    ///   - former: becomes this packet, if others can be held against it.
+    @inline(__always)
+    private func takeOther(
+        _ packet: Packet,
+        _ plain: PlainTunnelPacket?,
+        _ reader: TunnelReader,
+        _ place: Int,
+        _ former: inout Former?,
+        from port: UInt16,
+        _ state: ForwardingState
+    ) -> Fate {
+        var source = TunnelSources.Source()
+        switch reader.read(packet, plain, &source) {
+        case .none: return .bridges
+        case .fault(let reason): discard(packet, reason, on: port)
+        case .fragment(let fragment):
+            if let whole = joined(packet, fragment, from: port) { return .whole(whole) }
+        case .frame(let offset, let length):
+            guard let origin = origin(of: source, packet, from: port, state) else { break }
+            let tunnel = flows.cache.sources.port(origin)
+            let row = counters.row(tunnel)
+            // Of the marks only ECT(1) and CE, the odd ones, make others of those within.
+            let isMarked = source.tos & 1 != 0
+            if let plain, !isMarked { former = Former(packet: plain, origin: origin, row: row) }
+            strip(packet, offset, length: length, row)
+            guard !isMarked || packet.takeCongestion(source.tos & 3) else {
+                discard(packet, .tunnelCongestion, on: tunnel)
+                break
+            }
+            note(packet, from: origin, place)
+            return .frame
+        }
+        return .ended
     }
 
     /// Notes a frame and its source, which nobody takes the place of until the burst is over.

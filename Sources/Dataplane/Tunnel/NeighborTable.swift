@@ -4,7 +4,8 @@ import Wire
 /// A neighbor of an endpoint: which station has an address (RFC 826, RFC 4861).
 ///
 /// Workers name neighbors and read their stations; the control plane finds those out, names neighbors that workers will
-/// send to, and forgets those that nobody sends to. A cell stays where it is; programs of caches point to it, and hold `station` against what they know.
+/// send to, and forgets those that nobody sends to. A cell stays where it is; programs of caches point to it, and hold
+/// `station` against what they know.
 struct Neighbor: ~Copyable {
     /// What the cell is, in the lowest two bits, and how often it was another neighbor's above them.
     fileprivate let state = Atomic<UInt64>(0)

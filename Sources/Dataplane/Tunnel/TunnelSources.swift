@@ -122,7 +122,8 @@ struct TunnelSources {
         return tunnel == Underlay.none ? PortEntry.noPort : underlay.tunnels[Int(tunnel)].port
     }
 
-    /// Where a search for a source begins: at any of its eight places, lest a few sets of the processor's cache hold them all.
+    /// Where a search for a source begins: at any of its eight places, lest a few sets of the processor's cache hold them
+    /// all.
     @inline(__always)
     private func place(of source: Source) -> Int {
         let hash = secret.mixed(with: source.marks).mixed(with: source.key)
