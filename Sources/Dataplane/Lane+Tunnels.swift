@@ -74,7 +74,7 @@ extension Lane {
     /// - Parameters:
     ///   - place: where its frame would be noted.
     ///   - former: becomes this packet, if others can be held against it.
-    @inline(__always)
+    @inline(never)
     private func takeOther(
         _ packet: Packet,
         _ plain: PlainTunnelPacket?,

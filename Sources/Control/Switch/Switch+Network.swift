@@ -237,11 +237,11 @@ extension Switch {
         let learned = dataplane.learnedFlows(goingWith: plan.removed, adding: plan.added, on: plan.bridge)
         // Asked before, of a bridge that is there.
         let numbers = try! dataplane.changeFlows(of: plan.bridge, removing: plan.removed, adding: plan.added)
-        var planned = plannedFlows[plan.bridge] ?? []
-        planned.subtract(plan.removed)
-        planned.subtract(plan.taken)
-        planned.formUnion(numbers)
-        plannedFlows[plan.bridge] = planned.isEmpty ? nil : planned
+        // In place: a copy would cost what all the flows do.
+        plannedFlows[plan.bridge, default: []].subtract(plan.removed)
+        plannedFlows[plan.bridge, default: []].subtract(plan.taken)
+        plannedFlows[plan.bridge, default: []].formUnion(numbers)
+        if plannedFlows[plan.bridge]?.isEmpty == true { plannedFlows[plan.bridge] = nil }
         tell(of: learned, on: plan.bridge, .delete)
     }
 }

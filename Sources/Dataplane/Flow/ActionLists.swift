@@ -6,23 +6,19 @@ import Wire
 struct ActionLists {
     private static let capacity = 256
 
-    private var lists: [[Action]] = Array(repeating: [], count: capacity)
+    private var lists: [(actions: [Action], writes: [Write?])] = Array(repeating: ([], []), count: capacity)
 
     /// A list that is there already and the same but for what it writes, or this one.
     mutating func shared(_ actions: [Action]) -> [Action] {
+        let writes = actions.map { Write($0) }
         var hasher = Hasher()
-        for action in actions { Write(action)?.hash(into: &hasher) ?? action.hash(into: &hasher) }
+        for (action, write) in zip(actions, writes) { write?.hash(into: &hasher) ?? action.hash(into: &hasher) }
         let place = Int(UInt(bitPattern: hasher.finalize()) % UInt(Self.capacity))
-        if !Self.isSame(lists[place], actions) { lists[place] = actions }
-        return lists[place]
-    }
-
-    private static func isSame(_ list: [Action], _ other: [Action]) -> Bool {
-        list.count == other.count
-            && zip(list, other).allSatisfy { one, other in
-                guard let write = Write(one) else { return one == other }
-                return write == Write(other)
-            }
+        let isSame =
+            lists[place].writes == writes
+            && actions.indices.allSatisfy { writes[$0] != nil || lists[place].actions[$0] == actions[$0] }
+        if !isSame { lists[place] = (actions, writes) }
+        return lists[place].actions
     }
 }
 
@@ -34,6 +30,8 @@ private struct Write: Hashable {
     private let form: Form
     private let field: Field
     private let mask: UInt128
+
+    func hash(into hasher: inout Hasher) { hasher.combine(field.rawValue) }
 
     /// nil for other actions, and for bits that the key has no room for: no instruction has them.
     init?(_ action: Action) {
