@@ -30,7 +30,7 @@ private func mend(_ packet: inout [UInt8], _ format: WireFormat) {
         guard packet.count >= 8, packet[0] & 0x80 != 0 else { return }
         packet[4...5] = [0, 0]
         put(packet[...].checksum(InternetChecksum()), &packet, at: 4)
-    case .ipv6, .vxlan, .geneve, .arp: break
+    case .ipv6, .ipv6Fragment, .vxlan, .geneve, .arp: break
     }
 }
 
