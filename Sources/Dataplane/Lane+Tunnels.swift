@@ -137,6 +137,13 @@ extension Lane {
         return martlet_joined(join, drainContext.pointee, fragment, description, port)
     }
 
+    /// Counts fragments that waited too long for others at an endpoint; one that is gone has no counters any more.
+    public func dropExpired(_ count: Int, at endpoint: UInt16) {
+        let state = state.pointee.current.load(ordering: .acquiring).pointee
+        guard state.ports[Int(endpoint)].endpoint != Underlay.none else { return }
+        counters.drop(.tunnelFragmentExpired, on: endpoint, count: count)
+    }
+
     /// The number of a packet's source; nil when it was dropped.
     @inline(__always)
     private func origin(

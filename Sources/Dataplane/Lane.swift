@@ -126,13 +126,6 @@ public struct Lane: @unchecked Sendable {
         counters.drop(reason, on: port, count: count)
     }
 
-    /// Counts fragments that waited too long for others at an endpoint; one that is gone has no counters any more.
-    public func dropExpired(_ count: Int, at endpoint: UInt16) {
-        let state = state.pointee.current.load(ordering: .acquiring).pointee
-        guard state.ports[Int(endpoint)].endpoint != Underlay.none else { return }
-        counters.drop(.tunnelFragmentExpired, on: endpoint, count: count)
-    }
-
     // MARK: - A burst
 
     /// Consecutive frames of a burst with the same addresses and tag, between the two passes over the burst.

@@ -33,7 +33,7 @@ struct TunnelReader {
         let type = port == 0 ? underlay.takesGRE ? .gre : nil : underlay.type(onUDP: port)
         guard let type, ingress.pointee.takesUntagged, let key = key(of: type, in: plain.carried) else { return false }
         let local = IPAddress(IPv4Address(value: UInt32(truncatingIfNeeded: plain.addresses)))
-        guard let place = endpoint(plain.destination, vlan: ingress.pointee.untagged.vlan, after: 0),
+        guard let place = endpoint(plain.destination, vlan: ingress.pointee.untagged.vlan, from: 0),
             underlay.endpoints[place].address == local
         else { return false }
         source.remote = IPAddress(IPv4Address(value: UInt32(truncatingIfNeeded: plain.addresses &>> 32)))
@@ -55,10 +55,10 @@ struct TunnelReader {
         }
     }
 
-    /// The place of the next endpoint of this bridge that has a station's address.
+    /// The first place, from one on, of an endpoint of this bridge that has a station's address.
     @inline(__always)
-    private func endpoint(_ mac: UInt64, vlan: UInt16, after former: Int) -> Int? {
-        var place = former
+    private func endpoint(_ mac: UInt64, vlan: UInt16, from first: Int) -> Int? {
+        var place = first
         while place < underlay.endpointCount {
             let endpoint = underlay.endpoints + place
             if endpoint.pointee.mac.value == mac, endpoint.pointee.vlan == vlan,
@@ -77,7 +77,7 @@ struct TunnelReader {
         guard let ethernet = HeaderBytes(bytes, 18), let (vlan, offset) = place(ethernet) else { return .none }
         let destination = ethernet.number48(at: 0)
         var next = 0
-        while let place = endpoint(destination, vlan: vlan, after: next) {
+        while let place = endpoint(destination, vlan: vlan, from: next) {
             next = place + 1
             source.endpoint = UInt16(place)
             let part = Part(bytes: bytes, offset: offset, length: Int(packet.pointee.packet_length) - offset)
