@@ -19,20 +19,24 @@ let package = Package(
         .executable(name: "martletctl", targets: ["martletctl"]),
         // For Benchmarks/Micro and Tests/Fuzz.
         .library(name: "Dataplane", targets: ["Dataplane", "CPacket", "Flows", "Wire"]),
+        .library(name: "Networking", targets: ["Networking"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.0.0"),
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
     ],
     targets: [
         .target(name: "CPacket", path: "CShims/CPacket"),
         .target(name: "CDPDK", dependencies: ["CPacket"], path: "CShims/CDPDK", cSettings: [.unsafeFlags(dpdkFlags)]),
         .systemLibrary(name: "CPcap", path: "CShims/CPcap"),
         .systemLibrary(name: "CMalloc", path: "CShims/CMalloc"),
+        .systemLibrary(name: "CCrypto", path: "CShims/CCrypto"),
 
         .target(name: "Wire", swiftSettings: swift),
         .target(name: "Flows", dependencies: ["Wire"], exclude: ["README.md"], swiftSettings: swift),
@@ -42,7 +46,7 @@ let package = Package(
             exclude: ["README.md"],
             swiftSettings: swift
         ),
-        .target(name: "Network", dependencies: ["Wire"], exclude: ["README.md"], swiftSettings: swift),
+        .target(name: "Networking", dependencies: ["CCrypto", "Wire"], exclude: ["README.md"], swiftSettings: swift),
         .target(
             name: "PacketIO",
             dependencies: ["CDPDK", "CPcap", "Dataplane", "Wire"],
@@ -51,7 +55,7 @@ let package = Package(
         .target(
             name: "Control",
             dependencies: [
-                "CMalloc", "Dataplane", "Flows", "Network", "Wire",
+                "CMalloc", "Dataplane", "Flows", "Networking", "Wire",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -61,10 +65,25 @@ let package = Package(
             exclude: ["README.md"],
             swiftSettings: swift
         ),
+        .target(
+            name: "Endpoint",
+            dependencies: [
+                "Control", "Networking",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            exclude: ["README.md", "openapi.yaml"],
+            swiftSettings: swift
+        ),
         .executableTarget(
             name: "martletd",
             dependencies: [
-                "Control", "Dataplane", "PacketIO",
+                "Control", "Dataplane", "Endpoint", "PacketIO",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -101,7 +120,11 @@ let package = Package(
             exclude: ["Golden"],
             swiftSettings: swift
         ),
-        .testTarget(name: "NetworkTests", dependencies: ["Flows", "Network", "Seeds", "Wire"], swiftSettings: swift),
+        .testTarget(
+            name: "NetworkingTests",
+            dependencies: ["Flows", "Networking", "Seeds", "Wire"],
+            swiftSettings: swift
+        ),
         .testTarget(
             name: "PacketIOTests",
             dependencies: ["CDPDK", "Dataplane", "PacketIO", "Seeds", "Wire"],
@@ -110,7 +133,7 @@ let package = Package(
         .testTarget(
             name: "ControlTests",
             dependencies: [
-                "Control", "Dataplane", "Flows", "Seeds", "Wire",
+                "Control", "Dataplane", "Flows", "Networking", "Seeds", "Wire",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -6,18 +6,20 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # To build: DPDK and the libraries that martletd links; g++ for the C++ library that one dependency brings along.
 packages_build=(
-    libdpdk-dev libnuma-dev libpcap-dev libsqlite3-dev
+    libdpdk-dev libnuma-dev libpcap-dev libsqlite3-dev libssl-dev
     binutils ca-certificates gcc g++ git libc6-dev pkg-config
 )
 # To run: DPDK's drivers come with libdpdk-dev, or without it as librte-meta-all.
-packages_run=(librte-meta-all libnuma1 libpcap0.8 libsqlite3-0 libstdc++6)
+packages_run=(librte-meta-all libnuma1 libpcap0.8 libsqlite3-0 libssl3 libstdc++6)
 # Guests for the quickstart: dpdk-testpmd.
 packages_guests=(dpdk-dev)
+# A real Neutron: its database, and what its environment of Python packages is made with.
+packages_neutron=(mariadb-server python3-dev python3-venv)
 # Peers and tools of Tests/Interop.
 packages_test=(
-    "${packages_guests[@]}" openvswitch-common openvswitch-switch-dpdk
+    "${packages_guests[@]}" "${packages_neutron[@]}" openvswitch-common openvswitch-switch-dpdk
     qemu-system-x86 busybox-static kmod iproute2 procps tcpdump
-    python3-pytest python3-scapy
+    openssl python3-pytest python3-scapy
 )
 
 # `install_packages PACKAGE...`: what of it is missing. Nothing is started that a package would start.

@@ -13,7 +13,7 @@ struct NetworkCommand: ParsableCommand {
             "fixed_ips": [{"ip_address": "10.0.0.1"}], "host": "cmp1", "vif": {"path": "/run/martlet/p1.sock"}}
                 {"type": "port", "id": "p2", "deleted": true}
             """,
-        subcommands: [Apply.self, List.self, Show.self]
+        subcommands: [Apply.self, List.self, Show.self, Status.self, Digest.self]
     )
 
     struct Apply: ParsableCommand {
@@ -78,6 +78,52 @@ struct NetworkCommand: ParsableCommand {
                     + ["flooding entries: \(response.floodingEntries.joined(separator: " "))", ""]
                     + table(["PORT", "MAC", "FIXED-IPS", "HOST", "ADMIN", "HERE"], ports)
             }
+        }
+    }
+
+    struct Status: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Shows how the ports are that documents want on this host."
+        )
+
+        @Option(help: "Only what changed since; --json shows cursors.") var since: String?
+        @Option(help: "Seconds to wait for a change when there is none since, up to 60.") var wait: Int?
+        @OptionGroup var reading: Reading
+
+        func run() throws {
+            try reading.show(NetworkStatus(since: since, wait: wait)) { response in
+                let rows = response.ports.sorted { $0.id < $1.id }.map { port in
+                    [port.id, port.status.rawValue, "\(port.revision)", port.reason ?? "-"]
+                }
+                return table(["PORT", "STATUS", "REVISION", "REASON"], rows)
+            }
+        }
+    }
+
+    struct Digest: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Shows digests of the documents that are held, to be compared with what others hold."
+        )
+
+        @Option(help: "Those of each document of a network.") var network: String?
+        @Option(help: "Those of each document of a type.") var type: String?
+        @OptionGroup var reading: Reading
+
+        func run() throws {
+            try reading.show(NetworkDigest(network: network, type: type)) { response in
+                if let documents = response.documents {
+                    return table(
+                        ["DOCUMENT", "DIGEST"],
+                        documents.sorted { $0.key < $1.key }.map { [$0.key, $0.value] }
+                    )
+                }
+                return Self.rows("TYPE", response.types) + [""] + Self.rows("NETWORK", response.networks)
+            }
+        }
+
+        private static func rows(_ title: String, _ sets: [String: NetworkDigest.DocumentSet]?) -> [String] {
+            let rows = (sets ?? [:]).sorted { $0.key < $1.key }.map { [$0.key, "\($0.value.count)", $0.value.digest] }
+            return table([title, "DOCUMENTS", "DIGEST"], rows)
         }
     }
 }

@@ -26,6 +26,7 @@ final class Bench: Sendable {
             io: io,
             store: store,
             hostName: "here",
+            sockets: SocketDirectory(home.path),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
             logLevel: logLevel,
             dpdk: "DPDK 0.0"

@@ -283,7 +283,10 @@ import Testing
         let bench = try await Bench.furnished()
         let before = await bench.control.show()
         try await bench.store.database.write { database in
-            for table in ["flow", "flow_group", "meter", "address_set_member", "address_set", "document"] {
+            for table in [
+                "flow", "flow_group", "meter", "address_set_member", "address_set", "document", "tombstone",
+                "document_floor",
+            ] {
                 try database.execute(sql: "DROP TABLE \(table)")
             }
             try database.execute(sql: "ALTER TABLE port DROP COLUMN planned")
@@ -301,7 +304,9 @@ import Testing
         let bench = try await Bench.furnished()
         try await bench.add("in_port=1 actions=drop")
         try await bench.store.database.write { database in
-            for table in ["flow_group", "meter", "address_set_member", "address_set", "document"] {
+            for table in [
+                "flow_group", "meter", "address_set_member", "address_set", "document", "tombstone", "document_floor",
+            ] {
                 try database.execute(sql: "DROP TABLE \(table)")
             }
             try database.execute(sql: "ALTER TABLE port DROP COLUMN planned")

@@ -1,5 +1,7 @@
 import Dataplane
 import Flows
+import Foundation
+import Networking
 import Testing
 
 @testable import Control
@@ -138,7 +140,7 @@ import Testing
         let reason = "port 'vhu0123456789a' exists already, on bridge 'br-int': another document wants it"
         for text in [documents.joined(separator: "\n"), documents[1]] {
             let before = try await bench.everything()
-            let error = await #expect(throws: Refusal.self) {
+            let error = await #expect(throws: FlowRefusal.self) {
                 try await bench.control.applyNetwork(NetworkApply(documents: text))
             }
             #expect(error?.reason.hasSuffix(reason) == true, "\(error?.reason ?? "")")
@@ -149,7 +151,7 @@ import Testing
         let other = PortAdd(bridge: "br-int", name: "vhup7", type: "ring", options: ["name": "own"])
         _ = try await bench.control.addPort(other)
         let taken = Self.port("p7").replacing("00:00:01", with: "00:00:07").replacing("10.0.0.1", with: "10.0.0.7")
-        let error = await #expect(throws: Refusal.self) {
+        let error = await #expect(throws: FlowRefusal.self) {
             try await bench.control.applyNetwork(NetworkApply(documents: taken))
         }
         #expect(error?.reason.hasSuffix("exists already, on bridge 'br-int': delete it") == true)
@@ -182,6 +184,140 @@ import Testing
         #expect(next.dump("br-tun").count == flows.count + 1)
         _ = try await next.control.deleteFlows(FlowDelete(bridge: "br-tun"))
         #expect(next.dump("br-tun") == flows)
+    }
+
+    // MARK: - Revisions
+
+    @Test func whatIsOutdatedIsSoAfterARestart() async throws {
+        let bench = try await Self.populated()
+        func send(_ bench: Bench, _ text: String, snapshot: UInt64? = nil) async throws -> NetworkApply.Response {
+            let request = NetworkApply(documents: text, snapshot: snapshot != nil, revision: snapshot)
+            return try await bench.control.applyNetwork(request)
+        }
+        let removal = "{\"type\": \"port\", \"id\": \"p1\", \"revision\": 30, \"deleted\": true}"
+        _ = try await send(bench, Self.cloud, snapshot: 20)
+        #expect(try await send(bench, removal).unchanged == 1)
+        let next = try await bench.restarted()
+        let nothing = NetworkApply.Response(changed: 0, removed: 0, unchanged: 1)
+        for late in ["19", "30"] {
+            let port = Self.port().replacing("\"id\"", with: "\"revision\": \(late), \"id\"")
+            #expect(try await send(next, port) == nothing, "\(late)")
+        }
+        #expect(try await send(next, "", snapshot: 19).removed == 0)
+        let port = Self.port().replacing("\"id\"", with: "\"revision\": 31, \"id\"")
+        #expect(try await send(next, port).changed == 1)
+        _ = try await send(next, "", snapshot: 40)
+        let state = try next.store.load()
+        #expect(state.documents.isEmpty && state.outdated == OutdatedRevisions.Change(floor: 40))
+    }
+
+    @Test func aRevisionOfAllIsASnapshots() async throws {
+        let bench = try Bench()
+        let request = NetworkApply(documents: Self.cloud, revision: 5)
+        await #expect(throws: Refusal.self) { try await bench.control.applyNetwork(request) }
+    }
+
+    // MARK: - Digests
+
+    @Test func digestsFollowWhatIsHeld() async throws {
+        let bench = try await Self.populated()
+        let all = try await bench.control.networkDigest(NetworkDigest())
+        #expect(all.schema == 1 && all.types?.count == DocumentType.allCases.count)
+        #expect(all.types?.mapValues(\.count).filter { $0.value > 0 } == ["host": 2, "network": 1, "port": 2])
+        #expect(all.types?["router"]?.digest == String(repeating: "0", count: 64))
+        #expect(all.networks?.mapValues(\.count) == ["blue": 3])
+        let ports = try await bench.control.networkDigest(NetworkDigest(type: "port")).documents
+        // hashlib.sha256(json.dumps(port, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+        #expect(ports?["port/p1"] == "d16e05c815e4af01648ffef54587c52d60d9e3c6d239fd83b67bfce53fecfc79")
+        let blue = try await bench.control.networkDigest(NetworkDigest(network: "blue")).documents
+        #expect(blue?.keys.sorted() == ["network/blue", "port/p1", "port/p2"] && blue?["port/p1"] == ports?["port/p1"])
+        let next = try await bench.restarted()
+        #expect(try await next.control.networkDigest(NetworkDigest()) == all)
+        _ = try await next.control.applyNetwork(
+            NetworkApply(documents: "{\"type\": \"port\", \"id\": \"p1\", \"deleted\": true}")
+        )
+        let rest = try await next.control.networkDigest(NetworkDigest(type: "port"))
+        #expect(rest.documents == ports?.filter { $0.key == "port/p2" })
+        let alone = try await next.control.networkDigest(NetworkDigest()).types?["port"]
+        #expect(alone?.digest == rest.documents?["port/p2"])
+        await #expect(throws: Refusal.self) { try await next.control.networkDigest(NetworkDigest(type: "ports")) }
+        await #expect(throws: Refusal.self) {
+            try await next.control.networkDigest(NetworkDigest(network: "blue", type: "port"))
+        }
+    }
+
+    @Test func aRefusedChangeLeavesTheDigests() async throws {
+        let bench = try await Self.populated()
+        let before = try await bench.control.networkDigest(NetworkDigest())
+        let bad = Self.port("p9", vif: "{\"type\": \"fast\"}").replacing("00:00:01", with: "00:00:09")
+            .replacing("10.0.0.1", with: "10.0.0.9")
+        await #expect(throws: FlowRefusal.self) {
+            try await bench.control.applyNetwork(NetworkApply(documents: bad))
+        }
+        #expect(try await bench.control.networkDigest(NetworkDigest()) == before)
+    }
+
+    // MARK: - Migration
+
+    @Test func aGuestThatArrivesFindsTheDeviceThatIsOpenAlready() async throws {
+        let bench = try await Self.populated()
+        let moving = Self.port("p3", on: "b").replacing("00:00:01", with: "00:00:03").replacing(
+            "10.0.0.1",
+            with: "10.0.0.3"
+        )
+        let there = ", \"migrating_to\": {\"host\": \"here\", \"vif\": {\"type\": \"ring\"}}}"
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: String(moving.dropLast()) + there))
+        let opened = bench.io.opened
+        #expect(opened.values.contains { $0.name == "vhup3" })
+        let status = try await bench.control.networkStatus(NetworkStatus())
+        #expect(status.ports.map(\.id) == ["p1", "p3"] && status.ports.allSatisfy { $0.status == .up })
+        // Nothing may open or close a device now.
+        bench.io.onOpen { Issue.record("a device was opened") }
+        let arrived = moving.replacing("\"b\"", with: "\"here\"")
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: arrived))
+        #expect(bench.io.opened == opened)
+        #expect(bench.dump("br-tun", table: 20).filter { $0.hasSuffix("actions=drop") }.count == 2)
+    }
+
+    // MARK: - Where guests' sockets are
+
+    @Test func documentsNameSocketsOfOneDirectoryAlone() async throws {
+        let bench = try await Self.populated()
+        let elsewhere = TemporaryDirectory()
+        try FileManager.default.createSymbolicLink(
+            atPath: bench.directory + "/link",
+            withDestinationPath: elsewhere.path + "/vm.sock"
+        )
+        let paths = [
+            (elsewhere.path + "/vm.sock", "is not directly in \(bench.directory): put the socket there"),
+            (bench.directory + "/../x", "is not directly in"), (bench.directory + "/..", "is not directly in"),
+            (bench.directory + "/a/x", "is not directly in"), (bench.directory + "x/y", "is not directly in"),
+            (bench.directory + "/", "is not directly in"), ("vm.sock", "is not directly in"),
+            (bench.directory + "/link", "goes through a symbolic link"),
+        ]
+        for (path, reason) in paths {
+            let port = Self.port("p9", vif: "{\"path\": \"\(path)\"}")
+            let change = try DocumentText.changes(
+                port.replacing("00:00:01", with: "00:00:09").replacing("10.0.0.1", with: "10.0.0.9")
+            )
+            let error = await #expect(throws: DocumentRefusal.self) { try await bench.control.apply(change) }
+            #expect(
+                error?.field == "vif.path" && error?.reason.contains(reason) == true,
+                "\(String(describing: error))"
+            )
+            #expect(error?.key == DocumentKey(.port, "p9") && error?.line == 1)
+        }
+        let devargs = Self.port(vif: "{\"type\": \"dpdk\", \"devargs\": \"net_pcap0,tx_pcap=/etc/passwd\"}")
+        let error = await #expect(throws: DocumentRefusal.self) {
+            try await bench.control.apply(try DocumentText.changes(devargs))
+        }
+        #expect(error?.field == "vif.type")
+        _ = try await bench.control.applyNetwork(
+            NetworkApply(documents: Self.port(vif: "{\"path\": \"\(bench.directory)/vm.sock\"}"))
+        )
+        // An operator's may be anywhere.
+        let own = ["path": elsewhere.path + "/own.sock"]
+        _ = try await bench.control.addPort(PortAdd(bridge: "br-int", name: "own", type: "vhost-user", options: own))
     }
 
     @Test(

@@ -25,6 +25,11 @@ let package = Package(
             dependencies: [.product(name: "Dataplane", package: "martlet")],
             swiftSettings: fuzzed
         ),
+        .executableTarget(
+            name: "FuzzDocuments",
+            dependencies: [.product(name: "Networking", package: "martlet")],
+            swiftSettings: fuzzed
+        ),
         .executableTarget(name: "FuzzRing", swiftSettings: fuzzed),
         .executableTarget(
             name: "FuzzWire",

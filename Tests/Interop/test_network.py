@@ -67,7 +67,8 @@ class Cloud:
         self.wire.bring_up(name)
         directory = self.room.directory / name
         directory.mkdir()
-        daemon = self.room.keeps(Daemon(directory, namespace=space, options=["--host", name, "--idle-sleep", "50"]))
+        daemon = self.room.keeps(Daemon(directory, namespace=space, options=[
+            "--host", name, "--idle-sleep", "50", "--vif-dir", str(self.room.directory)]))
         daemon.start()
         daemon.add_bridge("br-phys")
         daemon.add_port("wire", "dpdk", bridge="br-phys", devargs="net_af_packet0,iface=wire")
@@ -259,7 +260,7 @@ def test_without_l2population_hosts_learn_where_stations_are(room):
 
 @pytest.fixture
 def host(room):
-    daemon = room.daemon(options=["--host", "h1"])
+    daemon = room.daemon(options=["--host", "h1", "--vif-dir", str(room.directory)])
     for bridge in ("br-phys", "br-eth1"):
         daemon.add_bridge(bridge)
     return daemon

@@ -17,16 +17,24 @@ public struct NetworkApply: TextRequest {
     public var staged: Bool?
     /// Whether documents that are not named go.
     public var snapshot: Bool?
+    /// That of a snapshot: documents that are newer stay, and what is older is ignored from then on.
+    public var revision: UInt64?
 
     public var text: String? {
         get { documents }
         set { documents = newValue }
     }
 
-    public init(documents: String? = nil, staged: Bool? = nil, snapshot: Bool? = nil) {
+    public init(
+        documents: String? = nil,
+        staged: Bool? = nil,
+        snapshot: Bool? = nil,
+        revision: UInt64? = nil
+    ) {
         self.documents = documents
         self.staged = staged
         self.snapshot = snapshot
+        self.revision = revision
     }
 }
 
@@ -101,6 +109,85 @@ public struct NetworkShow: Request {
     public var id: String
 
     public init(id: String) { self.id = id }
+}
+
+/// `network.digest`: what is held, in a form that is short to compare.
+public struct NetworkDigest: Request {
+    public static let method = "network.digest"
+
+    /// Sets of documents, or the documents of the one that was asked for.
+    public struct Response: Codable, Hashable, Sendable {
+        /// The version of the documents' schema.
+        public let schema: Int?
+        /// By type, all of them.
+        public let types: [String: DocumentSet]?
+        /// By id: a network, its subnets and its ports.
+        public let networks: [String: DocumentSet]?
+        /// Digests by type and id, as in `port/<id>`.
+        public let documents: [String: String]?
+    }
+
+    public struct DocumentSet: Codable, Hashable, Sendable {
+        public let count: Int
+        /// The exclusive-or of the documents' digests, 64 hexadecimal digits.
+        public let digest: String
+    }
+
+    public var network: String?
+    public var type: String?
+
+    /// - Parameters:
+    ///   - network: an id; absent with `type`: all sets.
+    ///   - type: one of documents.
+    public init(network: String? = nil, type: String? = nil) {
+        self.network = network
+        self.type = type
+    }
+}
+
+/// `network.status`: how the ports are that documents want on this host.
+public struct NetworkStatus: Request {
+    public static let method = "network.status"
+    /// Seconds.
+    public static let greatestWait = 60
+
+    public struct Response: Codable, Hashable, Sendable {
+        /// What the next request has as `since`.
+        public let cursor: String
+        /// Whether these are all ports; others are not here. Else those that changed.
+        public let complete: Bool
+        public let ports: [Port]
+    }
+
+    public struct Port: Codable, Hashable, Sendable {
+        public let id: String
+        public let status: Status
+        /// Of an error.
+        public let reason: String?
+        /// That of the document which is in force.
+        public let revision: UInt64
+    }
+
+    public enum Status: String, Codable, Hashable, Sendable {
+        /// It forwards: its flows are there, its device is open and its guest connected.
+        case up
+        /// There is nobody on the other side.
+        case down
+        /// Its device cannot be opened.
+        case error
+        /// No document wants it here any more.
+        case removed
+    }
+
+    /// A cursor of this run of the daemon; with another one, or none, the answer is complete.
+    public var since: String?
+    /// Seconds to wait for a change when there is none.
+    public var wait: Int?
+
+    public init(since: String? = nil, wait: Int? = nil) {
+        self.since = since
+        self.wait = wait
+    }
 }
 
 /// `tunnel.list`: the other ends of this host's tunnels.

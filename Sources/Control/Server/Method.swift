@@ -35,6 +35,8 @@ struct Method: Sendable {
             Method(NetworkApply.self) { try $0.applyNetwork($1) },
             Method(NetworkList.self) { control, _ in control.listNetworks() },
             Method(NetworkShow.self) { try $0.showNetwork($1) },
+            Method(NetworkDigest.self) { try $0.networkDigest($1) },
+            Method(NetworkStatus.self, waiting: { try await $0.networkStatus($1) }),
             Method(TunnelList.self) { control, _ in control.listTunnels() },
             Method(FlowAdd.self) { try $0.addFlows($1) },
             Method(FlowReplace.self) { try $0.replaceFlows($1) },
@@ -71,6 +73,19 @@ struct Method: Sendable {
     ///   keeps nobody else waiting.
     private init<R: Request>(_ type: R.Type, _ body: @escaping @Sendable (isolated Switch, R) throws -> R.Response) {
         self.init(type, body, { $0 })
+    }
+
+    /// - Parameter waiting: what the switch does, which may take as long as the request says.
+    private init<R: Request>(_: R.Type, waiting body: @escaping @Sendable (Switch, R) async throws -> R.Response) {
+        name = R.method
+        answer = { control, id, line, _ throws(Message.Failure) in
+            let request = try Message.parameters(R.self, line)
+            do {
+                return Message.line(id: id, result: try await body(control, request))
+            } catch {
+                throw .refused(by: error)
+            }
+        }
     }
 
     /// The same for a request whose text may be staged.

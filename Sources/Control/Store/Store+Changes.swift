@@ -35,6 +35,7 @@ extension Store {
                 }
                 state.addressSets = try Self.addressSets(in: database)
                 state.documents = try Self.documents(in: database)
+                state.outdated = try Self.outdated(in: database)
                 return state
             }
         } catch let error as DatabaseError {

@@ -250,6 +250,18 @@ public final class Store: Sendable {
         ) STRICT, WITHOUT ROWID;
         ALTER TABLE port ADD COLUMN planned INTEGER NOT NULL DEFAULT 0;
         """,
+        """
+        CREATE TABLE tombstone (
+            type TEXT NOT NULL,
+            id TEXT NOT NULL,
+            revision INTEGER NOT NULL,
+            PRIMARY KEY (type, id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE document_floor (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            revision INTEGER NOT NULL
+        ) STRICT;
+        """,
     ]
 }
 

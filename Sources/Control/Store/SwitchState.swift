@@ -1,5 +1,6 @@
 import Dataplane
 import Flows
+import Networking
 import Wire
 
 /// What the state file keeps: everything an operator said.
@@ -17,6 +18,7 @@ struct SwitchState: Hashable, Sendable {
     var addressSets: [String: Set<AddressSetMember>] = [:]
     /// Of desired state, as they were said.
     var documents: [String] = []
+    var outdated = OutdatedRevisions.Change()
 }
 
 /// A port as an operator defined it.

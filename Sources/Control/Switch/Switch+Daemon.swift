@@ -2,6 +2,12 @@ public import Dataplane
 import Logging
 
 extension Switch {
+    /// The name of this host in Neutron.
+    public var hostName: String { network.hostName }
+
+    /// The directory that documents' sockets of guests are in.
+    public nonisolated var vifDirectory: String { sockets.path }
+
     public func version() -> VersionDescription {
         VersionDescription(version: Martlet.version, dpdk: dpdk, schema: Store.schemaVersion)
     }

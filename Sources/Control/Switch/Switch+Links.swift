@@ -18,7 +18,7 @@ extension Switch {
     }
 
     /// Whether a packet sent to the port now would reach somebody.
-    private func hasLink(_ port: Port) -> Bool {
+    func hasLink(_ port: Port) -> Bool {
         guard port.failure == nil else { return false }
         return port.record.type.hasDevice ? io.hasLink(port.index) : status(of: port).linkUp
     }

@@ -1,6 +1,6 @@
 import Dataplane
 import Flows
-import Network
+public import Networking
 import Wire
 
 // What Neutron wants, made so: documents are computed to flows and ports (`NetworkState`), checked against what else the
@@ -12,37 +12,59 @@ extension Switch {
     /// Changes documents, all or none.
     /// - Throws: `Refusal`, or `FlowRefusal` with the line of the document.
     @inline(never) public func applyNetwork(_ request: NetworkApply) throws -> NetworkApply.Response {
-        let text = try request.neededText()
-        let changes: [DocumentChange]
-        let change: NetworkChange
-        do throws(DocumentRefusal) {
-            changes = try DocumentText.changes(text)
-            change = try network.apply(changes, isSnapshot: request.snapshot ?? false)
-        } catch {
-            throw FlowRefusal(error)
-        }
         do {
-            try carryOut(change)
+            return try apply(
+                try DocumentText.changes(try request.neededText()),
+                isSnapshot: request.snapshot ?? false,
+                revision: request.revision
+            )
+        } catch let refusal as DocumentRefusal {
+            guard let line = refusal.line else { throw Refusal(refusal.description) }
+            throw FlowRefusal(line: line, column: 1, reason: refusal.description)
+        }
+    }
+
+    /// Changes documents, all or none; what this returns from is on disk.
+    /// - Parameters:
+    ///   - isSnapshot: whether documents that are not named go.
+    ///   - revision: that of a snapshot: documents that are newer stay, and what is older is ignored from then on.
+    /// - Throws: `DocumentRefusal` for a document that cannot be, `Refusal` for the rest; nothing has changed then.
+    public func apply(
+        _ changes: [DocumentChange],
+        isSnapshot: Bool = false,
+        revision: UInt64? = nil
+    ) throws -> NetworkApply.Response {
+        guard revision == nil || isSnapshot else {
+            throw Refusal("revision \(revision!) is that of a snapshot, and this is none: documents have their own")
+        }
+        guard revision ?? 0 <= DocumentText.greatestRevision else {
+            throw Refusal("revision \(revision!) is outside 0 to \(DocumentText.greatestRevision)")
+        }
+        let change = try network.apply(changes, isSnapshot: isSnapshot, revision: revision)
+        do {
+            // Deliveries are often repeated.
+            if !change.isEmpty { try carryOut(change) }
         } catch {
             network.revert(change)
-            throw error
+            throw (error as? DocumentRefusal)?.at(change.documents) ?? error
         }
         let removed = change.documents.count { $0.document == nil }
         return NetworkApply.Response(
             changed: change.documents.count - removed,
             removed: removed,
-            // What a snapshot does not name has no line.
-            unchanged: changes.count - change.documents.count { $0.line != nil }
+            unchanged: changes.count - (change.documents.count - change.unnamedCount)
         )
     }
 
     private func carryOut(_ change: NetworkChange) throws {
+        try checkInterfaces(of: change.ports.added)
         let leaving = Set(change.ports.removed.map(\.name))
         let plan = try portPlan(change.ports, former: records, staying: records.filter { !leaving.contains($0.name) })
         let bridges = try newBridges(change)
         let flows = try flowPlans(change.flows, among: plan.records)
         var records = Store.NetworkRecords()
         records.documents = change.documents
+        records.outdated = change.outdated
         records.portsRemoved = plan.removed
         records.ports = plan.changed + plan.added
         records.flowsRemoved = flows.flatMap { plan in plan.taken.compactMap { flowRows[plan.bridge]?[$0] } }
@@ -52,15 +74,18 @@ extension Switch {
         for plan in flows { install(plan) }
         replug(plan)
         remotesVersion += 1
+        listFollowedPorts()
     }
 
     // MARK: - Start
 
     /// Brings back the flows that follow from the documents of the state file, and says which ports there are to be.
-    func restoreNetwork(_ documents: [String], ports: [String: PortRecord]) throws(StoreError) -> [PortRecord] {
-        guard !documents.isEmpty else { return Array(ports.values) }
+    func restoreNetwork(_ state: SwitchState) throws(StoreError) -> [PortRecord] {
+        let ports = state.ports
+        defer { network.restore(state.outdated) }
+        guard !state.documents.isEmpty else { return Array(ports.values) }
         do {
-            let changes = try DocumentText.changes(documents.joined(separator: "\n"))
+            let changes = try DocumentText.changes(state.documents.joined(separator: "\n"))
             network.keepLocalVLANs(ports.mapValues(\.vlan.tag), of: changes)
             let change = try network.apply(changes)
             let former = Array(ports.values)
@@ -83,16 +108,29 @@ extension Switch {
     // MARK: - Bridges
 
     /// The bridges of a change that are not there yet: those of every Neutron host come by themselves.
-    private func newBridges(_ change: NetworkChange) throws(Refusal) -> [String] {
+    private func newBridges(_ change: NetworkChange) throws(DocumentRefusal) -> [String] {
         let named = Set(change.flows.added.map(\.bridge)).union(change.ports.added.map(\.bridge))
         let missing = named.filter { bridges[$0] == nil }.sorted()
         for bridge in missing where !NetworkState.ownBridges.contains(bridge) {
-            throw Refusal("bridge '\(bridge)' of bridge_mappings does not exist: add it with bridge add \(bridge)")
+            let reason = "bridge '\(bridge)' of bridge_mappings does not exist: add it with bridge add \(bridge)"
+            throw DocumentRefusal(DocumentKey(.host, network.hostName), field: "bridge_mappings", reason)
         }
         return missing
     }
 
     // MARK: - Ports
+
+    /// - Throws: `DocumentRefusal` for a guest's socket that is not where documents' may be, or what could name any file.
+    private func checkInterfaces(of ports: [PlannedPort]) throws(DocumentRefusal) {
+        for port in ports where port.document.type == .port {
+            guard port.type != "dpdk" else {
+                let reason = "a document has no vif of type dpdk: an operator adds such a port, with port add"
+                throw DocumentRefusal(port.document, field: "vif.type", reason)
+            }
+            guard let path = port.options["path"], let reason = sockets.objection(to: path) else { continue }
+            throw DocumentRefusal(port.document, field: "vif.path", reason)
+        }
+    }
 
     /// The ports of a change as the switch will have them.
     struct PortPlan {
@@ -137,12 +175,12 @@ extension Switch {
         return plan
     }
 
-    /// - Throws: `Refusal` with the document when the port cannot be.
+    /// - Throws: `DocumentRefusal` when the port cannot be.
     private func record(
         for port: PlannedPort,
         former: PortRecord?,
         beside others: [PortRecord]
-    ) throws(Refusal) -> PortRecord {
+    ) throws(DocumentRefusal) -> PortRecord {
         do throws(Refusal) {
             try checkName(port.name, of: "port")
             if let other = others.first(where: { $0.name == port.name }) {
@@ -163,7 +201,8 @@ extension Switch {
             try checkDevice(of: record, beside: others)
             return record
         } catch {
-            throw Refusal("\(port.document): \(error.reason)")
+            let field = port.document.type == .port ? "vif" : nil
+            throw DocumentRefusal(port.document, field: field, error.reason)
         }
     }
 
@@ -250,11 +289,5 @@ extension PortRecord {
     /// Whether the device of another one can stay as it is for this.
     fileprivate func hasDevice(of other: PortRecord) -> Bool {
         bridge == other.bridge && type == other.type && mtu == other.mtu
-    }
-}
-
-extension FlowRefusal {
-    init(_ refusal: DocumentRefusal) {
-        self.init(line: refusal.line ?? 1, column: 1, reason: refusal.description)
     }
 }

@@ -1,5 +1,5 @@
-import Dataplane
-import Network
+public import Dataplane
+import Networking
 
 extension Switch {
     public func listNetworks() -> NetworkList.Response {
@@ -22,7 +22,7 @@ extension Switch {
                     fixedIPs: port.addresses.map(\.description),
                     host: port.host,
                     isUp: port.isUp,
-                    port: port.host == network.hostName && ports[port.name] != nil ? port.name : nil
+                    port: port.host == network.hostName && ports[port.deviceName] != nil ? port.deviceName : nil
                 )
             },
             floodingEntries: network.floodingEntries(of: found.id).map(\.description)
@@ -41,6 +41,43 @@ extension Switch {
                     entries: tunnel.portCount
                 )
             }
+        )
+    }
+
+    /// - Throws: `Refusal` for a type of documents that there is not, or a network beside it.
+    public func networkDigest(_ request: NetworkDigest) throws(Refusal) -> NetworkDigest.Response {
+        guard request.network == nil || request.type == nil else {
+            throw Refusal("network.digest has network or type, not both")
+        }
+        if let id = request.network { return Self.response(network.digests(ofNetwork: id)) }
+        guard let name = request.type else { return digestOfAll }
+        guard let type = DocumentType(rawValue: name) else {
+            let names = DocumentType.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Refusal("type '\(name.prefix(80))' is unknown: use one of \(names)")
+        }
+        return Self.response(network.digests(of: type))
+    }
+
+    private static func response(_ digests: [DocumentKey: DocumentDigest]) -> NetworkDigest.Response {
+        let named = digests.map { ("\($0.key.type.rawValue)/\($0.key.id)", $0.value.description) }
+        return NetworkDigest.Response(
+            schema: nil,
+            types: nil,
+            networks: nil,
+            documents: Dictionary(uniqueKeysWithValues: named)
+        )
+    }
+
+    private var digestOfAll: NetworkDigest.Response {
+        func describe(_ set: DocumentSetDigest) -> NetworkDigest.DocumentSet {
+            NetworkDigest.DocumentSet(count: set.count, digest: set.digest.description)
+        }
+        let types = network.typeDigests.map { ($0.key.rawValue, describe($0.value)) }
+        return NetworkDigest.Response(
+            schema: DocumentText.schema,
+            types: Dictionary(uniqueKeysWithValues: types),
+            networks: network.networkDigests.mapValues(describe),
+            documents: nil
         )
     }
 

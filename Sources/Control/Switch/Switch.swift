@@ -2,7 +2,7 @@ import CMalloc
 public import Dataplane
 import Dispatch
 public import Logging
-import Network
+import Networking
 public import ServiceLifecycle
 import Synchronization
 
@@ -42,6 +42,13 @@ public actor Switch {
     var network: NetworkState
     /// Numbers of the flows that are there for documents, by bridge.
     var plannedFlows: [String: Set<UInt32>] = [:]
+    /// How the ports are that documents want here, for those who ask what changed.
+    var portStatuses = PortStatusLog()
+    var followedPorts: [FollowedPort] = []
+    /// Those who wait until a port's status changes.
+    var statusWaiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
+    var lastStatusWaiter: UInt64 = 0
+    let sockets: SocketDirectory
 
     let dataplane: Dataplane
     let io: any PortIO
@@ -53,6 +60,7 @@ public actor Switch {
 
     /// - Parameters:
     ///   - hostName: the name of this host in Neutron.
+    ///   - sockets: where the guests' sockets are that documents name.
     ///   - logLevel: the level that `log.level` shows and sets.
     ///   - dpdk: DPDK's version, for `version`.
     public init(
@@ -60,6 +68,7 @@ public actor Switch {
         io: any PortIO,
         store: Store,
         hostName: String,
+        sockets: SocketDirectory,
         logger: Logger,
         logLevel: LogLevel,
         dpdk: String
@@ -68,6 +77,7 @@ public actor Switch {
         self.io = io
         self.store = store
         network = NetworkState(hostName: hostName)
+        self.sockets = sockets
         self.logger = logger
         self.logLevel = logLevel
         self.dpdk = dpdk
@@ -99,7 +109,7 @@ public actor Switch {
         try restoreGroups(state.groups)
         try restoreMeters(state.meters)
         try restoreFlows(state.flows)
-        let records = try restoreNetwork(state.documents, ports: state.ports)
+        let records = try restoreNetwork(state)
         for record in records.sorted(by: { ($0.bridge, $0.number) < ($1.bridge, $1.number) }) {
             var port = Port(record: record, index: PortIndex(UInt16(ports.count)))
             open(&port)
@@ -107,6 +117,7 @@ public actor Switch {
         }
         commit()
         for port in ports.values where port.failure == nil { installStations(of: port) }
+        listFollowedPorts()
         logger.info("switch restored", metadata: ["bridges": "\(bridges.count)", "ports": "\(ports.count)"])
     }
 
@@ -185,6 +196,7 @@ public actor Switch {
         guard !opened.isEmpty else { return }
         commit()
         for port in opened { installStations(of: port) }
+        followPorts()
     }
 }
 
@@ -217,9 +229,14 @@ extension Switch: Service {
         var beats = 0
         while (try? await Task.sleep(for: .milliseconds(1000 / Self.beatsPerSecond))) != nil {
             beats += 1
-            await followLinks()
+            await follow()
             if beats.isMultiple(of: Self.beatsPerSecond) { await tick(beats / Self.beatsPerSecond) }
         }
+    }
+
+    private func follow() {
+        followLinks()
+        followPorts()
     }
 
     private func tick(_ seconds: Int) {

@@ -4,10 +4,17 @@ public import Wire
 public struct NetworkChange: Sendable {
     /// Those that say something new, or take something away; the rest was known or is outdated.
     public let documents: [DocumentChange]
+    /// How many of them the request did not name: a snapshot takes them away.
+    public let unnamedCount: Int
+    public let outdated: OutdatedRevisions.Change
+    /// Whether nothing is to be done, not even to be remembered.
+    public var isEmpty: Bool { documents.isEmpty && outdated.isEmpty }
     public let flows: Difference<BridgeFlow>
     public let ports: Difference<PlannedPort>
     /// What there was in their place.
     let former: [KeyedDocument]
+    let formerDigests: [(DocumentKey, DocumentDigests.Entry?)]
+    let formerOutdated: OutdatedRevisions.Change
     let formerVLANs: LocalVLANs
 }
 
@@ -51,30 +58,48 @@ public struct PlannedPort: Hashable, Sendable {
 
 extension NetworkState {
     /// Changes documents, all or none.
-    /// - Parameter isSnapshot: whether documents that are not named go.
+    /// - Parameters:
+    ///   - isSnapshot: whether documents that are not named go.
+    ///   - revision: that of a snapshot, which what was sent later outlives; nil when it is meant whatever there is.
     /// - Throws: `DocumentRefusal`; nothing has changed then.
     public mutating func apply(
         _ changes: [DocumentChange],
-        isSnapshot: Bool = false
+        isSnapshot: Bool = false,
+        revision: UInt64? = nil
     ) throws(DocumentRefusal) -> NetworkChange {
-        let news = news(of: changes, isSnapshot: isSnapshot)
-        let wanted = news.map { KeyedDocument(key: $0.key, document: $0.document) }
+        let news = news(of: changes, isSnapshot: isSnapshot, revision: revision)
+        let wanted = news.documents.map { KeyedDocument(key: $0.key, document: $0.document) }
+        let former: [KeyedDocument]
+        do throws(DocumentRefusal) {
+            former = try exchangeChecked(wanted)
+        } catch {
+            throw error.at(news.documents)
+        }
+        let (before, units, vlans) = work(before: wanted, former)
+        let after = work(of: units)
+        return NetworkChange(
+            documents: news.documents,
+            unnamedCount: news.unnamedCount,
+            outdated: news.outdated,
+            flows: Difference(from: before.flows, to: after.flows),
+            ports: Difference(from: before.ports, to: after.ports),
+            former: former,
+            formerDigests: digests.exchange(news.documents.map { ($0.key, $0.digestEntry) }),
+            formerOutdated: outdated.exchange(news.outdated),
+            formerVLANs: vlans
+        )
+    }
+
+    /// Puts documents in the place of those with their keys, if they can be beside the others.
+    private mutating func exchangeChecked(_ wanted: [KeyedDocument]) throws(DocumentRefusal) -> [KeyedDocument] {
         let former = try exchange(wanted)
         do throws(DocumentRefusal) {
             try check(wanted, former: former)
         } catch {
             back(to: former)
-            throw error.at(news)
+            throw error
         }
-        let (before, units, vlans) = work(before: wanted, former)
-        let after = work(of: units)
-        return NetworkChange(
-            documents: news,
-            flows: Difference(from: before.flows, to: after.flows),
-            ports: Difference(from: before.ports, to: after.ports),
-            former: former,
-            formerVLANs: vlans
-        )
+        return former
     }
 
     /// What there was to do before documents changed, for all that they touch; networks get their VLANs, or lose them.
@@ -117,39 +142,86 @@ extension NetworkState {
     /// Takes the last change back.
     public mutating func revert(_ change: NetworkChange) {
         back(to: change.former)
+        _ = digests.exchange(change.formerDigests)
+        _ = outdated.exchange(change.formerOutdated)
         localVLANs = change.formerVLANs
     }
 
     /// Has networks keep the VLANs that their ports had before a restart.
     /// - Parameter vlans: by the port's name.
     public mutating func keepLocalVLANs(_ vlans: [String: VLANID], of changes: [DocumentChange]) {
-        for case .port(let port)? in changes.map(\.document) where port.place == hostName {
-            if let vlan = vlans[port.name] { localVLANs.put(vlan, for: port.network) }
+        for case .port(let port)? in changes.map(\.document) where port.places.contains(hostName) {
+            if let vlan = vlans[port.deviceName] { localVLANs.put(vlan, for: port.network) }
         }
     }
 
     /// To where it was before an exchange, which nothing can refuse.
     private mutating func back(to documents: [KeyedDocument]) { _ = try! exchange(documents) }
 
-    /// What is new of some changes; of one document the last counts.
-    private func news(of changes: [DocumentChange], isSnapshot: Bool) -> [DocumentChange] {
-        var places = [DocumentKey: Int](minimumCapacity: changes.count)
-        var news: [DocumentChange] = []
-        for change in changes {
-            let place = places[change.key]
-            let held = place.map { news[$0].document } ?? document(change.key)
-            // Without a revision it is meant whatever there is.
-            if let held, change.revision != 0, change.revision < held.revision { continue }
-            places[change.key] = place ?? news.count
-            if let place { news[place] = change } else { news.append(change) }
-        }
-        if isSnapshot { news += keys.filter { places[$0] == nil }.map(DocumentChange.init(removing:)) }
-        return news.filter { $0.document != document($0.key) }
+    /// Remembers what was too old before a restart.
+    public mutating func restore(_ outdated: OutdatedRevisions.Change) { _ = self.outdated.exchange(outdated) }
+
+    // MARK: - What is new
+
+    /// What some changes say that is not known yet.
+    private struct News {
+        var documents: [DocumentChange] = []
+        var unnamedCount = 0
+        var outdated = OutdatedRevisions.Change()
     }
 
-    private var keys: [DocumentKey] {
-        hosts.keys.map { DocumentKey(.host, $0) } + networks.keys.map { DocumentKey(.network, $0) }
-            + ports.keys.map { DocumentKey(.port, $0) }
+    private func news(of changes: [DocumentChange], isSnapshot: Bool, revision: UInt64?) -> News {
+        var news = News()
+        // One that was overtaken by a later one.
+        if let revision, revision < outdated.floor { return news }
+        let latest = latest(of: changes, sentAt: revision ?? 0)
+        news.outdated = outdated.change(for: latest, floor: revision == outdated.floor ? nil : revision)
+        news.documents = latest.filter { change in
+            let held = digests.documents[change.key]
+            guard change.document != nil else { return held != nil }
+            return held?.digest != change.digest || held?.revision != change.revision
+        }
+        guard isSnapshot else { return news }
+        let named = Set(changes.map(\.key))
+        let rest = digests.documents.filter { !named.contains($0.key) && $0.value.revision <= revision ?? .max }
+        news.documents += rest.map { DocumentChange(removing: $0.key) }
+        news.unnamedCount = rest.count
+        return news
+    }
+
+    /// What is not outdated of some changes; of one document the last that is not.
+    /// - Parameter snapshot: the revision at which all of them were meant, at least.
+    private func latest(of changes: [DocumentChange], sentAt snapshot: UInt64) -> [DocumentChange] {
+        var places = [DocumentKey: Int](minimumCapacity: changes.count)
+        var latest: [DocumentChange] = []
+        for change in changes {
+            let place = places[change.key]
+            // Without a revision it is meant whatever there is.
+            let revision = max(change.revision, snapshot)
+            let known = place.map { Known(latest[$0]) } ?? known(change.key)
+            if revision != 0, revision < outdated.floor || known.outdates(revision) { continue }
+            places[change.key] = place ?? latest.count
+            if let place { latest[place] = change } else { latest.append(change) }
+        }
+        return latest
+    }
+
+    /// The revisions of what is known of a document.
+    private struct Known {
+        var held: UInt64 = 0
+        var removed: UInt64 = 0
+
+        init(held: UInt64, removed: UInt64) { (self.held, self.removed) = (held, removed) }
+
+        init(_ change: DocumentChange) {
+            if change.document == nil { removed = change.revision } else { held = change.revision }
+        }
+
+        func outdates(_ revision: UInt64) -> Bool { revision < held || revision <= removed }
+    }
+
+    private func known(_ key: DocumentKey) -> Known {
+        Known(held: digests.documents[key]?.revision ?? 0, removed: outdated.tombstones[key] ?? 0)
     }
 
     // MARK: - What a change touches
@@ -171,7 +243,7 @@ extension NetworkState {
     private func placings(of documents: [KeyedDocument]) -> Set<Placing> {
         var placings: Set<Placing> = []
         for case .port(let port)? in documents.map(\.document) {
-            if let place = port.place { placings.insert(Placing(network: port.network, host: place)) }
+            for place in port.places { placings.insert(Placing(network: port.network, host: place)) }
         }
         return placings
     }
@@ -191,6 +263,8 @@ extension NetworkState {
             case .host: units.formUnion(unitsOfHost(key.id))
             case .network: units.formUnion(unitsOfNetwork(key.id))
             case .port: units.insert(.port(key.id))
+            // Nothing follows from them yet.
+            case .subnet, .securityGroup, .router, .floatingIP: break
             }
         }
         return units
@@ -213,8 +287,16 @@ extension NetworkState {
 }
 
 extension DocumentRefusal {
-    /// With the line of the document that it is about.
-    fileprivate func at(_ changes: [DocumentChange]) -> DocumentRefusal {
-        DocumentRefusal(key, line: changes.first { $0.key == key }?.line, reason)
+    /// With the line of the document that it is about, if one of some changes is that document's.
+    public func at(_ changes: [DocumentChange]) -> DocumentRefusal {
+        DocumentRefusal(key, line: changes.first { $0.key == key }?.line, field: field, reason)
+    }
+}
+
+extension DocumentChange {
+    /// What the digests have of it; nil when it goes.
+    fileprivate var digestEntry: DocumentDigests.Entry? {
+        guard let document else { return nil }
+        return DocumentDigests.Entry(digest: digest, revision: revision, network: document.networkOfDigest)
     }
 }

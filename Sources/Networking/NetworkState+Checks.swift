@@ -18,6 +18,9 @@ extension NetworkState {
             case .port(let port):
                 try check(port)
                 networks.insert(port.network)
+            case .subnet(let subnet): try checkNetwork(subnet.network, of: one.key)
+            // What they name is looked for where it is made use of.
+            case .securityGroup, .router, .floatingIP: break
             }
         }
         for network in networks.sorted() { try checkSize(of: network) }
@@ -30,9 +33,25 @@ extension NetworkState {
     }
 
     private func checkAbsence(of key: DocumentKey) throws(DocumentRefusal) {
-        let users = key.type == .host ? portsOfHost[key.id] : key.type == .network ? members[key.id]?.ports : nil
-        guard let user = users?.min() else { return }
-        throw DocumentRefusal(key, "port '\(user)' and \(users!.count - 1) others are still there: delete them first")
+        switch key.type {
+        case .host: try checkAbsence(of: key, "port", portsOfHost[key.id])
+        case .network:
+            try checkAbsence(of: key, "port", members[key.id]?.ports)
+            try checkAbsence(of: key, "subnet", subnetsOfNetwork[key.id])
+        case .subnet, .port, .securityGroup, .router, .floatingIP: break
+        }
+    }
+
+    private func checkAbsence(of key: DocumentKey, _ type: String, _ users: Set<String>?) throws(DocumentRefusal) {
+        guard let users, let user = users.min() else { return }
+        let reason = "\(type) '\(user)' and \(users.count - 1) others are still there: delete them first"
+        throw DocumentRefusal(key, reason)
+    }
+
+    private func checkNetwork(_ network: String, of key: DocumentKey) throws(DocumentRefusal) {
+        guard networks[network] == nil else { return }
+        let reason = "network '\(network)' is unknown: send its document first"
+        throw DocumentRefusal(key, field: "network_id", reason)
     }
 
     /// Tunnels have one kind of address at both ends.
@@ -43,21 +62,22 @@ extension NetworkState {
                 continue
             }
             let reason = "tunnel_address \(address) is of another kind than \(own) of host '\(other.id)'"
-            throw DocumentRefusal(.init(.host, host.id), reason)
+            throw DocumentRefusal(.init(.host, host.id), field: "tunnel_address", reason)
         }
     }
 
     private func check(_ port: PortDocument) throws(DocumentRefusal) {
         let key = DocumentKey(.port, port.id)
-        guard let network = networks[port.network] else {
-            throw DocumentRefusal(key, "network '\(port.network)' is unknown: send its document first")
-        }
-        guard let name = port.host else { return }
-        guard let host = hosts[name] else {
-            throw DocumentRefusal(key, "host '\(name)' is unknown: send its document first")
-        }
-        if let lack = host.lack(for: network.segment) {
-            throw DocumentRefusal(key, "host '\(name)' \(lack), which network '\(network.id)' needs")
+        try checkNetwork(port.network, of: key)
+        let network = networks[port.network]!
+        for name in port.hosts {
+            let field = name == port.host ? "host" : "migrating_to.host"
+            guard let host = hosts[name] else {
+                throw DocumentRefusal(key, field: field, "host '\(name)' is unknown: send its document first")
+            }
+            guard let lack = host.lack(for: network.segment) else { continue }
+            let reason = "host '\(name)' \(lack), which network '\(network.id)' needs"
+            throw DocumentRefusal(key, field: field, reason)
         }
     }
 

@@ -2,7 +2,7 @@ import Flows
 import Testing
 import Wire
 
-@testable import Network
+@testable import Networking
 
 /// A cloud of this host and two others.
 struct Cloud {
@@ -25,8 +25,8 @@ struct Cloud {
     }
 
     @discardableResult
-    mutating func apply(_ text: String, isSnapshot: Bool = false) throws -> NetworkChange {
-        try state.apply(try DocumentText.changes(text), isSnapshot: isSnapshot)
+    mutating func apply(_ text: String, isSnapshot: Bool = false, revision: UInt64? = nil) throws -> NetworkChange {
+        try state.apply(try DocumentText.changes(text), isSnapshot: isSnapshot, revision: revision)
     }
 
     /// The flows of a table, sorted.
@@ -238,12 +238,12 @@ struct NetworkTests {
             ),
             ("{\"type\": \"port\", \"id\": \"x\", \"security_groups\": []}", "key 'network_id' is missing"),
             (
-                Cloud.port("x", 1, on: "b", more: ", \"security_groups\": []"),
-                "port 'x': key 'security_groups' is unknown: this martletd does not do what it asks for"
+                Cloud.port("x", 1, on: "b", more: ", \"trunk\": []"),
+                "port 'x': key 'trunk' is unknown: this martletd does not do what it asks for"
             ),
             ("{\"type\": \"port\"", "it is not JSON: write one object a line"),
             ("[]", "kind"),
-            ("{\"type\": \"router\", \"id\": \"r\"}", "type 'router' is unknown: use one of host, network, port"),
+            ("{\"type\": \"trunk\", \"id\": \"r\"}", "type 'trunk' is unknown: use one of host, network, subnet, port"),
             ("{\"type\": \"host\", \"id\": \"a b\"}", "id 'a b' is not a name"),
             ("{\"type\": \"host\", \"id\": \"d\", \"schema\": 2}", "host 'd': schema 2 is unknown"),
             ("{\"type\": \"host\", \"id\": \"d\", \"tunnel_types\": [\"stt\"]}", "tunnel_types 'stt' is unknown"),

@@ -13,11 +13,11 @@ extension NetworkState {
     }
 
     private func plannedPort(of port: PortDocument) -> PlannedPort? {
-        guard port.place == hostName, let interface = port.interface, let network = networks[port.network],
+        guard let interface = port.interface(on: hostName), let network = networks[port.network],
             let vlan = localVLANs[port.network]
         else { return nil }
         return PlannedPort(
-            name: port.name,
+            name: port.deviceName,
             bridge: Self.integrationBridge,
             type: interface.type,
             options: interface.options,
@@ -49,5 +49,11 @@ extension NetworkState {
 
 extension PortDocument {
     /// Its port's name on the switch, as Neutron's agents and nova make it (`vhu` and the first of its id).
-    public var name: String { "vhu\(id.prefix(11))" }
+    public var deviceName: String { "vhu\(id.prefix(11))" }
+
+    /// Its device on a host, where it is or moves to; nil for none.
+    func interface(on host: String) -> Interface? {
+        guard isUp else { return nil }
+        return self.host == host ? interface : migration?.host == host ? migration?.interface : nil
+    }
 }

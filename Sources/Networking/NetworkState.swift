@@ -10,9 +10,19 @@ public struct NetworkState: Sendable {
     var hosts: [String: HostDocument] = [:]
     var networks: [String: NetworkDocument] = [:]
     var ports: [String: PortDocument] = [:]
+    // Kept for what will follow from them.
+    var subnets: [String: SubnetDocument] = [:]
+    var securityGroups: [String: SecurityGroupDocument] = [:]
+    var routers: [String: RouterDocument] = [:]
+    var floatingIPs: [String: FloatingIPDocument] = [:]
+    var subnetsOfNetwork: [String: Set<String>] = [:]
+    /// What is held, to be compared with what others hold.
+    var digests = DocumentDigests()
+    /// What is too old to be taken in.
+    var outdated = OutdatedRevisions()
     /// By network.
     var members: [String: NetworkMembers] = [:]
-    /// Ports by the host that they are bound to.
+    /// Ports by the hosts that they are bound to, or move to.
     var portsOfHost: [String: Set<String>] = [:]
     /// The network of each segment that only one can have.
     var networkOfSegment: [Segment: String] = [:]
@@ -30,6 +40,10 @@ public struct NetworkState: Sendable {
         case .host: hosts[key.id].map(Document.host)
         case .network: networks[key.id].map(Document.network)
         case .port: ports[key.id].map(Document.port)
+        case .subnet: subnets[key.id].map(Document.subnet)
+        case .securityGroup: securityGroups[key.id].map(Document.securityGroup)
+        case .router: routers[key.id].map(Document.router)
+        case .floatingIP: floatingIPs[key.id].map(Document.floatingIP)
         }
     }
 
@@ -67,9 +81,13 @@ public struct NetworkState: Sendable {
             ports[port.id] = nil
             members[port.network]?.remove(port)
             if members[port.network]?.ports.isEmpty == true { members[port.network] = nil }
-            guard let host = port.host else { return }
-            portsOfHost[host]?.remove(port.id)
-            if portsOfHost[host]?.isEmpty == true { portsOfHost[host] = nil }
+            for host in port.hosts { portsOfHost.remove(port.id, of: host) }
+        case .subnet(let subnet):
+            subnets[subnet.id] = nil
+            subnetsOfNetwork.remove(subnet.id, of: subnet.network)
+        case .securityGroup(let group): securityGroups[group.id] = nil
+        case .router(let router): routers[router.id] = nil
+        case .floatingIP(let address): floatingIPs[address.id] = nil
         }
     }
 
@@ -78,13 +96,20 @@ public struct NetworkState: Sendable {
         case .host(let host): try insert(host)
         case .network(let network): try insert(network)
         case .port(let port): try insert(port)
+        case .subnet(let subnet):
+            subnets[subnet.id] = subnet
+            subnetsOfNetwork[subnet.network, default: []].insert(subnet.id)
+        case .securityGroup(let group): securityGroups[group.id] = group
+        case .router(let router): routers[router.id] = router
+        case .floatingIP(let address): floatingIPs[address.id] = address
         }
     }
 
     private mutating func insert(_ host: HostDocument) throws(DocumentRefusal) {
         if let address = host.tunnelAddress {
             if let other = hostOfTunnelAddress[address] {
-                throw DocumentRefusal(.init(.host, host.id), "tunnel_address \(address) is that of host '\(other)'")
+                let reason = "tunnel_address \(address) is that of host '\(other)'"
+                throw DocumentRefusal(.init(.host, host.id), field: "tunnel_address", reason)
             }
             hostOfTunnelAddress[address] = host.id
         }
@@ -95,7 +120,7 @@ public struct NetworkState: Sendable {
         if network.segment.isExclusive {
             if let other = networkOfSegment[network.segment] {
                 let reason = "segment \(network.segment) is that of network '\(other)'"
-                throw DocumentRefusal(.init(.network, network.id), reason)
+                throw DocumentRefusal(.init(.network, network.id), field: "segmentation_id", reason)
             }
             networkOfSegment[network.segment] = network.id
         }
@@ -109,7 +134,14 @@ public struct NetworkState: Sendable {
         if let host = port.host.flatMap({ hosts[$0] }) { port.host = host.id }
         try members[port.network, default: NetworkMembers()].insert(port)
         ports[port.id] = port
-        if let host = port.host { portsOfHost[host, default: []].insert(port.id) }
+        for host in port.hosts { portsOfHost[host, default: []].insert(port.id) }
+    }
+}
+
+extension [String: Set<String>] {
+    fileprivate mutating func remove(_ id: String, of owner: String) {
+        self[owner]?.remove(id)
+        if self[owner]?.isEmpty == true { self[owner] = nil }
     }
 }
 
@@ -122,7 +154,7 @@ struct KeyedDocument: Sendable {
 /// The ports of a network.
 struct NetworkMembers: Sendable {
     private(set) var ports: Set<String> = []
-    /// How many can be met on each host.
+    /// How many can be met on each host, or are about to be.
     private(set) var placed: [String: Int] = [:]
     private var portOfMAC: [MACAddress: String] = [:]
     private var portOfAddress: [IPAddress: String] = [:]
@@ -131,28 +163,28 @@ struct NetworkMembers: Sendable {
     mutating func insert(_ port: PortDocument) throws(DocumentRefusal) {
         let key = DocumentKey(.port, port.id)
         if let other = portOfMAC[port.mac] {
-            throw DocumentRefusal(
-                key,
-                "mac_address \(port.mac) is that of port '\(other)' on network '\(port.network)'"
-            )
+            let reason = "mac_address \(port.mac) is that of port '\(other)' on network '\(port.network)'"
+            throw DocumentRefusal(key, field: "mac_address", reason)
         }
         for address in port.addresses {
             guard let other = portOfAddress[address] else { continue }
-            throw DocumentRefusal(key, "fixed IP \(address) is that of port '\(other)' on network '\(port.network)'")
+            let reason = "fixed IP \(address) is that of port '\(other)' on network '\(port.network)'"
+            throw DocumentRefusal(key, field: "fixed_ips", reason)
         }
         portOfMAC[port.mac] = port.id
         for address in port.addresses { portOfAddress[address] = port.id }
         ports.insert(port.id)
-        if let place = port.place { placed[place, default: 0] += 1 }
+        for place in port.places { placed[place, default: 0] += 1 }
     }
 
     mutating func remove(_ port: PortDocument) {
         portOfMAC[port.mac] = nil
         for address in port.addresses { portOfAddress[address] = nil }
         ports.remove(port.id)
-        guard let place = port.place else { return }
-        placed[place]! -= 1
-        if placed[place] == 0 { placed[place] = nil }
+        for place in port.places {
+            placed[place]! -= 1
+            if placed[place] == 0 { placed[place] = nil }
+        }
     }
 }
 

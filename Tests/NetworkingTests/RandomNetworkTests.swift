@@ -1,7 +1,7 @@
 import Seeds
 import Testing
 
-@testable import Network
+@testable import Networking
 
 /// Whatever happened before, what a host has follows from the documents that it holds.
 struct RandomNetworkTests {
@@ -67,7 +67,7 @@ private struct History {
             state.hosts.values.map(Document.host) + state.networks.values.map(Document.network)
             + state.ports.values.map(Document.port)
         let change = try fresh.apply(
-            documents.map { DocumentChange(key: $0.key, revision: 0, document: $0, text: "", line: nil) }
+            documents.map { DocumentChange(key: $0.key, revision: 0, document: $0, text: "", digest: .zero, line: nil) }
         )
         #expect(Set(change.flows.added) == flows)
         #expect(Set(change.ports.added) == ports)

@@ -1,7 +1,11 @@
 public import Wire
 
 /// What a document is about.
-public enum DocumentType: String, CaseIterable, Hashable, Sendable { case host, network, port }
+public enum DocumentType: String, CaseIterable, Hashable, Sendable {
+    case host, network, subnet, port, router
+    case securityGroup = "security_group"
+    case floatingIP = "floating_ip"
+}
 
 /// Which document it is: its type, and an id that only one of the type has.
 public struct DocumentKey: Hashable, Sendable, CustomStringConvertible {
@@ -14,19 +18,41 @@ public struct DocumentKey: Hashable, Sendable, CustomStringConvertible {
     }
 
     public var description: String { "\(type.rawValue) '\(id.prefix(80))'" }
+
+    /// Whether a text can be an id: of 1 to 255 bytes, none of which means anything in a path or to a terminal.
+    static func isID(_ text: String) -> Bool {
+        (1...255).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                    UInt8(ascii: ":"):
+                    true
+                default: false
+                }
+            }
+    }
 }
 
 /// A piece of desired state, as Neutron knows it.
 public enum Document: Hashable, Sendable {
     case host(HostDocument)
     case network(NetworkDocument)
+    case subnet(SubnetDocument)
     case port(PortDocument)
+    case securityGroup(SecurityGroupDocument)
+    case router(RouterDocument)
+    case floatingIP(FloatingIPDocument)
 
     public var key: DocumentKey {
         switch self {
         case .host(let host): DocumentKey(.host, host.id)
         case .network(let network): DocumentKey(.network, network.id)
+        case .subnet(let subnet): DocumentKey(.subnet, subnet.id)
         case .port(let port): DocumentKey(.port, port.id)
+        case .securityGroup(let group): DocumentKey(.securityGroup, group.id)
+        case .router(let router): DocumentKey(.router, router.id)
+        case .floatingIP(let address): DocumentKey(.floatingIP, address.id)
         }
     }
 
@@ -35,7 +61,21 @@ public enum Document: Hashable, Sendable {
         switch self {
         case .host(let host): host.revision
         case .network(let network): network.revision
+        case .subnet(let subnet): subnet.revision
         case .port(let port): port.revision
+        case .securityGroup(let group): group.revision
+        case .router(let router): router.revision
+        case .floatingIP(let address): address.revision
+        }
+    }
+
+    /// The network in whose digest it is.
+    var networkOfDigest: String? {
+        switch self {
+        case .network(let network): network.id
+        case .subnet(let subnet): subnet.network
+        case .port(let port): port.network
+        case .host, .securityGroup, .router, .floatingIP: nil
         }
     }
 }
@@ -128,40 +168,20 @@ public enum TunnelNetworkType: String, CaseIterable, Hashable, Sendable {
     public var port: String { "tun-\(rawValue)" }
 }
 
-/// A station of a network.
-public struct PortDocument: Hashable, Sendable {
-    public let id: String
-    public let revision: UInt64
-    public var network: String
-    public let mac: MACAddress
-    public let addresses: [IPAddress]
-    /// Where it is bound; nil for none.
-    public var host: String?
-    public let isUp: Bool
-    /// What is behind it on its host; nil when nothing that this switch could open.
-    public let interface: Interface?
-
-    /// A port of the switch, as `martletctl port add` takes it.
-    public struct Interface: Hashable, Sendable {
-        public let type: String
-        public let options: [String: String]
-    }
-
-    /// The host where its station can be met.
-    var place: String? { isUp ? host : nil }
-}
-
 /// Why documents are refused; nothing was changed.
 public struct DocumentRefusal: Error, Hashable, CustomStringConvertible {
     /// nil when it cannot be read.
     public let key: DocumentKey?
     /// In the text, from 1; nil when it is about none.
     public let line: Int?
+    /// The key of the document that is wrong, with points between those of objects in it; nil when none is.
+    public let field: String?
     public let reason: String
 
-    public init(_ key: DocumentKey?, line: Int? = nil, _ reason: String) {
+    public init(_ key: DocumentKey?, line: Int? = nil, field: String? = nil, _ reason: String) {
         self.key = key
         self.line = line
+        self.field = field
         self.reason = reason
     }
 
@@ -174,12 +194,16 @@ public struct DocumentChange: Hashable, Sendable {
     public let revision: UInt64
     /// nil: it is to go.
     public let document: Document?
-    /// As it was said.
+    /// A line of JSON, as it was said or with the same meaning.
     public let text: Substring
+    let digest: DocumentDigest
     /// In the request, from 1; nil when it does not name the document.
     public let line: Int?
 }
 
 extension DocumentChange {
-    init(removing key: DocumentKey) { self.init(key: key, revision: 0, document: nil, text: "", line: nil) }
+    /// What a snapshot does not name.
+    init(removing key: DocumentKey) {
+        self.init(key: key, revision: 0, document: nil, text: "", digest: .zero, line: nil)
+    }
 }

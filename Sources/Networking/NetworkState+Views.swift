@@ -29,6 +29,11 @@ extension NetworkState {
 
     public func localVLAN(of network: String) -> VLANID? { localVLANs[network] }
 
+    /// The ports whose devices this host's switch has, by id.
+    public var portsHere: [PortDocument] {
+        (portsOfHost[hostName] ?? []).sorted().compactMap { ports[$0] }.filter { $0.interface(on: hostName) != nil }
+    }
+
     /// Where this host's tunnels end; nil for a host without.
     public var tunnelAddress: IPAddress? { here?.tunnelAddress }
 
