@@ -4,7 +4,7 @@ import Dataplane
 /// The command line. What is not given there comes from the configuration file, and what is not there either from
 /// the defaults of `Settings`.
 struct Arguments: ParsableArguments {
-    @Option(help: "TOML file whose keys are the options below, without dashes in front.")
+    @Option(help: "TOML file whose keys are the options below, without dashes in front, and [host-document].")
     var config: String?
 
     @Option(help: "Directory of the state file (default /var/lib/martlet).")
@@ -15,6 +15,9 @@ struct Arguments: ParsableArguments {
 
     @Option(help: "Name of this host in Neutron (default: the machine's host name).")
     var host: String?
+
+    @Option(help: "Directory of the guests' sockets that network documents name (default /run/martlet).")
+    var vifDir: String?
 
     @Flag(help: "Run without hugepages: slower, and without ports of type ring.")
     var noHuge = false
@@ -40,6 +43,24 @@ struct Arguments: ParsableArguments {
     @Option(help: "trace, debug, info, notice, warning, error or critical (default info).")
     var logLevel: String?
 
+    @Option(help: "ADDRESS:PORT where Neutron's mechanism driver reaches this host (default: nowhere).")
+    var endpoint: String?
+
+    @Option(help: "PEM file: the endpoint's certificate.")
+    var endpointCertificate: String?
+
+    @Option(help: "PEM file: the private key of the endpoint's certificate.")
+    var endpointKey: String?
+
+    @Option(
+        name: .customLong("endpoint-client-ca"),
+        help: "PEM file: the authorities whose clients the endpoint lets in."
+    )
+    var endpointClientAuthority: String?
+
+    @Flag(help: "Speak HTTP without TLS, to anyone, at another address than loopback.")
+    var endpointPlain = false
+
     @Option(name: .customLong("eal-option"), help: "Passed on to DPDK's EAL; may be repeated.")
     var ealOptions: [String] = []
 
@@ -50,6 +71,7 @@ struct Arguments: ParsableArguments {
         if let stateDir { settings.stateDirectory = stateDir }
         if let socket { settings.socket = socket }
         if let host { settings.host = host }
+        if let vifDir { settings.vifDirectory = vifDir }
         if noHuge { settings.engine.eal.withoutHugepages = true }
         if let workerLcores { try settings.setWorkerLcores(workerLcores) }
         if let mainLcore { settings.engine.eal.mainLcore = mainLcore }
@@ -58,6 +80,11 @@ struct Arguments: ParsableArguments {
         if let idleSleep { try settings.setIdleSleep(idleSleep) }
         if let cacheEntries { try settings.setCacheEntries(cacheEntries) }
         if let logLevel { try settings.setLogLevel(logLevel) }
+        if let endpoint { settings.endpoint.address = endpoint }
+        if let endpointCertificate { settings.endpoint.certificate = endpointCertificate }
+        if let endpointKey { settings.endpoint.key = endpointKey }
+        if let endpointClientAuthority { settings.endpoint.clientAuthority = endpointClientAuthority }
+        if endpointPlain { settings.endpoint.isPlain = true }
         if !ealOptions.isEmpty { settings.engine.eal.extra = ealOptions }
         return settings
     }

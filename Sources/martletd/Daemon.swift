@@ -1,5 +1,6 @@
 import Control
 import Dataplane
+import Endpoint
 import Foundation
 import Glibc
 import Logging
@@ -14,6 +15,8 @@ struct Daemon {
     private let ringRecords: String
     private let control: Switch
     private let server: ControlServer
+    /// nil: nobody asked for one.
+    private let endpoint: HTTPEndpoint?
     private let logger: Logger
     private let level: LogLevel
     private let reload: @Sendable () throws -> Settings
@@ -29,8 +32,11 @@ struct Daemon {
         self.logger = logger
         self.reload = reload
         try settings.engine.eal.validate()
+        try settings.endpoint.validate()
+        let hostDocument = try settings.hostDocument
         try Self.makeDirectory(settings.stateDirectory, mode: 0o750)
         try Self.makeDirectory((settings.socket as NSString).deletingLastPathComponent, mode: 0o755)
+        try Self.makeDirectory(settings.vifDirectory, mode: 0o755)
         try Self.makeDirectory(settings.ringRecords, mode: 0o700)
         Self.raiseFileLimit()
         EALLog.forward { line in logger.debug("dpdk", metadata: ["text": "\(line)"]) }
@@ -44,12 +50,14 @@ struct Daemon {
             io: engine,
             store: store,
             hostName: settings.host,
+            sockets: SocketDirectory(settings.vifDirectory, reserved: [settings.socket]),
             logger: logger,
             logLevel: level,
             dpdk: PacketEngine.version
         )
         do {
             server = try ControlServer(path: settings.socket, control: control, logger: logger)
+            endpoint = try HTTPEndpoint(settings.endpoint, host: hostDocument, control: control, logger: logger)
         } catch {
             // The workers use the dataplane until they are stopped, and it goes with this.
             engine.shutdown()
@@ -63,11 +71,10 @@ struct Daemon {
         var status: Int32 = 0
         do {
             try await control.restore()
-            let services: [any Service] = [
-                control, server, ReloadOnHangup(level: level, logger: logger, reload: reload),
-            ]
+            let hangup = ReloadOnHangup(level: level, logger: logger, reload: reload)
+            let parts: [(any Service)?] = [control, server, hangup, endpoint]
             let group = ServiceGroup(
-                services: services,
+                services: parts.compactMap(\.self),
                 gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: logger
             )

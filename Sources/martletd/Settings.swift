@@ -1,6 +1,8 @@
 import Dataplane
+import Endpoint
 import Foundation
 import Logging
+import Networking
 import PacketIO
 import TOMLKit
 
@@ -8,10 +10,27 @@ import TOMLKit
 struct Settings {
     var stateDirectory = "/var/lib/martlet"
     var socket = "/run/martlet/martlet.sock"
+    /// Where the guests' sockets are that documents name.
+    var vifDirectory = "/run/martlet"
     /// The name of this host in Neutron; the machine's own one if not given.
     var host = ProcessInfo.processInfo.hostName
     var logLevel = Logger.Level.info
     var engine = PacketEngineOptions()
+    var endpoint = EndpointSettings()
+    /// What this host offers Neutron, in the keys of its document: JSON.
+    private var hostKeys = "{}"
+
+    /// The document of this host, for Neutron to send it to all: JSON, one line.
+    /// - Throws: `Refusal` when it cannot be one.
+    var hostDocument: String {
+        get throws(Refusal) {
+            do throws(DocumentRefusal) {
+                return String(try DocumentText.change(Data(hostKeys.utf8), type: .host, id: host).text)
+            } catch {
+                throw Refusal("[host-document]: \(error)")
+            }
+        }
+    }
 
     /// Where the positions of guests' rings outlive the process. In memory, not on a disk: a worker writes them, and
     /// must never wait for a disk.
@@ -42,6 +61,7 @@ struct Settings {
         case "state-dir": stateDirectory = try value.text
         case "socket": socket = try value.text
         case "host": host = try value.text
+        case "vif-dir": vifDirectory = try value.text
         case "no-huge": engine.eal.withoutHugepages = try value.truth
         case "worker-lcores": try setWorkerLcores(try value.text)
         case "main-lcore": engine.eal.mainLcore = try value.number
@@ -51,6 +71,12 @@ struct Settings {
         case "cache-entries": try setCacheEntries(try value.number)
         case "log-level": try setLogLevel(try value.text)
         case "eal-option": engine.eal.extra = try value.texts
+        case "endpoint": endpoint.address = try value.text
+        case "endpoint-certificate": endpoint.certificate = try value.text
+        case "endpoint-key": endpoint.key = try value.text
+        case "endpoint-client-ca": endpoint.clientAuthority = try value.text
+        case "endpoint-plain": endpoint.isPlain = try value.truth
+        case "host-document": hostKeys = try value.json
         default: throw Refusal("key '\(key)' is unknown: 'martletd --help' lists them")
         }
     }
@@ -134,6 +160,14 @@ private struct ConfigurationValue {
                 texts.append(text)
             }
             return texts
+        }
+    }
+
+    /// Of a table.
+    var json: String {
+        get throws(Refusal) {
+            guard let table = value.table else { throw wrong("a table") }
+            return table.convert(to: .json)
         }
     }
 
