@@ -35,6 +35,7 @@ main() {
     if passed "build of the micro-benchmarks"; then
         part "nothing is allocated, counted or locked per packet" Benchmarks/Micro/.build/release/Micro --prove
     fi
+    part "tests of the Neutron driver" neutron
     if passed "release build"; then part "tests against what is not ours" interop; fi
     finish
 }
@@ -73,12 +74,16 @@ build_fuzzers() {
 fuzz() {
     local fuzzer seconds=20 status=0
     [ ${#long[@]} -eq 0 ] || seconds=600
-    for fuzzer in Tests/Fuzz/.build/release/Fuzz{Flows,Frames,Ring,Tunnels,Wire}; do
+    for fuzzer in Tests/Fuzz/.build/release/Fuzz{Documents,Flows,Frames,Ring,Tunnels,Wire}; do
         # Swift's runtime keeps what it allocates once; leaks are looked for elsewhere.
         ASAN_OPTIONS=detect_leaks=0 "$fuzzer" -max_total_time=$seconds -max_len=2048 -artifact_prefix=/tmp/ ||
             status=1
     done
     return $status
+}
+
+neutron() {
+    NEUTRON_VENV=$(/usr/bin/python3 Tests/Interop/neutron_server.py) deploy/neutron/tests.sh "${long[@]}"
 }
 
 # Debian's Python, whose packages were installed above, whatever other one comes first in PATH.

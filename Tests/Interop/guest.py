@@ -169,10 +169,10 @@ class Guest:
     """
 
     def __init__(self, directory, name, number, vhost_socket, switch_mode="client", packed=False, offloads=True,
-                 tunnels=False):
+                 tunnels=False, mac=None, address=None):
         self.name = name
-        self.mac = f"52:54:00:00:00:{number:02x}"
-        self.address = f"10.77.0.{number}"
+        self.mac = mac or f"52:54:00:00:00:{number:02x}"
+        self.address = address or f"10.77.0.{number}"
         self.directory = Path(directory)
         self._shell_path = self.directory / f"{name}.shell"
         self._shell = None

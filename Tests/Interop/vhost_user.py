@@ -271,6 +271,7 @@ class Channel:
         self.drop()
         if self._listener:
             self._listener.close()
+            self._listener = None
             os.unlink(self.path)
 
 
@@ -413,5 +414,6 @@ class FrontEnd:
         for fd in self._kicks + self._calls:
             os.close(fd)
         self._kicks, self._calls = [], []
-        del self.queues
+        # Views of the memory, which does not close before they are gone.
+        self.queues = None
         self.memory.close()
