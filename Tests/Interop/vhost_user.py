@@ -410,6 +410,8 @@ class FrontEnd:
         return frames[:place]
 
     def close(self):
+        if self.queues is None:
+            return
         self.channel.close()
         for fd in self._kicks + self._calls:
             os.close(fd)

@@ -75,6 +75,14 @@ class PortStatus:
             known = {port for port in ports if port in self._reported}
         self._apply(n_context.get_admin_context(), known)
 
+    def settle(self):
+        """What the host said last is so, whoever came between: a port that moved here may have been set DOWN by what its
+        former host reported at the same moment.
+        """
+        with self._lock:
+            known = set(self._reported)
+        self._apply(n_context.get_admin_context(), known)
+
     def highest_revision(self):
         with self._lock:
             return max((revision for _, revision, _ in self._reported.values()), default=0)

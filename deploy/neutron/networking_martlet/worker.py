@@ -76,6 +76,7 @@ class Teller:
         """A sign of life in the database: not with each answer, for they may follow each other fast."""
         if not self._heartbeat.has_started() or self._heartbeat.elapsed() > self._patience() / 2:
             hosts.answered(n_context.get_admin_context(), self.host)
+            self.status.settle()
             self._heartbeat = timeutils.StopWatch().start()
 
     # Threads

@@ -244,6 +244,16 @@ class StatusTest(base.MartletTestCase):
         self.assertEqual([], [body for body in self.endpoints[CMP1].deliveries if b'"deleted"' in body])
         self.assertEqual(constants.PORT_STATUS_ACTIVE, self.status(port))
 
+    def test_a_port_that_is_set_down_in_between_is_active_again(self):
+        """What its former host reported may come in when the port has moved."""
+        port = self.make_port(self.network, CMP1)
+        self.settle()
+        self.pump()
+        self.assertEqual(constants.PORT_STATUS_ACTIVE, self.status(port))
+        self.plugin.update_port_status(self.admin, port['id'], constants.PORT_STATUS_DOWN, CMP2)
+        self.coordinator.tellers[CMP1].status.settle()
+        self.assertEqual(constants.PORT_STATUS_ACTIVE, self.status(port))
+
     def test_a_status_alone_is_not_told(self):
         port = self.make_port(self.network, CMP1)
         self.settle()
