@@ -25,7 +25,8 @@ main() {
     cd "$root"
     part "the scripts parse" check_scripts
     part "the sources are formatted" check_format
-    part "debug build" swift build --build-tests
+    # Only the tests: what they do not need is built once, for release.
+    part "debug build" swift build --product martletPackageTests
     part "release build" swift build -c release
     part "build of the fuzzers" build_fuzzers
     part "build of the micro-benchmarks" swift build -c release --package-path Benchmarks/Micro

@@ -207,9 +207,9 @@ struct DocumentTests {
 
     @Test(
         arguments: [
-            (#"{"type": "port"}"#, "type", "its type is another one than that of the path, 'host'"),
-            (#"{"id": "b"}"#, "id", "its id is another one than that of the path, 'a'"),
-            (#"{"id": 7}"#, "id", "its id is another one"),
+            (#"{"type": "port"}"#, "type", "its type is 'port', and that of the path 'host'"),
+            (#"{"id": "b"}"#, "id", "its id is 'b', and that of the path 'a'"),
+            (#"{"id": 7}"#, "id", "its id is no text, and that of the path 'a'"),
             (#"{"revision": 1.5}"#, "revision", "numbers are whole ones"),
             ("[]", nil, "it is JSON of another kind"),
             ("\u{0}", nil, "it is not JSON"),

@@ -96,8 +96,8 @@ public enum DocumentText {
                 continue
             }
             guard String(given) == value else {
-                let said = String(given) ?? "of another kind"
-                let reason = "its \(name) is '\(said.prefix(80))', and that of the path '\(value)'"
+                let said = String(given).map { "'\($0.prefix(80))'" } ?? "no text"
+                let reason = "its \(name) is \(said), and that of the path '\(value)'"
                 throw DocumentRefusal(key, field: name, reason)
             }
         }
