@@ -35,6 +35,9 @@ public struct NetworkState: Sendable {
     /// The document of this host; nil before it came.
     var here: HostDocument? { hosts[hostName] }
 
+    /// Whether documents came, but none of this host: it has another name there, most likely.
+    public var lacksItself: Bool { here == nil && !(hosts.isEmpty && networks.isEmpty) }
+
     func document(_ key: DocumentKey) -> Document? {
         switch key.type {
         case .host: hosts[key.id].map(Document.host)

@@ -34,7 +34,7 @@ def environment():
             run("/usr/bin/python3", "-m", "venv", place, limit=120)
             run(*pip, "--upgrade", "setuptools<81", "wheel", limit=300)
             # uwsgi is linked with the Python that builds it: none of another environment's will do.
-            run(*pip, "--no-cache-dir", f"neutron=={VERSION}", "uwsgi", f"{PACKAGE}[test]", limit=900)
+            run(*pip, "--no-cache-dir", f"neutron=={VERSION}", "uwsgi", "-e", f"{PACKAGE}[test]", limit=900)
             (place / "complete").touch()
         # What is installed is this checkout, whichever one made the environment.
         run(*pip, "--no-deps", "--no-build-isolation", "-e", PACKAGE, limit=120)

@@ -266,6 +266,16 @@ def host(room):
     return daemon
 
 
+def test_doctor_notices_that_neutron_has_another_name_for_this_host(host):
+    def finding():
+        return next(one for one in host.json("doctor")["findings"] if one["check"] == "documents")
+    assert finding()["ok"]
+    apply(host, [{"type": "host", "id": "h1.example", "tunnel_address": "192.0.2.1"}])
+    assert not finding()["ok"] and "--host" in finding()["message"]
+    apply(host, [{"type": "host", "id": "h1"}])
+    assert finding()["ok"]
+
+
 def test_vlan_and_flat_networks_leave_by_their_bridge(room, host):
     ports = {}
     for name, bridge in (("nic", "br-eth1"), ("nic2", "br-phys")):

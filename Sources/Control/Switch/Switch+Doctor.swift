@@ -4,7 +4,7 @@ import Glibc
 extension Switch {
     /// What is wrong as the daemon sees it, each with its mend; what is well is said too.
     public func doctor() -> Doctor.Response {
-        var findings = [workersFinding()]
+        var findings = [workersFinding(), documentsFinding()]
         for bridge in bridges.keys.sorted() {
             findings.append(lengthFinding(of: bridge))
             for port in portsInOrder(of: bridge) { findings.append(portFinding(port)) }
@@ -18,6 +18,15 @@ extension Switch {
             return Finding("workers", ok: false, stops: true, "no worker polls: give martletd --worker-lcores")
         }
         return Finding("workers", ok: true, "lcores \(workers.map { "\($0.lcore)" }.joined(separator: ", ")) poll")
+    }
+
+    private func documentsFinding() -> Finding {
+        guard network.lacksItself else { return Finding("documents", ok: true, "this host is '\(hostName)'") }
+        return Finding(
+            "documents",
+            ok: false,
+            "there are documents, but none of host '\(hostName)': give martletd --host the name that Neutron has for it"
+        )
     }
 
     private func lengthFinding(of bridge: String) -> Finding {
