@@ -13,6 +13,7 @@ import documents
 import loads
 import machine
 import memory
+import neutron
 import pairs
 import report
 import traffic
@@ -25,7 +26,8 @@ MAC_COUNTS = [1, 1_000, 10_000, 100_000]
 V2V_FLOWS = 1000
 RIGS = contenders.RIGS + tunnels.RIGS + pairs.RIGS
 _SWITCHES = {**tunnels.CONTENDERS, **pairs.CONTENDERS}
-_SUBJECTS = {**dict.fromkeys(loads.SUBJECTS, loads), "changes": changes, "memory": memory, "documents": documents}
+_SUBJECTS = {**dict.fromkeys(loads.SUBJECTS, loads), "changes": changes, "memory": memory, "documents": documents,
+             "neutron": neutron}
 
 
 def cases(options):
@@ -186,7 +188,7 @@ def main():
     options = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
-    if options.subject in ("soak", "changes", "memory", "documents"):
+    if options.subject in ("soak", "changes", "memory", "documents", "neutron"):
         options.contenders = ["martlet"]
     held = lock()  # kept open until the process ends
     machine.Scratch.sweep()

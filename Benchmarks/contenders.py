@@ -15,7 +15,7 @@ from machine import OTHER_CORE, RPC, SWITCH_CORE, Child, Telemetry, wait_until
 
 OVS_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 OVS_DAEMON = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
-MARTLET_FOLDER = pathlib.Path(__file__).resolve().parent.parent / ".build" / "release"
+MARTLET_FOLDER = pathlib.Path(os.environ.get("MARTLET_BIN", pathlib.Path(__file__).resolve().parent.parent / ".build/release"))
 DEFAULT_FDB_CAPACITY = 8192
 LARGE_POOL = 50_000  # packet buffers
 SWITCH_CORES = ["--lcores", f"0@{OTHER_CORE},1@{SWITCH_CORE}", "--main-lcore", "0"]
@@ -252,6 +252,7 @@ class Martlet(Switch):
     name = "martlet"
     BRIDGE = "br0"
     COMMAND = []  # what starts the daemon
+    OPTIONS = []  # of the daemon, beside the usual ones
     MOST_FLOWS = 250_000  # of a call: what waits for it has 64 MiB at most
 
     def __init__(self, flows=None):
@@ -265,7 +266,7 @@ class Martlet(Switch):
             *self.COMMAND, MARTLET_FOLDER / "martletd", "--state-dir", folder / "state", "--socket", path,
             "--file-prefix", f"{rig.scratch.prefix}-switch", "--worker-lcores", SWITCH_CORE, "--main-lcore", OTHER_CORE,
             "--socket-memory", 512 if rig.mbuf_count < LARGE_POOL else self._memory_megabytes(rig),
-            *(f"--eal-option={option}" for option in rig.eal_options)], nice, rig.environment)
+            *self.OPTIONS, *(f"--eal-option={option}" for option in rig.eal_options)], nice, rig.environment)
         wait_until(lambda: self._connect(path), 20, "martletd to listen on its control socket", self.child)
         self.control.call("bridge.add", {"name": self.BRIDGE, "fdb_capacity": rig.case.fdb_capacity})
         self.add_ports(rig)

@@ -23,9 +23,8 @@ MANAGEMENT, UNDERLAY = "10.255.0", "192.0.2"
 class Host:
     """A compute host: its namespace, its martletd, and what Neutron is told of it by its configuration."""
 
-    def __init__(self, cloud, name):
-        self.cloud, self.name = cloud, name
-        self.number = HOSTS.index(name) + 1
+    def __init__(self, cloud, name, number, memory):
+        self.cloud, self.name, self.number = cloud, name, number
         self.space = cloud.room.keeps(Namespace(name))
         veth(self.space, "mgmt", cloud.control, name)
         cloud.control.ip("link", "set", "dev", name, "master", "mgmt")
@@ -35,7 +34,8 @@ class Host:
         self.directory = cloud.room.directory / name
         self.vifs = self.directory / "vif"
         self.vifs.mkdir(parents=True)
-        self.daemon = cloud.room.keeps(Daemon(self.directory, namespace=self.space, options=self._options()))
+        self.daemon = cloud.room.keeps(Daemon(self.directory, namespace=self.space, options=self._options(),
+                                             socket_memory=memory))
 
     @property
     def address(self):
@@ -78,7 +78,9 @@ bridge_mappings = {{ physnet1 = "br-phys" }}
 
 
 class Cloud:
-    def __init__(self, room, hosts=HOSTS, **options):
+    """`memory` is what a host's switch has for packets, in megabytes; `options` are the driver's."""
+
+    def __init__(self, room, hosts=HOSTS, memory=256, **options):
         self.room = room
         self.control, self.wire = (room.keeps(Namespace(name)) for name in ("control", "wire"))
         for space, bridge in ((self.control, "mgmt"), (self.wire, "br0")):
@@ -87,7 +89,7 @@ class Cloud:
         self.control.ip("addr", "add", f"{CONTROLLER}/24", "dev", "mgmt")
         self.authority = Authority(room.directory, "authority")
         self.identity = self.authority.issue("neutron")
-        self.hosts = {name: Host(self, name) for name in hosts}
+        self.hosts = {name: Host(self, name, number, memory) for number, name in enumerate(hosts, start=1)}
         self.neutron = room.keeps(Neutron(room.directory, self.control, {host.name: host.url for host in self.hosts.values()},
                                           tls=(self.authority.certificate, *self.identity), options=options))
 
@@ -116,6 +118,34 @@ class Cloud:
                       "client" if details["vhostuser_mode"] == "server" else "server",
                       mac=port["mac_address"], address=port["fixed_ips"][0]["ip_address"])
         return self.room.keeps(guest)
+
+
+# MARK: What Neutron has, and what the hosts hold
+
+def settled(cloud, limit=60):
+    """Waits until there is nothing that Neutron has yet to tell its hosts."""
+    def left():
+        return [row for table in ("martlet_journal", "martlet_pending")
+                for row in cloud.neutron.database.run(f"SELECT type, id FROM neutron.{table} LIMIT 10").splitlines()]
+    eventually(lambda: not left(), limit, "the journal to be empty", interval=0.1)
+
+
+def agrees(cloud, *hosts):
+    """What hosts hold of ports is what Neutron has: no less, no more, nothing else."""
+    networks = {one["id"]: one for one in cloud.neutron.get("networks")}
+    ports = [port for port in cloud.neutron.get("ports") if port["binding:vif_type"] == "vhostuser"]
+    for host in hosts or cloud.hosts:
+        here = {port["network_id"] for port in ports if port["binding:host_id"] == host}
+        wanted = {(port["id"], port["mac_address"], port["binding:host_id"],
+                   tuple(sorted(one["ip_address"] for one in port["fixed_ips"])))
+                  for port in ports if port["network_id"] in here}
+        daemon = cloud.hosts[host].daemon
+        held = {one["id"]: one for one in daemon.json("network", "list")["networks"]}
+        assert set(held) == here
+        for one in held.values():
+            assert one["segmentation_id"] == networks[one["id"]]["provider:segmentation_id"]
+        assert wanted == {(port["id"], port["mac_address"], port["host"], tuple(sorted(port["fixed_ips"])))
+                          for one in held for port in daemon.json("network", "show", one)["ports"]}
 
 
 # MARK: The demonstration

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cloud import Cloud
+from cloud import Cloud, agrees, settled
 from frames import BROADCAST
 from neutron_server import Problem
 from processes import Process, eventually
@@ -93,32 +93,6 @@ class Traffic:
     def _stop(self):
         self._end.set()
         self._thread.join(10)
-
-
-def settled(cloud, limit=60):
-    """Waits until there is nothing that Neutron has yet to tell its hosts."""
-    def left():
-        return [row for table in ("martlet_journal", "martlet_pending")
-                for row in cloud.neutron.database.run(f"SELECT type, id FROM neutron.{table}").splitlines()]
-    eventually(lambda: not left(), limit, "the journal to be empty", interval=0.1)
-
-
-def agrees(cloud, *hosts):
-    """What hosts hold of ports is what Neutron has: no less, no more, nothing else."""
-    networks = {one["id"]: one for one in cloud.neutron.get("networks")}
-    ports = [port for port in cloud.neutron.get("ports") if port["binding:vif_type"] == "vhostuser"]
-    for host in hosts or cloud.hosts:
-        here = {port["network_id"] for port in ports if port["binding:host_id"] == host}
-        wanted = {(port["id"], port["mac_address"], port["binding:host_id"],
-                   tuple(sorted(one["ip_address"] for one in port["fixed_ips"])))
-                  for port in ports if port["network_id"] in here}
-        daemon = cloud.hosts[host].daemon
-        held = {one["id"]: one for one in daemon.json("network", "list")["networks"]}
-        assert set(held) == here
-        for one in held.values():
-            assert one["segmentation_id"] == networks[one["id"]]["provider:segmentation_id"]
-        assert wanted == {(port["id"], port["mac_address"], port["host"], tuple(sorted(port["fixed_ips"])))
-                          for one in held for port in daemon.json("network", "show", one)["ports"]}
 
 
 def flows(cloud, host, bridge="br-tun"):
