@@ -242,10 +242,10 @@ def _told(_):
         network = neutron.network("vxlan", "blue", "10.1.0.0/16")
         for number, host in enumerate(cloud.hosts):
             _copy(neutron.database, neutron.port(network, host)["id"], number * (PORTS // HOSTS), PORTS // HOSTS - 1)
-        clients = [host.client() for host in cloud.hosts.values()]
         started = time.monotonic()
         neutron.start_workers()
         eventually(lambda: _is_empty(neutron.database), PATIENCE, "the journal to be empty", interval=0.1)
+        clients = [host.client() for host in cloud.hosts.values()]
         eventually(lambda: _all_hold(clients, PORTS), PATIENCE, f"{HOSTS} hosts to hold the same {PORTS} ports", interval=0.1)
         seconds, processor = time.monotonic() - started, _processor_seconds(neutron.workers.pid)
         agrees(cloud)

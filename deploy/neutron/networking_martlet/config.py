@@ -24,7 +24,8 @@ OPTIONS = [
                  help="Seconds of absence after which a host's changes are no longer queued: it is compared when it "
                       "returns."),
     cfg.IntOpt('pending_limit', default=5000, min=100,
-               help="Changes queued for one host, beyond which it is compared instead."),
+               help="Changes queued for one host, beyond which it is compared instead; and changes in the journal, beyond "
+                    "which all hosts are."),
     cfg.FloatOpt('audit_interval', default=600, min=1,
                  help="Seconds between two comparisons of a host that is well with the database."),
     cfg.IntOpt('max_backoff', default=60, min=1,

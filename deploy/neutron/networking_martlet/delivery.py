@@ -75,17 +75,19 @@ class Delivery:
         if not self._lease.is_valid:
             raise LeaseLost()
         plan = self._plan()
-        if plan.is_stale:
-            hosts.begin_comparison(n_context.get_admin_context(), self._host)
-            self._compare_or_mark_stale()
-            return True
         if plan.rows:
             self._carry_out(plan)
             return True
-        if self._clock() >= self._compare_at:
+        is_due = plan.is_stale or self._clock() >= self._compare_at
+        # What is left of a long journal would be told once more after a comparison.
+        if not is_due or self._read(lambda session, _: journal.has_backlog(session)):
+            return False
+        if plan.is_stale:
+            hosts.begin_comparison(n_context.get_admin_context(), self._host)
+            self._compare_or_mark_stale()
+        else:
             self._compare()
-            return True
-        return False
+        return True
 
     # What is pending
 

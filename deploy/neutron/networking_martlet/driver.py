@@ -82,7 +82,8 @@ class MartletDriver(api.MechanismDriver):
         self._subnet(context)
 
     def create_port_precommit(self, context):
-        self._port(context)
+        # Neutron binds it next, which is an update; told before that, its hosts would be told twice.
+        self._port(context, is_told=context.vif_type != portbindings.VIF_TYPE_UNBOUND)
 
     def update_port_precommit(self, context):
         self._hold_back(context)
@@ -100,14 +101,14 @@ class MartletDriver(api.MechanismDriver):
         journal.record(_plugin_context(context), 'subnet', context.current['id'], context.current['network_id'],
                        revision=_revision(context))
 
-    def _port(self, context):
+    def _port(self, context, is_told=True):
         plugin_context = _plugin_context(context)
         for port in filter(None, (context.current, context.original)):
             if port['device_owner'] in ROUTER_PORTS and port['device_id']:
                 journal.record(plugin_context, 'router', port['device_id'], port['network_id'],
                                router_id=port['device_id'])
         places = {context.host, context.original_host} - {None, ''}
-        if places:
+        if places and is_told:
             journal.record(plugin_context, 'port', context.current['id'], context.current['network_id'],
                            hosts=places, revision=_revision(context))
 

@@ -14,6 +14,7 @@ from neutron_lib.db import api as db_api
 from oslo_utils import uuidutils
 import sqlalchemy as sa
 
+from networking_martlet import config
 from networking_martlet import documents
 from networking_martlet import leases
 from networking_martlet import models
@@ -26,6 +27,7 @@ BATCH = 1000
 MIGRATION_PATIENCE = 60
 
 Target = collections.namedtuple('Target', 'host type id network_id')
+Work = collections.namedtuple('Work', 'changes migrations hosts')
 
 
 def record(context, kind, identifier, network_id=None, router_id=None, hosts=(), revision=None):
@@ -77,11 +79,24 @@ def distribute(context):
         rows = session.query(models.Dirty).order_by(models.Dirty.seq).limit(BATCH).all()
         if not rows:
             return 0
+        if _length(session) > config.cfg.CONF[config.GROUP].pending_limit:
+            # Nobody distributed for long, or very much came at once.
+            _compare_all(session)
         hosts = {host for host, in session.execute(sa.select(models.Host.host).where(models.Host.stale.is_(False)))}
         targets = {target for target in _Expansion(session, rows, hosts).targets() if target.host in hosts}
         _enqueue(session, targets)
         session.execute(sa.delete(models.Dirty).where(models.Dirty.seq.in_([row.seq for row in rows])))
         return len(rows)
+
+
+def _length(session):
+    return session.query(models.Dirty).count()
+
+
+def _compare_all(session):
+    """Instead of queueing what is in the journal: it goes, and then every host is compared."""
+    session.query(models.Host).update({'stale': True}, synchronize_session=False)
+    session.query(models.Pending).delete(synchronize_session=False)
 
 
 class _Expansion:
@@ -147,27 +162,27 @@ def _multimap(pairs):
     return found
 
 
-def _enqueue(session, targets, delay=None):
-    """Adds pending rows, or marks those that are there as changed since."""
-    seconds = leases.database_time(session)
-    delay = TIDY_DELAY if delay is None else delay
-    there = {(row.host, row.type, row.id): row for row in _rows_of(session, targets)}
-    for target in sorted(targets, key=lambda one: one[:3]):
-        due = seconds + delay if target.type == TIDY else seconds
-        row = there.get(target[:3])
-        if row is None:
-            session.add(models.Pending(**target._asdict(), seq=uuidutils.generate_uuid(), due_at=due, attempts=0,
-                                       reason=''))
-        elif target.type != TIDY:
-            row.seq, row.due_at, row.attempts = uuidutils.generate_uuid(), due, 0
-            row.network_id = target.network_id or row.network_id
+def _enqueue(session, targets):
+    """Makes rows pending, anew if they are there: whoever carries out the old ones does not finish the new ones. A few
+    statements for each host, however many rows.
+    """
+    seconds, seq = leases.database_time(session), uuidutils.generate_uuid()
+    # What is not due yet was read by nobody, and will do.
+    tidied = set(session.execute(sa.select(models.Pending.host).where(
+        models.Pending.type == TIDY, models.Pending.due_at > seconds)).scalars())
+    targets = {target[:3]: target for target in targets if target.type != TIDY or target.host not in tidied}
+    for (host, kind), ids in _multimap(((host, kind), identifier) for host, kind, identifier in targets).items():
+        _delete(session, host, kind, ids)
+    rows = [dict(target._asdict(), seq=seq, due_at=seconds + (TIDY_DELAY if target.type == TIDY else 0), attempts=0, reason='')
+            for _, target in sorted(targets.items())]
+    if rows:
+        session.execute(sa.insert(models.Pending), rows)
 
 
-def _rows_of(session, targets):
-    by_host = _multimap((target.host, target.id) for target in targets)
-    for host, ids in by_host.items():
-        for chunk in documents.chunks(ids):
-            yield from session.query(models.Pending).filter(models.Pending.host == host, models.Pending.id.in_(chunk))
+def _delete(session, host, kind, ids, **more):
+    for chunk in documents.chunks(ids):
+        session.query(models.Pending).filter_by(host=host, type=kind, **more).filter(
+            models.Pending.id.in_(chunk)).delete(synchronize_session=False)
 
 
 # What a host's worker does with its rows
@@ -179,10 +194,17 @@ def due(session, host):
         models.Pending.due_at).limit(BATCH).all()
 
 
-def due_hosts(session):
-    """The hosts that have rows whose time has come."""
-    query = sa.select(models.Pending.host).where(models.Pending.due_at <= leases.database_time(session)).distinct()
-    return {host for host, in session.execute(query)}
+def look(session):
+    """What there is to do: changes to distribute, migrations to follow, and hosts that have rows whose time has come."""
+    changes, migrations = session.execute(sa.select(
+        sa.exists(sa.select(models.Dirty.seq)), sa.exists(sa.select(models.Migration.port_id)))).one()
+    hosts = sa.select(models.Pending.host).where(models.Pending.due_at <= leases.now()).distinct()
+    return Work(bool(changes), bool(migrations), set(session.execute(hosts).scalars()))
+
+
+def has_backlog(session):
+    """Whether more changes wait to be distributed than one round takes."""
+    return _length(session) > BATCH
 
 
 def count(session, host):
@@ -191,9 +213,8 @@ def count(session, host):
 
 def finish(session, host, done):
     """Removes rows that were carried out, unless they changed meanwhile. `done`: pairs (key, seq)."""
-    for kind_and_id, seq in done:
-        session.query(models.Pending).filter_by(
-            host=host, type=kind_and_id[0], id=kind_and_id[1], seq=seq).delete(synchronize_session=False)
+    for (kind, seq), ids in _multimap(((kind, seq), identifier) for (kind, identifier), seq in done).items():
+        _delete(session, host, kind, ids, seq=seq)
 
 
 def postpone(session, host, refused, longest):
@@ -207,7 +228,6 @@ def postpone(session, host, refused, longest):
             session.add(row)
         row.attempts, row.reason = row.attempts + 1, reason
         row.due_at = seconds + min(2 ** row.attempts, longest)
-
 
 
 def discard(session, host):

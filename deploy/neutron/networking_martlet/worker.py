@@ -134,12 +134,18 @@ class Coordinator:
         self._follow_configuration()
         self._renew(start)
         context = n_context.get_admin_context()
-        if self._has_distribution(context):
-            journal.follow_migrations(context)
-            while journal.distribute(context) == journal.BATCH:
-                pass
-        for host in self._due_hosts(context) & set(self.tellers):
+        work = self._look(context)
+        if self._has_distribution(context) and (work.changes or work.migrations):
+            self._distribute(context, work)
+            work = self._look(context)
+        for host in work.hosts & set(self.tellers):
             self.tellers[host].wake()
+
+    def _distribute(self, context, work):
+        if work.migrations:
+            journal.follow_migrations(context)
+        while journal.distribute(context) == journal.BATCH:
+            pass
 
     def stop(self):
         for host in list(self.tellers):
@@ -191,9 +197,10 @@ class Coordinator:
         return self._distributing.acquire(context)
 
     @db_api.retry_if_session_inactive()
-    def _due_hosts(self, context):
+    def _look(self, context):
+        """What there is to do: this is asked many times a second, and mostly for nothing."""
         with db_api.CONTEXT_READER.using(context):
-            return journal.due_hosts(context.session)
+            return journal.look(context.session)
 
 
 class MartletWorker(worker.BaseWorker):

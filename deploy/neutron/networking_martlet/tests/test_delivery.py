@@ -13,6 +13,7 @@ from networking_martlet import client
 from networking_martlet import config
 from networking_martlet import delivery
 from networking_martlet import documents
+from networking_martlet import hosts
 from networking_martlet import journal
 from networking_martlet import leases
 from networking_martlet import models
@@ -126,6 +127,53 @@ class FaultTest(base.MartletTestCase):
         self.settle()
         self.assertEqual([], self.endpoints[CMP1].deliveries)
         self.assert_agrees(CMP1)
+
+    def test_a_stale_host_is_compared_when_the_journal_is_short(self):
+        self.make_port(self.network, CMP1)
+        self.settle()
+        endpoint, delivery = self.endpoints[CMP1], self.coordinator.tellers[CMP1].delivery
+        with mock.patch.object(journal, 'BATCH', 3):
+            for number in range(4):
+                journal.record(self.admin, 'port', f'p{number}', self.network)
+            hosts.set_stale(self.admin, CMP1)
+            endpoint.requests.clear()
+            self.assertEqual(1, delivery.step())
+            self.assertEqual([], endpoint.requests)
+            self.settle()
+        self.assertIn('/v1/digest', ''.join(path for _, path in endpoint.requests))
+        self.assert_agrees(CMP1)
+
+    def test_a_long_journal_becomes_a_comparison(self):
+        self.make_port(self.network, CMP1)
+        self.settle()
+        cfg.CONF.set_override('pending_limit', 100, group=config.GROUP)
+        for number in range(101):
+            journal.record(self.admin, 'port', f'p{number}', self.network)
+        del self.endpoints[CMP1].documents['network', self.network]
+        self.endpoints[CMP1].deliveries.clear()
+        self.coordinator.tick(start=False)
+        self.assertEqual([], self.due())
+        self.assertIn(CMP1, self.stale())
+        self.settle()
+        self.assert_agrees(CMP1)
+
+    def test_tidying_that_may_be_under_way_is_asked_for_again(self):
+        def tidy():
+            row, = self.rows(models.Pending, host=CMP1, type=journal.TIDY)
+            return row.seq
+        self.make_port(self.network, CMP1)
+        self.coordinator.tick(start=False)
+        before = tidy()
+        self.make_port(self.network, CMP1)
+        self.coordinator.tick(start=False)
+        self.assertNotEqual(before, tidy())
+        with mock.patch.object(journal, 'TIDY_DELAY', 60):
+            self.make_port(self.network, CMP1)
+            self.coordinator.tick(start=False)
+            later = tidy()
+            self.make_port(self.network, CMP1)
+            self.coordinator.tick(start=False)
+            self.assertEqual(later, tidy())
 
     def test_a_change_during_a_request_is_told_again(self):
         port = self.make_port(self.network, CMP1)
