@@ -79,6 +79,11 @@ def flood_list(network):
     return sorted({port.host for port in REMOTE if port.network == network} if NETWORKS[network].is_tunneled else ())
 
 
+def rows(name):
+    """Of a file of flows."""
+    return [line for line in (FLOWS / f"{name}.flows").read_text().splitlines() if not line.startswith("#")]
+
+
 class AgentHost(WatchedSwitch):
     """Open vSwitch with the agent's flows."""
 
@@ -119,26 +124,25 @@ class AgentHost(WatchedSwitch):
             self._add_port("br-tun", name, kind, remote_ip=HOSTS[host][1], in_key="flow", out_key="flow", df_default="true")
 
     def _load(self):
-        flows = {bridge: (FLOWS / f"{bridge}.flows").read_text().splitlines() for bridge in ("br-int", "br-tun", "br-phys")}
-        for line in (FLOWS / "flat.flows").read_text().splitlines():
-            if not line.startswith("#"):
-                bridge, flow = line.split(" ", 1)
-                flows.setdefault(bridge, []).append(flow)
-        flows["br-wire"] = [f"in_port=wire,dl_dst={STATION} actions=LOCAL", "in_port=LOCAL actions=output:wire"]
+        flows = {"br-wire": [f"in_port=wire,dl_dst={STATION} actions=LOCAL", "in_port=LOCAL actions=output:wire"]}
+        for bridge in ("br-int", "br-tun", "br-phys"):
+            flows[bridge] = rows(bridge)
+        for line in rows("flat"):
+            bridge, flow = line.split(" ", 1)
+            flows.setdefault(bridge, []).append(flow)
         for bridge, lines in flows.items():
-            self._change(bridge, "add-flows", "-", text="\n".join(lines))
+            self._add_flows(bridge, lines)
 
-    def _change(self, bridge, command, *words, text=""):
-        self._checked("ovs-ofctl", "-O", "OpenFlow13", "--names", command, f"unix:{self._directory}/{bridge}.mgmt", *words,
-                      text=text)
+    def _add_flows(self, bridge, lines):
+        self._checked("ovs-ofctl", "-O", "OpenFlow13", "--names", "add-flows", f"unix:{self._directory}/{bridge}.mgmt", "-",
+                      text="\n".join(lines))
 
     def forget(self):
-        """All stations that bridges or flows learned."""
-        for bridge in ("br-int", "br-phys", "br-flat"):
+        """All stations that bridges and table 20 learned."""
+        for bridge in ("br-int", *WIRES):
             self._call("fdb/flush", bridge)
-        for network in NETWORKS.values():
-            self._change("br-tun", "del-flows", f"table=20,dl_vlan={network.vlan}")
-        self._load()
+        known = [f"add {line}" for line in rows("br-tun") if "table=20" in line.split(" actions=")[0]]
+        self._add_flows("br-tun", ["delete table=20", *known])
 
     def exchange(self, device, frame):
         """What leaves, {device: [frame]}."""
@@ -169,7 +173,7 @@ class MartletHost:
         return {entry["address"] for entry in entries if "mac" in entry} >= {address for _, address in HOSTS.values()}
 
     def forget(self):
-        for bridge in ("br-int", "br-phys", "br-flat"):
+        for bridge in ("br-int", *WIRES):
             assert "error" not in self.daemon.call("fdb.flush", bridge=bridge)
 
     def exchange(self, device, frame):
