@@ -1,7 +1,10 @@
 """Frames for the host of `agent_twins`: from every guest, through every tunnel and from both physical networks, right
 ones and wrong ones."""
 
+import ipaddress
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 
 from agent_twins import HERE, HOSTS, LOCAL, NETWORKS, PORTS, REMOTE, STATION, STRANGER, WIRES
 from frames import BROADCAST
@@ -13,7 +16,6 @@ from scapy.layers.vxlan import VXLAN
 from scapy.contrib.geneve import GENEVE
 from scapy.packet import Raw
 from scapy.utils6 import in6_getnsma, in6_getnsmac
-import ipaddress
 
 # Stations that no document names: one that is looked for, and two that speak.
 NOBODY, GUEST, VISITOR = "fa:16:3e:00:de:ad", "fa:16:3e:00:be:ef", "fa:16:3e:00:be:a7"
@@ -55,16 +57,15 @@ def speaker(port):
 GUESTS = (Speaker(GUEST, "10.1.0.77", "fd00:1::77"), Speaker(VISITOR, "10.1.0.78", "fd00:1::78"))
 
 
-def padded(packet):
-    return bytes(packet).ljust(SHORTEST, b"\0")
+def padded(packet, tags=0):
+    """As long as Ethernet wants, also without `tags` of its tags."""
+    return bytes(packet).ljust(SHORTEST + 4 * tags, b"\0")
 
 
+@cache
 def contents(source):
     """(title, packet) of whatever a station may say."""
-    yield from datagrams(source)
-    yield from requests(source)
-    yield from answers(source)
-    yield from solicitations(source)
+    return tuple(chain(datagrams(source), requests(source), answers(source), solicitations(source)))
 
 
 def datagrams(source):
@@ -89,7 +90,8 @@ def requests(source):
     for port in PORTS:
         for address in port.addresses[:1]:
             yield ask(f"request to {port.mac} alone", destination=port.mac, pdst=address)
-    yield ask("request of reverse ARP", op=3, pdst="0.0.0.0", psrc="0.0.0.0")
+    reverse = ARP(op=3, hwsrc=source.mac, hwdst=source.mac, psrc="0.0.0.0", pdst="10.1.0.163")
+    yield "reverse request", Ether(src=source.mac, dst=BROADCAST, type=0x8035) / reverse
 
 
 def answers(source):
@@ -133,6 +135,7 @@ def tagged(packet, *tags):
     return front / packet.payload
 
 
+@cache
 def few(source):
     """A broadcast, a datagram to each station here, and a request."""
     chosen = {f"datagram to {mac}" for mac in (BROADCAST, *(port.mac for port in LOCAL))} | {"request for 10.1.0.175"}
@@ -155,9 +158,19 @@ def from_guests():
     for port in LOCAL:
         for title, packet in contents(speaker(port)):
             yield Sent(title, port.name, padded(packet), port.network, packet)
-        for tags in [(0,), (1,), (2,), (3,), (4,), (197,), (4095,), (0, 2), (2, 197)]:
+        # VLANs of this host and of the wire.
+        for tags in [(1,), (2,), (3,), (4,), (197,), (4095,), (2, 197)]:
             for title, packet in few(speaker(port)):
                 yield Sent(f"{title} with tags {tags}", port.name, padded(tagged(packet, *tags)))
+        yield from with_priority(port)
+
+
+def with_priority(port):
+    """A priority tag is the port's network's; behind it is what guests have between themselves."""
+    for tags in ([(), (2,)] if NETWORKS[port.network].is_tunneled else [()]):
+        for title, packet in few(speaker(port)):
+            yield Sent(f"{title} with tags {(0, *tags)}", port.name, padded(tagged(packet, 0, *tags), 1), port.network,
+                       tagged(packet, *tags))
 
 
 def from_tunnels():
@@ -186,9 +199,11 @@ def from_wires():
             for title, packet in contents(source):
                 octets = padded(tagged(packet, right) if right else packet)
                 yield Sent(title, device, octets, network, packet)
-            for tags in {(), (0,), (3,), (4,), (197,), (198,), (4095,), (197, 5), (0, 197)} - {(right,) if right else ()}:
+            for tags in {(), (3,), (4,), (197,), (198,), (4095,), (197, 5)} - {(right,) if right else ()}:
                 for title, packet in few(source):
                     yield Sent(f"{title} with tags {tags}", device, padded(tagged(packet, *tags)))
+            for title, packet in few(source):
+                yield Sent(f"{title} with a priority tag", device, padded(tagged(packet, 0), 1), network, packet)
 
 
 def everything():

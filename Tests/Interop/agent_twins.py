@@ -85,7 +85,7 @@ def rows(name):
 
 
 class AgentHost(WatchedSwitch):
-    """Open vSwitch with the agent's flows."""
+    """Open vSwitch with the agent's flows. It looks at one tag: the agent leaves vlan-limit as it is."""
 
     # Tunnels are no dummies, and the machine's routes are not those of br-wire.
     OPTIONS = ("--enable-dummy", "--disable-system", "--disable-system-route")

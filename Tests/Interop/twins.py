@@ -76,7 +76,7 @@ class WatchedSwitch(DummySwitch):
 
     def __init__(self, directory):
         super().__init__(directory)
-        self._vsctl_run("set", "Open_vSwitch", ".", "other_config:flow-limit=0", "other_config:vlan-limit=2")
+        self._vsctl_run("set", "Open_vSwitch", ".", "other_config:flow-limit=0")
         self._names = {}
         self._captures = {}
         self._control = socket.socket(socket.AF_UNIX)
@@ -148,7 +148,7 @@ class OpenVSwitchTwin(WatchedSwitch):
 
     def __init__(self, directory):
         super().__init__(directory)
-        self._vsctl_run("set-fail-mode", "br0", "secure",
+        self._vsctl_run("set", "Open_vSwitch", ".", "other_config:vlan-limit=2", "--", "set-fail-mode", "br0", "secure",
                         *(word for port in range(6, 9) for word in ("--", "del-port", f"p{port}")))
         self._add_patch()
         self._objects = {}
