@@ -17,12 +17,12 @@ from scapy.contrib.geneve import GENEVE
 from scapy.packet import Raw
 from scapy.utils6 import in6_getnsma, in6_getnsmac
 
-# Stations that no document names: one that is looked for, and two that speak.
-NOBODY, GUEST, VISITOR = "fa:16:3e:00:de:ad", "fa:16:3e:00:be:ef", "fa:16:3e:00:be:a7"
+# Stations that no document names: this one never speaks, and VISITORS do.
+NOBODY = "fa:16:3e:00:de:ad"
 # What switches of Linux, hosts and routers send to groups.
 GROUPS = ("01:00:5e:00:00:fb", "33:33:00:00:00:fb", "01:80:c2:00:00:00", "01:80:c2:00:00:0e")
 SHORTEST = 60
-# Through which tunnel: (type, key, host), and whether documents have the network and the host.
+# Through which tunnel: (type, key, host); wrong ones are of a network or a host that no document names.
 RIGHT_TUNNELS = (("vxlan", 0x694, "h2"), ("vxlan", 0x694, "h3"), ("gre", 0x85d, "h2"))
 WRONG_TUNNELS = (("vxlan", 0x695, "h2"), ("vxlan", 0x85d, "h2"), ("vxlan", 0, "h3"), ("gre", 0x694, "h2"),
                  ("gre", None, "h2"), ("geneve", 0x694, "h2"), ("vxlan", 0x694, None), ("gre", 0x85d, None))
@@ -54,7 +54,7 @@ def speaker(port):
     return Speaker(port.mac, own, [*port.addresses[1:], "fd00:9::9"][0])
 
 
-GUESTS = (Speaker(GUEST, "10.1.0.77", "fd00:1::77"), Speaker(VISITOR, "10.1.0.78", "fd00:1::78"))
+VISITORS = (Speaker("fa:16:3e:00:be:ef", "10.1.0.77", "fd00:1::77"), Speaker("fa:16:3e:00:be:a7", "10.1.0.78", "fd00:1::78"))
 
 
 def padded(packet, tags=0):
@@ -70,8 +70,8 @@ def contents(source):
 
 def datagrams(source):
     # With the least and the greatest DSCP.
-    for tos, mac in [(0, port.mac) for port in PORTS] + [(0xfc, PORTS[0].mac), (0, NOBODY), (0, GUEST), (0, VISITOR),
-                                                         (0, BROADCAST), *((0, group) for group in GROUPS)]:
+    for tos, mac in [(0, port.mac) for port in PORTS] + [(0xfc, PORTS[0].mac), (0, NOBODY), (0, BROADCAST),
+                                                         *((0, mac) for mac in GROUPS), *((0, one.mac) for one in VISITORS)]:
         yield f"datagram to {mac}", (Ether(src=source.mac, dst=mac) / IP(src=source.address, dst="10.1.255.255", tos=tos)
                                      / UDP(sport=7, dport=9) / Raw(bytes(range(60))))
 
@@ -137,8 +137,8 @@ def tagged(packet, *tags):
 
 @cache
 def few(source):
-    """A broadcast, a datagram to each station here, and a request."""
-    chosen = {f"datagram to {mac}" for mac in (BROADCAST, *(port.mac for port in LOCAL))} | {"request for 10.1.0.175"}
+    """A broadcast, a datagram to a guest of a tunnel and to one of a VLAN, and a request."""
+    chosen = {f"datagram to {mac}" for mac in (BROADCAST, LOCAL[1].mac, LOCAL[4].mac)} | {"request for 10.1.0.175"}
     return [(title, packet) for title, packet in contents(source) if title in chosen]
 
 
@@ -177,7 +177,7 @@ def from_tunnels():
     for tunnel in RIGHT_TUNNELS:
         kind, key, host = tunnel
         own = [speaker(port) for port in REMOTE if port.host == host and port.network == kind]
-        for source in (*own, *GUESTS):
+        for source in (*own, VISITORS[0]):
             for title, packet in contents(source):
                 yield Sent(title, "wire", encapsulated(*tunnel, packet), kind, packet, tunnel)
         # Who says that he is one of this host, or of the other one.
@@ -195,7 +195,7 @@ def from_tunnels():
 def from_wires():
     for network in ("vlan", "flat"):
         device, right = WIRES[NETWORKS[network].physical], NETWORKS[network].key
-        for source in (*(speaker(port) for port in REMOTE if port.network == network), *GUESTS):
+        for source in (*(speaker(port) for port in REMOTE if port.network == network), VISITORS[0]):
             for title, packet in contents(source):
                 octets = padded(tagged(packet, right) if right else packet)
                 yield Sent(title, device, octets, network, packet)
@@ -206,5 +206,19 @@ def from_wires():
                 yield Sent(f"{title} with a priority tag", device, padded(tagged(packet, 0), 1), network, packet)
 
 
+def conversations():
+    """A visitor speaks from another host, and then a guest to him."""
+    for tunnel in RIGHT_TUNNELS:
+        for port in LOCAL:
+            if port.network != tunnel[0]:
+                continue
+            visitor, guest = VISITORS[1], speaker(port)
+            call = Ether(src=visitor.mac, dst=BROADCAST, type=0x88b5) / Raw(bytes(50))
+            answer = Ether(src=guest.mac, dst=visitor.mac, type=0x88b5) / Raw(bytes(50))
+            yield [Sent("visitor", "wire", encapsulated(*tunnel, call), port.network, call, tunnel),
+                   Sent("answer to a visitor", port.name, padded(answer), port.network, answer)]
+
+
 def everything():
-    return [*from_guests(), *from_tunnels(), *from_wires()]
+    """What goes in, each a list of frames that follow one another."""
+    return [*([sent] for sent in chain(from_guests(), from_tunnels(), from_wires())), *conversations()]
