@@ -55,6 +55,11 @@ class DummySwitch:
     def _run(self, *argv):
         return subprocess.run([str(word) for word in argv], env=self._environment, capture_output=True, text=True)
 
+    def _checked(self, *argv, text=""):
+        """Runs a command that must be taken."""
+        done = subprocess.run([str(word) for word in argv], input=text, env=self._environment, capture_output=True, text=True)
+        assert done.returncode == 0 and "OFPT_ERROR" not in done.stderr, f"{argv}: {done.stderr}"
+
     def _ofctl(self, version, command, *argv):
         return self._run("ovs-ofctl", "-O", version, "--no-names", command, self._bridge, *argv)
 

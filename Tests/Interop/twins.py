@@ -68,42 +68,32 @@ def counts_in(bridge, text):
     return counts
 
 
-class OpenVSwitchTwin(DummySwitch):
-    """An ovs-vswitchd that translates every frame anew: it keeps no datapath flows, which would learn late."""
+class WatchedSwitch(DummySwitch):
+    """An ovs-vswitchd that translates every frame anew: it keeps no datapath flows, which would learn late. What leaves
+    by ports that are watched is captured."""
 
     name = "Open vSwitch"
 
     def __init__(self, directory):
         super().__init__(directory)
-        self._vsctl_run("set", "Open_vSwitch", ".", "other_config:flow-limit=0", "other_config:vlan-limit=2",
-                        "--", "set-fail-mode", "br0", "secure",
-                        *(word for port in range(6, 9) for word in ("--", "del-port", f"p{port}")))
-        self._add_patch()
-        self._objects = {}
+        self._vsctl_run("set", "Open_vSwitch", ".", "other_config:flow-limit=0")
+        self._names = {}
         self._captures = {}
-        for port in PORTS:
-            path = self._directory / f"p{port}.pcap"
-            self._vsctl_run("set", "interface", f"p{port}", f"options:tx_pcap={path}", "mtu_request=9000")
-            eventually(lambda: path.exists() and path.stat().st_size == len(PCAP_HEADER), 10, f"{path}")
-            self._captures[port] = os.open(path, os.O_RDWR)
         self._control = socket.socket(socket.AF_UNIX)
         self._control.connect(str(self._directory / "vswitchd.ctl"))
+
+    def watch(self, names):
+        """Captures what leaves by the dummy ports {port: name}, for `exchange`."""
+        for port, name in names.items():
+            path = self._directory / f"{name}.pcap"
+            self._vsctl_run("set", "interface", name, f"options:tx_pcap={path}", "mtu_request=9000")
+            eventually(lambda: path.exists() and path.stat().st_size == len(PCAP_HEADER), 10, f"{path}")
+            self._captures[port] = os.open(path, os.O_RDWR)
+        self._names |= names
         self._received = self._received_count()
 
-    def _add_patch(self):
-        self._vsctl_run("add-br", "br1", "--", "set", "bridge", "br1", "datapath_type=dummy", "fail_mode=secure",
-                        "protocols=OpenFlow10,OpenFlow11,OpenFlow13,OpenFlow15")
-        for port in BRIDGES["br1"]:
-            self._vsctl_run("add-port", "br1", f"p{port}", "--", "set", "interface", f"p{port}", "type=dummy",
-                            f"ofport_request={port}")
-        for bridge, peer in (("br0", "br1"), ("br1", "br0")):
-            name = NAMES[PATCH[bridge]]
-            self._vsctl_run("add-port", bridge, name, "--", "set", "interface", name, "type=patch",
-                            f"options:peer={NAMES[PATCH[peer]]}", f"ofport_request={PATCH[bridge]}")
-
     def _vsctl_run(self, *words):
-        done = self._run(*self._vsctl, *words)
-        assert done.returncode == 0, f"{words}: {done.stderr}"
+        self._checked(*self._vsctl, *words)
 
     def _call(self, method, *parameters):
         self._control.sendall(json.dumps({"id": 0, "method": method, "params": parameters}).encode())
@@ -116,6 +106,64 @@ class OpenVSwitchTwin(DummySwitch):
                 continue
             assert answer["error"] is None, f"{method}: {answer['error']}"
             return answer["result"]
+
+    def exchange(self, groups):
+        """What leaves, {port: [frame]} for each group."""
+        left = []
+        for port, frames in groups:
+            self._call("netdev-dummy/receive", self._names[port], *(frame.hex() for frame in frames))
+            self._received += len(frames)
+            eventually(lambda: self._received_count() >= self._received, 10, "frames taken by ovs-vswitchd", interval=0)
+            left.append({out: frames for out in self._captures if (frames := self._captured(out))})
+        return left
+
+    def _received_count(self):
+        text = self._call("dpif-netdev/pmd-stats-show")
+        return int(re.search(r"main thread:\s+packets received: (\d+)", text).group(1))
+
+    def _captured(self, port):
+        """The frames that were captured since the last call. The file is emptied: it is written at its end."""
+        file = self._captures[port]
+        octets = os.pread(file, 1 << 24, len(PCAP_HEADER))
+        if not octets:
+            return []
+        os.ftruncate(file, len(PCAP_HEADER))
+        frames, place = [], 0
+        while place < len(octets):
+            length = RECORD.unpack_from(octets, place)[2]
+            place += RECORD.size
+            frames.append(octets[place:place + length])
+            place += length
+        return frames
+
+    def stop(self):
+        self._control.close()
+        for file in self._captures.values():
+            os.close(file)
+        super().stop()
+
+
+class OpenVSwitchTwin(WatchedSwitch):
+    """Of the bridges of `BRIDGES`."""
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self._vsctl_run("set", "Open_vSwitch", ".", "other_config:vlan-limit=2", "--", "set-fail-mode", "br0", "secure",
+                        *(word for port in range(6, 9) for word in ("--", "del-port", f"p{port}")))
+        self._add_patch()
+        self._objects = {}
+        self.watch({port: NAMES[port] for port in PORTS})
+
+    def _add_patch(self):
+        self._vsctl_run("add-br", "br1", "--", "set", "bridge", "br1", "datapath_type=dummy", "fail_mode=secure",
+                        "protocols=OpenFlow10,OpenFlow11,OpenFlow13,OpenFlow15")
+        for port in BRIDGES["br1"]:
+            self._vsctl_run("add-port", "br1", f"p{port}", "--", "set", "interface", f"p{port}", "type=dummy",
+                            f"ofport_request={port}")
+        for bridge, peer in (("br0", "br1"), ("br1", "br0")):
+            name = NAMES[PATCH[bridge]]
+            self._vsctl_run("add-port", bridge, name, "--", "set", "interface", name, "type=patch",
+                            f"options:peer={NAMES[PATCH[peer]]}", f"ofport_request={PATCH[bridge]}")
 
     def set_vlans(self, policies):
         """Of ports whose `policies` are (mode, tag, trunks)."""
@@ -167,41 +215,6 @@ class OpenVSwitchTwin(DummySwitch):
             counts |= counts_in(bridge, self._call("bridge/dump-flows", bridge).splitlines())
         return counts
 
-    def exchange(self, groups):
-        """What leaves, {port: [frame]} for each group."""
-        left = []
-        for port, frames in groups:
-            self._call("netdev-dummy/receive", f"p{port}", *(frame.hex() for frame in frames))
-            self._received += len(frames)
-            eventually(lambda: self._received_count() >= self._received, 10, "frames taken by ovs-vswitchd", interval=0)
-            left.append({out: frames for out in PORTS if (frames := self._captured(out))})
-        return left
-
-    def _received_count(self):
-        text = self._call("dpif-netdev/pmd-stats-show")
-        return int(re.search(r"main thread:\s+packets received: (\d+)", text).group(1))
-
-    def _captured(self, port):
-        """The frames that were captured since the last call. The file is emptied: it is written at its end."""
-        file = self._captures[port]
-        octets = os.pread(file, 1 << 24, len(PCAP_HEADER))
-        if not octets:
-            return []
-        os.ftruncate(file, len(PCAP_HEADER))
-        frames, place = [], 0
-        while place < len(octets):
-            length = RECORD.unpack_from(octets, place)[2]
-            place += RECORD.size
-            frames.append(octets[place:place + length])
-            place += length
-        return frames
-
-    def stop(self):
-        self._control.close()
-        for file in self._captures.values():
-            os.close(file)
-        super().stop()
-
 
 def built_exchange(directory):
     """The program of exchange.c."""
@@ -228,8 +241,7 @@ class MartletTwin:
         self.daemon.add_bridge("sentinels")
         for name in ("from", "to"):
             self.daemon.add_port(name, "ring", bridge="sentinels", size=64)
-        self._log = room.directory / "exchange.log"
-        self._exchange = room.keeps(_Exchange(built_exchange(room.directory), self.daemon.prefix, self._log))
+        self._exchange = room.keeps(Exchange(room.directory, self.daemon.prefix, {port: NAMES[port] for port in PORTS}))
 
     def _call(self, method, **parameters):
         answer = self.daemon.call(method, **parameters)
@@ -270,17 +282,20 @@ class MartletTwin:
         return self._exchange.run(groups)
 
 
-class _Exchange:
-    """The process of exchange.c."""
+class Exchange:
+    """The process of exchange.c, beside a switch with the prefix `prefix`: its rings are the ports {port: name}, and
+    `from` and `to` of a bridge of their own."""
 
     _HEADER = struct.Struct("=HHH")
 
-    def __init__(self, program, prefix, log):
-        self._log = log
-        with open(log, "ab") as errors:
+    def __init__(self, directory, prefix, names):
+        self._ports = tuple(names)
+        self._log = directory / "exchange.log"
+        program = built_exchange(directory)
+        with open(self._log, "ab") as errors:
             self._child = subprocess.Popen(
                 [program, "--proc-type=secondary", "--file-prefix", prefix, "--no-pci", "--no-telemetry", "--lcores",
-                 "0@0", "--log-level", "lib.eal:warning", "--", "from", "to", *(f"p{port}" for port in PORTS)],
+                 "0@0", "--log-level", "lib.eal:warning", "--", "from", "to", *names.values()],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
         eventually(lambda: "attached" in self._output(), 20, "exchange's rings")
 
@@ -292,7 +307,7 @@ class _Exchange:
     def run(self, groups):
         packed = [struct.pack("=I", sum(len(frames) for _, frames in groups))]
         for number, (port, frames) in enumerate(groups):
-            place = PORTS.index(port)
+            place = self._ports.index(port)
             for frame in frames:
                 packed += [self._HEADER.pack(number, place, len(frame)), frame]
         self._child.stdin.write(b"".join(packed))
@@ -304,7 +319,7 @@ class _Exchange:
         count, = struct.unpack("=I", self._read(4))
         for _ in range(count):
             group, place, length = self._HEADER.unpack(self._read(self._HEADER.size))
-            left[group].setdefault(PORTS[place], []).append(self._read(length))
+            left[group].setdefault(self._ports[place], []).append(self._read(length))
         return left
 
     def _read(self, length):
