@@ -5,7 +5,6 @@
 The seed gives the order of the frames, and when both switches forget what they learned.
 """
 
-import struct
 from collections import Counter
 from dataclasses import dataclass
 from typing import Callable
@@ -17,7 +16,7 @@ from agent_twins import (HERE, HOSTS, LOCAL, NETWORKS, PORTS, REMOTE, STATION, W
 from draw import Draw
 from frames import BROADCAST
 from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, GRE, Ether
 from scapy.layers.vxlan import VXLAN
 from test_flow_frames import SEED
