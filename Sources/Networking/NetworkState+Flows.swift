@@ -5,6 +5,8 @@ public import Wire
 extension NetworkState {
     static let integrationBridge = "br-int"
     static let tunnelBridge = "br-tun"
+    /// Of a physical network's bridge: what leaves without a tag.
+    static let untaggedTable = 4
 
     func flows(of unit: Unit) -> [BridgeFlow] {
         guard let here else { return [] }
@@ -30,6 +32,9 @@ extension NetworkState {
         for bridge in here.bridgeMappings.values {
             flows.integration("table=0,priority=2,in_port=\"int-\(bridge)\" actions=drop")
             flows.add(bridge, "table=0,priority=2,in_port=\"phy-\(bridge)\" actions=drop")
+            // A tag that a guest hid behind an empty one (IEEE 802.1Q clause 9.6) would be the frame's own now.
+            flows.add(bridge, "table=\(Self.untaggedTable),priority=1,vlan_tci=0x0000/0x1fff actions=NORMAL")
+            flows.add(bridge, "table=\(Self.untaggedTable),priority=0 actions=drop")
         }
         guard here.tunnelAddress != nil else { return }
         addTunnelBase(here, to: &flows)
@@ -80,7 +85,8 @@ extension NetworkState {
             guard let bridge = here.bridgeMappings[physical] else { return }
             let match = "in_port=\"int-\(bridge)\",vlan_tci=0x0000/0x1fff"
             flows.integration("table=0,priority=3,\(match) actions=mod_vlan_vid:\(vlan),goto_table:58")
-            flows.add(bridge, "table=0,priority=4,in_port=\"phy-\(bridge)\",dl_vlan=\(vlan) actions=strip_vlan,NORMAL")
+            let out = "table=0,priority=4,in_port=\"phy-\(bridge)\",dl_vlan=\(vlan)"
+            flows.add(bridge, "\(out) actions=strip_vlan,goto_table:\(Self.untaggedTable)")
         case .vlan(let physical, let segment):
             guard let bridge = here.bridgeMappings[physical] else { return }
             let match = "in_port=\"int-\(bridge)\",dl_vlan=\(segment)"

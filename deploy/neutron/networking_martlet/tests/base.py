@@ -37,6 +37,8 @@ class MartletTestCase(test_plugin.Ml2PluginV2TestCase):
         driver_type.register_ml2_drivers_vlan_opts()
         cfg.CONF.set_override('extension_drivers', self._extension_drivers, group='ml2')
         cfg.CONF.set_override('vni_ranges', ['1000:2000'], group='ml2_type_vxlan')
+        # Leases run out when a test says so, not when the machine is slow.
+        cfg.CONF.set_override('lease_time', 1000, group=config.GROUP)
         cfg.CONF.set_override('endpoints', [f'{host}=http://{host}:1' for host in HOSTS], group=config.GROUP)
         super().setUp()
         patch = mock.patch.object(journal, 'TIDY_DELAY', 0)
