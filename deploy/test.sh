@@ -25,8 +25,7 @@ main() {
     cd "$root"
     part "the scripts parse" check_scripts
     part "the sources are formatted" check_format
-    # Only the tests: what they do not need is built once, for release.
-    part "debug build" swift build --product martletPackageTests
+    part "debug build" build_tests
     part "release build" swift build -c release
     part "build of the fuzzers" build_fuzzers
     part "build of the micro-benchmarks" swift build -c release --package-path Benchmarks/Micro
@@ -66,6 +65,9 @@ check_format() {
     find Package.swift Sources Tests Benchmarks -path '*/.build' -prune -o -type f -name '*.swift' -print0 |
         xargs -0 swift format lint --strict
 }
+
+# The tests and the command that some of them run: what else there is is built once, for release.
+build_tests() { swift build --product martletPackageTests && swift build --product martletctl; }
 
 build_fuzzers() {
     swift build -c release --package-path Tests/Fuzz --sanitize=fuzzer -Xswiftc -sanitize=fuzzer,address
