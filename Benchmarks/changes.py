@@ -110,17 +110,12 @@ def _add_tenant(switch, case):
 # The results
 
 def write(options, records, description, complete):
-    goals = [report.at_most("one flow into a table of 100,000, p99 ms", 1, _all(records, "singles", "p99")),
-             report.at_most("packets lost meanwhile", 0, _all(records, "singles", "lost")),
-             report.at_most("100,000 flows in one transaction, s", 1, _all(records, "at once", "seconds")),
+    goals = [report.at_most("one flow into a table of 100,000, p99 ms", 1, report.values(records, "singles", "p99")),
+             report.at_most("packets lost meanwhile", 0, report.values(records, "singles", "lost")),
+             report.at_most("100,000 flows in one transaction, s", 1, report.values(records, "at once", "seconds")),
              report.at_most("misses for each change of another tenant's flows, with those of its own one connection", 1.5,
-                            [misses / CHANGES for misses in _all(records, "tenants", "misses")])]
-    document = {"complete": complete, "machine": description, "options": vars(options), "goals": goals, "records": records}
-    report.write_document(report.RESULTS, "changes", document, _text(records))
-
-
-def _all(records, what, name):
-    return [record[name] for record in records if record["what"] == what]
+                            [misses / CHANGES for misses in report.values(records, "tenants", "misses")])]
+    report.write_results("changes", options, records, description, complete, goals, _text(records))
 
 
 def _text(records):

@@ -110,8 +110,7 @@ def write(options, records, description, complete):
              report.at_most("one station moved, p99 ms", 2, each("p99")),
              report.at_most("packets lost meanwhile", 0, each("lost")),
              report.at_least("ARP replies, Mpps", 3, each("replies"))]
-    document = {"complete": complete, "machine": description, "options": vars(options), "goals": goals, "records": records}
-    report.write_document(report.RESULTS, "documents", document, _text(records))
+    report.write_results("documents", options, records, description, complete, goals, _text(records))
 
 
 def _text(records):

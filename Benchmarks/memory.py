@@ -76,8 +76,7 @@ def _case(scratch):
 def write(options, records, description, complete):
     goals = [report.at_most(f"bytes each: {record['count']:,} {record['what']}", FLOW_GOAL if record["what"] == "flows"
                             else CONNECTION_GOAL, [record["bytes_each"]]) for record in records]
-    document = {"complete": complete, "machine": description, "options": vars(options), "goals": goals, "records": records}
-    report.write_document(report.RESULTS, "memory", document, _text(records))
+    report.write_results("memory", options, records, description, complete, goals, _text(records))
 
 
 def _text(records):

@@ -5,7 +5,6 @@ Ten thousand requests would take an hour, and measure Neutron's API. So one port
 the hosts, and its rows are copied in the database, those of the journal too: what the driver finds is what the requests
 would have left."""
 import contextlib
-import json
 import os
 import pathlib
 import socket
@@ -307,20 +306,15 @@ def _copied(database, count, table, which, changed):
 # The results
 
 def write(options, records, description, complete):
-    goals = [report.at_most("port create to ACTIVE, median ms", 300, _all(records, "bound", "active p50")),
+    goals = [report.at_most("port create to ACTIVE, median ms", 300, report.values(records, "bound", "active p50")),
              report.at_most("port create to the guest's first packet on the other host, median ms", 300,
-                            _all(records, "bound", "packet p50")),
-             report.at_most(f"one port changed at an endpoint with {PORTS:,}, p99 ms", 20, _all(records, "endpoint", "p99")),
-             report.at_most(f"snapshot of {PORTS:,} ports, s", 3, _all(records, "endpoint", "snapshot")),
-             report.at_most("packets of other ports lost meanwhile", 0, _all(records, "endpoint", "lost")),
-             report.at_most(f"{PORTS:,} ports told to {HOSTS} hosts, which share its cores, s", 60, _all(records, "told", "seconds")),
-             report.at_most("the driver's processor seconds of that", 60, _all(records, "told", "processor"))]
-    document = {"complete": complete, "machine": description, "options": vars(options), "goals": goals, "records": records}
-    report.write_document(report.RESULTS, "neutron", document, _text(records))
-
-
-def _all(records, what, name):
-    return [record[name] for record in records if record["what"] == what]
+                            report.values(records, "bound", "packet p50")),
+             report.at_most(f"one port changed at an endpoint with {PORTS:,}, p99 ms", 20, report.values(records, "endpoint", "p99")),
+             report.at_most(f"snapshot of {PORTS:,} ports, s", 3, report.values(records, "endpoint", "snapshot")),
+             report.at_most("packets of other ports lost meanwhile", 0, report.values(records, "endpoint", "lost")),
+             report.at_most(f"{PORTS:,} ports told to {HOSTS} hosts, which share its cores, s", 60, report.values(records, "told", "seconds")),
+             report.at_most("the driver's processor seconds of that", 60, report.values(records, "told", "processor"))]
+    report.write_results("neutron", options, records, description, complete, goals, _text(records))
 
 
 def _text(records):

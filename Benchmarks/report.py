@@ -202,6 +202,17 @@ def write_soak(folder, samples, machine):
     print(f"written: {stem}.md, .json")
 
 
+def values(records, what, name):
+    """A figure of all records of a kind."""
+    return [record[name] for record in records if record["what"] == what]
+
+
+def write_results(kind, options, records, description, complete, goals, text):
+    """The results of a subject that is Martlet's alone."""
+    document = {"complete": complete, "machine": description, "options": vars(options), "goals": goals, "records": records}
+    write_document(RESULTS, kind, document, text)
+
+
 def write_document(folder, kind, document, text, panels=()):
     """The results of one subject. `document` has the machine, the options, the goals and what else the JSON is to say;
     `text` is Markdown."""

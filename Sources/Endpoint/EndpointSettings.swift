@@ -19,20 +19,20 @@ public struct EndpointSettings: Hashable, Sendable {
 
     public init() {}
 
-    /// What it was asked for, checked.
-    struct Listening: CustomStringConvertible {
+    /// What it was asked for, checked; certificates and key are read.
+    public struct Listening: CustomStringConvertible, Sendable {
         let host: String
         let port: Int
         /// nil: without TLS.
         let tls: TLSConfiguration?
 
-        var description: String {
+        public var description: String {
             "\(tls == nil ? "http" : "https")://\(host.contains(":") ? "[\(host)]" : host):\(port)"
         }
     }
 
     /// - Throws: `Refusal` that names the setting and its value; nil when there is to be no endpoint.
-    func listening() throws(Refusal) -> Listening? {
+    public func listening() throws(Refusal) -> Listening? {
         guard let address else {
             guard [certificate, key, clientAuthority].allSatisfy({ $0 == nil }), !isPlain else {
                 throw Refusal("endpoint-certificate and its like need 'endpoint': give it as ADDRESS:PORT")
@@ -46,9 +46,6 @@ public struct EndpointSettings: Hashable, Sendable {
         }
         return Listening(host: host, port: port, tls: try Self.tls(files))
     }
-
-    /// - Throws: `Refusal`, as `listening`.
-    public func validate() throws(Refusal) { _ = try listening() }
 
     private static func parts(of address: String) throws(Refusal) -> (String, Int) {
         guard let colon = address.lastIndex(of: ":"), let port = Int(address[address.index(after: colon)...]),

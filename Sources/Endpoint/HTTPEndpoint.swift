@@ -21,9 +21,7 @@ public struct HTTPEndpoint: Service {
 
     /// - Parameters:
     ///   - host: the document of this host that its configuration asks for: JSON, one line.
-    /// - Throws: `Refusal` for settings that cannot be; nil when they want no endpoint.
-    public init?(_ settings: EndpointSettings, host: String, control: Switch, logger: Logger) throws(Refusal) {
-        guard let listening = try settings.listening() else { return nil }
+    public init(_ listening: EndpointSettings.Listening, host: String, control: Switch, logger: Logger) {
         self.listening = listening
         self.logger = logger
         routes = Routes(control: control, host: host)

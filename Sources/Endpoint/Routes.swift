@@ -34,7 +34,7 @@ struct Routes: Sendable {
         router.get("healthz") { _, _ in try await health() }
         router.get("metrics") { _, _ in try await metrics() }
         router.get("v1/version") { _, _ in try await version() }
-        router.get("v1/host") { _, _ in Response(json: host) }
+        router.get("v1/host") { _, _ in Response(text: host, type: "application/json") }
         router.get("v1/digest") { request, _ in try await digest(request) }
         router.get("v1/status") { request, _ in try await status(request) }
         router.get("v1/snapshot") { request, _ in try await received(request) }
@@ -61,20 +61,20 @@ struct Routes: Sendable {
     private func put(_ request: Request, _ key: DocumentKey) async throws -> Response {
         let body = try await bodies.body(of: request, upTo: Self.greatestDocument)
         let change = try DocumentText.change(Data(body.readableBytesView), type: key.type, id: key.id)
-        return try .json(await control.apply([change], isSnapshot: false, revision: nil))
+        return try .json(await control.apply([change]))
     }
 
     private func remove(_ request: Request, _ key: DocumentKey) async throws -> Response {
         let query = try Query(request, of: ["revision"])
         let revision = try query.number("revision") ?? 0
         let change = try DocumentText.removal(of: key.type, id: key.id, revision: revision)
-        return try .json(await control.apply([change], isSnapshot: false, revision: nil))
+        return try .json(await control.apply([change]))
     }
 
     private func batch(_ request: Request) async throws -> Response {
         let body = try await bodies.body(of: request, upTo: Self.greatestBatch)
         let changes = try DocumentText.changes(String(buffer: body))
-        return try .json(await control.apply(changes, isSnapshot: false, revision: nil))
+        return try .json(await control.apply(changes))
     }
 
     // MARK: - Snapshots
@@ -113,13 +113,8 @@ struct Routes: Sendable {
     /// Waits no longer than the daemon lives.
     private func status(_ request: Request) async throws -> Response {
         let query = try Query(request, of: ["since", "wait"])
-        let wait = try query.number("wait").map { Int(min($0, 1000)) }
-        let question = NetworkStatus(since: query["since"], wait: wait)
-        do {
-            return try .json(await cancelWhenGracefulShutdown { try await control.networkStatus(question) })
-        } catch is CancellationError {
-            throw Problem(.unavailable, "this martletd ends: ask the next one")
-        }
+        let question = NetworkStatus(since: query["since"], wait: try query.number("wait").map { Int(clamping: $0) })
+        return try .json(await cancelWhenGracefulShutdown { try await control.networkStatus(question) })
     }
 
     private func version() async throws -> Response {
@@ -144,8 +139,7 @@ struct Routes: Sendable {
         var text = MetricsText()
         text.add(try await control.metrics())
         text.add(latencies, connections: clients.connections)
-        let headers: HTTPFields = [.contentType: "text/plain; version=0.0.4; charset=utf-8"]
-        return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(string: text.text)))
+        return Response(text: text.text, type: "text/plain; version=0.0.4; charset=utf-8")
     }
 }
 
@@ -187,11 +181,10 @@ extension DocumentType {
 }
 
 extension Response {
-    /// An answer of JSON that is text already.
-    fileprivate init(json text: String) {
+    fileprivate init(text: String, type: String) {
         self.init(
             status: .ok,
-            headers: [.contentType: "application/json"],
+            headers: [.contentType: type],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text))
         )
     }

@@ -32,7 +32,7 @@ struct Daemon {
         self.logger = logger
         self.reload = reload
         try settings.engine.eal.validate()
-        try settings.endpoint.validate()
+        let listening = try settings.endpoint.listening()
         let hostDocument = try settings.hostDocument
         try Self.makeDirectory(settings.stateDirectory, mode: 0o750)
         try Self.makeDirectory((settings.socket as NSString).deletingLastPathComponent, mode: 0o755)
@@ -57,11 +57,13 @@ struct Daemon {
         )
         do {
             server = try ControlServer(path: settings.socket, control: control, logger: logger)
-            endpoint = try HTTPEndpoint(settings.endpoint, host: hostDocument, control: control, logger: logger)
         } catch {
             // The workers use the dataplane until they are stopped, and it goes with this.
             engine.shutdown()
             throw error
+        }
+        endpoint = listening.map { [control] listening in
+            HTTPEndpoint(listening, host: hostDocument, control: control, logger: logger)
         }
     }
 

@@ -133,8 +133,11 @@ class Neutron:
         eventually(answers, 60, "neutron-server", interval=0.2)
 
     def start_workers(self):
-        self.workers = Process(self._in_namespace("neutron-periodic-workers", *self._files),
-                               self.directory / "workers.log")
+        self.workers = self.more_workers("workers")
+
+    def more_workers(self, name):
+        """Workers as another server has them, beside those that there are; whoever asks for them ends them."""
+        return Process(self._in_namespace("neutron-periodic-workers", *self._files), self.directory / f"{name}.log")
 
     def kill_server(self):
         self.server.kill()
@@ -224,7 +227,10 @@ class Neutron:
         return self._ask("PUT", f"{path}/{identifier}", {kind: values})[kind]
 
     def delete(self, kind, identifier):
-        self._ask("DELETE", f"{kind.replace('_', '-')}s/{identifier}")
+        self.remove(f"{kind.replace('_', '-')}s/{identifier}")
+
+    def remove(self, path):
+        self._ask("DELETE", path)
 
     def put(self, path, body=None):
         return self._ask("PUT", path, body)

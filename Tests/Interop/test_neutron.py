@@ -11,7 +11,7 @@ import pytest
 from cloud import Cloud, agrees, settled
 from frames import BROADCAST
 from neutron_server import Problem
-from processes import Process, eventually
+from processes import eventually
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import ARP, Ether
 from vhost_user import FrontEnd
@@ -239,9 +239,15 @@ def test_a_live_migration_has_the_guest_on_both_hosts(room, cloud, network):
     frame = stations[0].to(stations[1], b"after the migration")
     stations[0].machine.send(frame)
     there.wait_for(frame)
-    cloud.neutron._ask("DELETE", f"ports/{moving['id']}/bindings/cmp1")
+    cloud.neutron.remove(f"ports/{moving['id']}/bindings/cmp1")
     settled(cloud)
     agrees(cloud)
+
+
+def refusals(cloud):
+    """What cmp1 refuses, as Neutron's users see it."""
+    agent, = cloud.neutron.get("agents?host=cmp1")
+    return agent["configurations"]["refused"]
 
 
 # MARK: Faults
@@ -287,7 +293,7 @@ def test_workers_killed_between_commit_and_push_leave_nothing_undone(cloud, netw
 
 def test_two_sets_of_workers_tell_each_host_once(cloud, network):
     neutron = cloud.neutron
-    second = Process(neutron._in_namespace("neutron-periodic-workers", *neutron._files), neutron.directory / "second.log")
+    second = neutron.more_workers("second")
     try:
         one = network("vxlan")
         for number in range(20):
@@ -364,18 +370,14 @@ def test_a_refused_document_delays_no_other_and_says_why(room, cloud, network):
     name = f"vhu{port['id'][:11]}"
     daemon.add_port(name, "dpdk", bridge="br-phys", devargs="net_null7")
     cloud.neutron.update("port", port["id"], **{"binding:host_id": "cmp1"})
-
-    def refusals():
-        agent, = cloud.neutron.get("agents?host=cmp1")
-        return agent["configurations"]["refused"]
-    assert name in eventually(refusals, 20, "the refusal to be seen")[0]
+    assert name in eventually(lambda: refusals(cloud), 20, "the refusal to be seen")[0]
     second = cloud.neutron.port(other, "cmp1")
     stations = [Station(room, first), Station(room, second)]
     cloud.neutron.wait_until_active(first, second)
     stations[0].reaches(stations[1])
     daemon.ctl("port", "del", name)
     settled(cloud)
-    eventually(lambda: not refusals(), 20, "the refusal to be forgotten")
+    eventually(lambda: not refusals(cloud), 20, "the refusal to be forgotten")
     Station(room, cloud.neutron.get(f"ports/{port['id']}"))
     cloud.neutron.wait_until_active(port)
 
@@ -384,11 +386,7 @@ def test_what_neutron_takes_and_a_switch_must_not_is_refused_by_the_host(cloud, 
     """Neutron lets a port have a multicast address."""
     one = network("vxlan")
     wrong = cloud.neutron.port(one, "cmp1", mac_address="01:00:5e:00:00:01")
-
-    def refusals():
-        agent, = cloud.neutron.get("agents?host=cmp1")
-        return agent["configurations"]["refused"]
-    assert "01:00:5e:00:00:01" in eventually(refusals, 20, "the refusal to be seen")[0]
+    assert "01:00:5e:00:00:01" in eventually(lambda: refusals(cloud), 20, "the refusal to be seen")[0]
     assert cloud.neutron.get(f"ports/{wrong['id']}")["status"] == "DOWN"
     cloud.neutron.delete("port", wrong["id"])
     settled(cloud)
