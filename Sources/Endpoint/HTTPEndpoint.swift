@@ -1,5 +1,5 @@
 public import Control
-public import Dataplane
+import Dataplane
 import Hummingbird
 import HummingbirdCore
 import HummingbirdTLS

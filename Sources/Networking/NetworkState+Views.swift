@@ -29,9 +29,12 @@ extension NetworkState {
 
     public func localVLAN(of network: String) -> VLANID? { localVLANs[network] }
 
-    /// The ports whose devices this host's switch has, by id.
-    public var portsHere: [PortDocument] {
-        (portsOfHost[hostName] ?? []).sorted().compactMap { ports[$0] }.filter { $0.interface(on: hostName) != nil }
+    /// The ports that are bound to this host, or move there.
+    public var idsOfPortsHere: [String] { portsOfHost[hostName].map(Array.init) ?? [] }
+
+    /// A port whose device this host's switch has; nil for any other.
+    public func portHere(_ id: String) -> PortDocument? {
+        ports[id].flatMap { $0.interface(on: hostName) == nil ? nil : $0 }
     }
 
     /// Where this host's tunnels end; nil for a host without.

@@ -70,9 +70,25 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
 
     // MARK: - Ports
 
-    public func open(_ port: PortIndex, name: String, type: PortType, mtu: Int) throws(Refusal) {
-        precondition(devices[port] == nil)
-        let device = try make(port, name: name, type: type, mtu: mtu)
+    public func open(_ ports: [PortOpening]) -> [PortIndex: Refusal] {
+        var refusals: [PortIndex: Refusal] = [:]
+        var opened: [PortIndex: WorkerPool.Device] = [:]
+        for port in ports {
+            precondition(devices[port.index] == nil)
+            do throws(Refusal) {
+                let device = try started(port)
+                devices[port.index] = device
+                opened[port.index] = .init(slot: device.slot, queueCount: device.queueCount)
+            } catch {
+                refusals[port.index] = error
+            }
+        }
+        workerPool.add(opened)
+        return refusals
+    }
+
+    private func started(_ port: PortOpening) throws(Refusal) -> any Device {
+        let device = try make(port)
         do throws(Refusal) {
             try device.start()
         } catch {
@@ -80,30 +96,31 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
             pools.release(device.buffers)
             throw error
         }
-        devices[port] = device
-        workerPool.add(.init(slot: device.slot, queueCount: device.queueCount), for: port)
+        return device
     }
 
-    public func close(_ port: PortIndex) {
-        guard let device = devices.removeValue(forKey: port) else { return }
-        captures[port]?.stop()
-        workerPool.remove(port)
-        device.close()
-        (device as? VhostDevice)?.forget()
-        pools.release(device.buffers)
+    public func close(_ ports: [PortIndex]) {
+        let closing = ports.compactMap { devices.removeValue(forKey: $0) }
+        for port in ports { captures[port]?.stop() }
+        workerPool.remove(ports)
+        for device in closing {
+            device.close()
+            (device as? VhostDevice)?.forget()
+            pools.release(device.buffers)
+        }
     }
 
     /// The one place that knows which device a port type is.
-    private func make(_ port: PortIndex, name: String, type: PortType, mtu: Int) throws(Refusal) -> any Device {
-        switch type {
+    private func make(_ port: PortOpening) throws(Refusal) -> any Device {
+        switch port.type {
         case .dpdk(let device, let queues, let descriptors, let buffers):
-            return try ethernet(device, queues: queues, descriptors: descriptors, buffers: buffers, mtu: mtu)
+            return try ethernet(device, queues: queues, descriptors: descriptors, buffers: buffers, mtu: port.mtu)
         case .vhostUser(let path, let mode, let queues):
             return try VhostDevice(
                 path: path,
                 mode: mode,
                 queues: queues,
-                recordPath: options.ringRecords.map { "\($0)/\(name).rings" },
+                recordPath: options.ringRecords.map { "\($0)/\(port.name).rings" },
                 pools: pools,
                 workerCount: workerPool.count,
                 quiescence: quiescence
@@ -116,17 +133,17 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
                 queues: 1,
                 descriptors: 1024,
                 buffers: 0,
-                mtu: mtu
+                mtu: port.mtu
             )
         case .endpoint(let options):
             return try EndpointDevice(
-                port: port,
+                port: port.index,
                 fragments: options.fragments,
                 workerCount: workerPool.count,
                 pools: pools
             )
         case .patch, .tunnel:
-            throw Refusal("port '\(name)' is of type \(type.name): it has no device")
+            throw Refusal("port '\(port.name)' is of type \(port.type.name): it has no device")
         }
     }
 

@@ -60,17 +60,26 @@ final class WorkerPool {
 
     // MARK: - Devices
 
-    func add(_ device: Device, for port: PortIndex) {
-        devices[port] = device
-        for queue in 0..<device.queueCount {
-            placement[QueueKey(port: port, queue: queue)] = leastLoaded()
+    /// Has the workers poll devices, each queue by the one that has the fewest.
+    func add(_ added: [PortIndex: Device]) {
+        guard !added.isEmpty else { return }
+        devices.merge(added) { $1 }
+        var load = [Int](repeating: 0, count: workers.count)
+        for number in placement.values { load[number] += 1 }
+        for (port, device) in added.sorted(by: { $0.key.value < $1.key.value }) {
+            for queue in 0..<device.queueCount {
+                let number = load.indices.min { load[$0] < load[$1] }!
+                placement[QueueKey(port: port, queue: queue)] = number
+                load[number] += 1
+            }
         }
         publish()
     }
 
-    func remove(_ port: PortIndex) {
-        devices[port] = nil
-        placement = placement.filter { $0.key.port != port }
+    func remove(_ ports: [PortIndex]) {
+        let gone = Set(ports.filter { devices.removeValue(forKey: $0) != nil })
+        guard !gone.isEmpty else { return }
+        placement = placement.filter { !gone.contains($0.key.port) }
         publish()
     }
 
@@ -123,12 +132,6 @@ final class WorkerPool {
     }
 
     // MARK: - Plans
-
-    private func leastLoaded() -> Int {
-        var load = [Int](repeating: 0, count: workers.count)
-        for number in placement.values { load[number] += 1 }
-        return load.indices.min { load[$0] < load[$1] }!
-    }
 
     private func publish() {
         let slots = devices.mapValues(\.slot)

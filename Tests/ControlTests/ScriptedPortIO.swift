@@ -30,21 +30,28 @@ final class ScriptedPortIO: PortIO {
     func onOpen(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.onOpen = body } }
     func takeDown(_ names: Set<String>) { state.withLock { $0.isDown = names } }
 
-    func open(_ port: PortIndex, name: String, type: PortType, mtu: Int) throws(Refusal) {
+    func open(_ ports: [PortOpening]) -> [PortIndex: Refusal] {
         state.withLock { $0.onOpen }()
-        let isRefused = state.withLock { state in
-            precondition(state.opened[port] == nil, "port index \(port.value) is opened twice")
-            if state.refused.contains(name) { return true }
-            state.opened[port] = Opened(name: name, type: type, mtu: mtu)
-            return false
+        return state.withLock { state in
+            var refusals: [PortIndex: Refusal] = [:]
+            for port in ports {
+                precondition(state.opened[port.index] == nil, "port index \(port.index.value) is opened twice")
+                guard !state.refused.contains(port.name) else {
+                    refusals[port.index] = Refusal("no device for '\(port.name)': plug one in")
+                    continue
+                }
+                state.opened[port.index] = Opened(name: port.name, type: port.type, mtu: port.mtu)
+            }
+            return refusals
         }
-        if isRefused { throw Refusal("no device for '\(name)': plug one in") }
     }
 
-    func close(_ port: PortIndex) {
+    func close(_ ports: [PortIndex]) {
         state.withLock { state in
-            state.opened[port] = nil
-            state.captures.removeValue(forKey: port)?.stop()
+            for port in ports {
+                state.opened[port] = nil
+                state.captures.removeValue(forKey: port)?.stop()
+            }
         }
     }
 

@@ -22,14 +22,14 @@ import Testing
 
     private func open(_ port: PortIndex, _ devargs: String, queues: Int = 1, mtu: Int = 1500) throws {
         let type = PortType.dpdk(device: devargs, queues: queues, descriptors: 256, buffers: 0)
-        try engine.open(port, name: "p\(port.value)", type: type, mtu: mtu)
+        try engine.open(.init(port, name: "p\(port.value)", type: type, mtu: mtu))
     }
 
     private func refusal(of type: PortType, mtu: Int = 1500) -> String? {
         let pools = Engine.poolCount
         let buffers = Engine.buffersInUse
         do throws(Refusal) {
-            try engine.open(first, name: "p1", type: type, mtu: mtu)
+            try engine.open(.init(first, name: "p1", type: type, mtu: mtu))
             engine.close(first)
             return nil
         } catch {
@@ -139,13 +139,14 @@ import Testing
 
     @Test func listensOnAVhostSocketUntilThePortIsClosed() throws {
         let path = scratch.file("a.sock")
-        try engine.open(first, name: "p1", type: .vhostUser(path: path, mode: .server, queues: 2), mtu: 1500)
+        try engine.open(.init(first, name: "p1", type: .vhostUser(path: path, mode: .server, queues: 2), mtu: 1500))
         #expect(access(path, F_OK) == 0)
         #expect(!engine.status(of: first).linkUp)
         #expect(engine.status(of: first).queues.map(\.enabled) == [false, false])
         // A second port on the same path is refused and leaves the first alone.
         #expect(throws: Refusal("'\(path)' is in use by another process: use mode=client, or choose another path")) {
-            try engine.open(second, name: "p2", type: .vhostUser(path: path, mode: .server, queues: 1), mtu: 1500)
+            let type = PortType.vhostUser(path: path, mode: .server, queues: 1)
+            try engine.open(.init(second, name: "p2", type: type, mtu: 1500))
         }
         #expect(access(path, F_OK) == 0)
         engine.close(first)

@@ -29,22 +29,14 @@ struct PortStatusLog {
         return true
     }
 
-    /// Removes all ports but some.
-    /// - Returns: whether there were others.
-    mutating func keep(_ ids: Set<String>) -> Bool {
-        let gone = entries.values.filter { !ids.contains($0.port.id) }.map(\.port).sorted { $0.id < $1.id }
-        for port in gone {
-            sequence += 1
-            entries[port.id] = nil
-            let removal = Port(id: port.id, status: .removed, reason: nil, revision: port.revision)
-            removals.append(Entry(port: removal, sequence: sequence))
-        }
-        if removals.count > Self.removalCapacity {
-            let excess = removals.count - Self.removalCapacity
-            forgotten = removals[excess - 1].sequence
-            removals.removeFirst(excess)
-        }
-        return !gone.isEmpty
+    /// - Returns: whether the port was there.
+    mutating func remove(_ id: String) -> Bool {
+        guard let former = entries.removeValue(forKey: id)?.port else { return false }
+        sequence += 1
+        let removal = Port(id: id, status: .removed, reason: nil, revision: former.revision)
+        removals.append(Entry(port: removal, sequence: sequence))
+        if removals.count > Self.removalCapacity { forgotten = removals.removeFirst().sequence }
+        return true
     }
 
     /// What changed since a cursor was given, or all when that was another run's or too long ago.

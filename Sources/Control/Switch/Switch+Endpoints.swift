@@ -143,13 +143,13 @@ extension Switch {
     func checkEndpoint(
         _ options: EndpointOptions,
         of record: PortRecord,
-        beside others: [PortRecord]
+        beside others: [String: PortRecord]
     ) throws(Refusal) {
         let mode = record.vlan.mode
         guard mode == .access || mode == .trunk && record.vlan.trunks.isEmpty else {
             throw Refusal("an endpoint is in one VLAN: give a --tag, and no trunks or other VLAN mode")
         }
-        for port in others {
+        for port in others.values {
             guard case .endpoint(let other) = port.type, port.name != record.name else { continue }
             if other.prefix.address == options.prefix.address {
                 throw Refusal("address \(options.prefix.address) belongs to port '\(port.name)' already")
@@ -164,9 +164,9 @@ extension Switch {
     func checkTunnel(
         _ options: TunnelOptions,
         of record: PortRecord,
-        beside others: [PortRecord]
+        beside others: [String: PortRecord]
     ) throws(Refusal) {
-        for port in others {
+        for port in others.values {
             guard case .tunnel(let other) = port.type else { continue }
             let name = port.name
             if other.type != options.type, let udp = options.port, other.port == udp {

@@ -170,10 +170,8 @@ extension Switch {
 
     func portResolver(of bridge: String) -> PortResolver { Self.portResolver(of: bridge, among: records) }
 
-    static func portResolver(of bridge: String, among records: [PortRecord]) -> PortResolver {
-        let here = records.filter { $0.bridge == bridge }.map { ($0.name, UInt32($0.number.value)) }
-        let numbers = Dictionary(uniqueKeysWithValues: here)
-        return { numbers[$0] }
+    static func portResolver(of bridge: String, among records: [String: PortRecord]) -> PortResolver {
+        { name in records[name].flatMap { $0.bridge == bridge ? UInt32($0.number.value) : nil } }
     }
 
     func portNumbers(of bridge: String) -> Set<UInt32> {

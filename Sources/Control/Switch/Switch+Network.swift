@@ -58,8 +58,7 @@ extension Switch {
 
     private func carryOut(_ change: NetworkChange) throws {
         try checkInterfaces(of: change.ports.added)
-        let leaving = Set(change.ports.removed.map(\.name))
-        let plan = try portPlan(change.ports, former: records, staying: records.filter { !leaving.contains($0.name) })
+        let plan = try portPlan(change.ports, former: records, leaving: change.ports.removed.map(\.name))
         let bridges = try newBridges(change)
         let flows = try flowPlans(change.flows, among: plan.records)
         var records = Store.NetworkRecords()
@@ -74,29 +73,29 @@ extension Switch {
         for plan in flows { install(plan) }
         replug(plan)
         remotesVersion += 1
-        listFollowedPorts()
+        follow(change.documents.filter { $0.key.type == .port }.map(\.key.id))
     }
 
     // MARK: - Start
 
     /// Brings back the flows that follow from the documents of the state file, and says which ports there are to be.
     func restoreNetwork(_ state: SwitchState) throws(StoreError) -> [PortRecord] {
-        let ports = state.ports
+        let former = state.ports
         defer { network.restore(state.outdated) }
-        guard !state.documents.isEmpty else { return Array(ports.values) }
+        guard !state.documents.isEmpty else { return Array(former.values) }
         do {
             let changes = try DocumentText.changes(state.documents.joined(separator: "\n"))
-            network.keepLocalVLANs(ports.mapValues(\.vlan.tag), of: changes)
+            network.keepLocalVLANs(former.mapValues(\.vlan.tag), of: changes)
             let change = try network.apply(changes)
-            let former = Array(ports.values)
             // Another martletd may have planned other ports.
-            let plan = try portPlan(change.ports, former: former, staying: former.filter { !$0.isPlanned })
+            let leaving = former.values.filter(\.isPlanned).map(\.name)
+            let plan = try portPlan(change.ports, former: former, leaving: leaving)
             for flows in try flowPlans(change.flows, among: plan.records) { install(flows) }
             var records = Store.NetworkRecords()
             records.portsRemoved = plan.removed
             records.ports = plan.changed + plan.added
             if !records.portsRemoved.isEmpty || !records.ports.isEmpty { try store.change(records) }
-            return plan.records
+            return Array(plan.records.values)
         } catch {
             throw StoreError(
                 "state file '\(store.path)' has network documents that cannot be carried out (\(error.reason)): "
@@ -138,21 +137,21 @@ extension Switch {
         /// Those that get another VLAN.
         var changed: [PortRecord] = []
         var added: [PortRecord] = []
-        /// All ports there will be.
-        var records: [PortRecord] = []
+        /// All ports there will be, by name.
+        var records: [String: PortRecord] = [:]
     }
 
     /// - Parameters:
     ///   - former: the ports there are.
-    ///   - staying: those of them that the change is not about.
+    ///   - names: those of them that go, unless the change adds them.
     private func portPlan(
         _ ports: Difference<PlannedPort>,
-        former: [PortRecord],
-        staying: [PortRecord]
+        former: [String: PortRecord],
+        leaving names: [String]
     ) throws -> PortPlan {
-        var plan = PortPlan(records: staying)
-        var leaving = Dictionary(uniqueKeysWithValues: former.map { ($0.name, $0) })
-        for record in staying { leaving[record.name] = nil }
+        var plan = PortPlan(records: former)
+        var leaving: [String: PortRecord] = [:]
+        for name in names { leaving[name] = plan.records.removeValue(forKey: name) }
         // Those that were there first, so that no new one takes their numbers.
         let (old, new) = (
             ports.added.filter { leaving[$0.name] != nil }, ports.added.filter { leaving[$0.name] == nil }
@@ -160,7 +159,7 @@ extension Switch {
         for port in old.sorted(by: { $0.name < $1.name }) + new.sorted(by: { $0.name < $1.name }) {
             let former = leaving[port.name]
             let record = try record(for: port, former: former, beside: plan.records)
-            plan.records.append(record)
+            plan.records[port.name] = record
             guard let former, former.hasDevice(of: record) else {
                 plan.added.append(record)
                 continue
@@ -179,11 +178,11 @@ extension Switch {
     private func record(
         for port: PlannedPort,
         former: PortRecord?,
-        beside others: [PortRecord]
+        beside others: [String: PortRecord]
     ) throws(DocumentRefusal) -> PortRecord {
         do throws(Refusal) {
             try checkName(port.name, of: "port")
-            if let other = others.first(where: { $0.name == port.name }) {
+            if let other = others[port.name] {
                 let mend = other.isPlanned ? "another document wants it" : "delete it"
                 throw Refusal("port '\(port.name)' exists already, on bridge '\(other.bridge)': \(mend)")
             }
@@ -214,10 +213,9 @@ extension Switch {
         for record in plan.added {
             // There is room: `PortPlan` was checked for it.
             guard let index = try? freeIndex() else { continue }
-            var port = Port(record: record, index: index)
-            open(&port)
-            ports[record.name] = port
+            ports[record.name] = Port(record: record, index: index)
         }
+        open(plan.added.map(\.name))
         if !plan.changed.isEmpty || !plan.added.isEmpty { commit() }
     }
 
@@ -232,7 +230,7 @@ extension Switch {
         let taken: [UInt32]
     }
 
-    private func flowPlans(_ flows: Difference<BridgeFlow>, among records: [PortRecord]) throws -> [FlowPlan] {
+    private func flowPlans(_ flows: Difference<BridgeFlow>, among records: [String: PortRecord]) throws -> [FlowPlan] {
         let removed = Dictionary(grouping: flows.removed, by: \.bridge)
         let added = Dictionary(grouping: flows.added, by: \.bridge)
         return try Set(removed.keys).union(added.keys).sorted().map { bridge in
@@ -244,7 +242,7 @@ extension Switch {
         _ bridge: String,
         removed: [BridgeFlow],
         added: [BridgeFlow],
-        _ records: [PortRecord]
+        _ records: [String: PortRecord]
     ) throws -> FlowPlan {
         let gone = try parse(removed, portResolver(of: bridge))
         let come = try parse(added, Self.portResolver(of: bridge, among: records))

@@ -28,8 +28,8 @@ extension Switch {
     }
 
     /// Open vSwitch would join a bridge to itself, and NORMAL there would flood without end.
-    func checkPeer(_ name: String, of record: PortRecord, beside others: [PortRecord]) throws(Refusal) {
-        guard others.contains(where: { $0.name == name && $0.bridge == record.bridge }) else { return }
+    func checkPeer(_ name: String, of record: PortRecord, beside others: [String: PortRecord]) throws(Refusal) {
+        guard others[name]?.bridge == record.bridge else { return }
         throw Refusal(
             "peer '\(name)' is on bridge '\(record.bridge)' too: a patch joins two bridges, so add one end to another"
         )

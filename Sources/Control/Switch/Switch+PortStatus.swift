@@ -54,12 +54,14 @@ extension Switch {
 
     // MARK: - Following
 
-    /// Looks which ports documents want here. Call it when documents have changed.
-    func listFollowedPorts() {
-        followedPorts = network.portsHere.map { port in
-            FollowedPort(id: port.id, name: port.deviceName, revision: port.revision)
+    /// Looks which of some ports documents want here now. Call it when their documents have changed.
+    func follow(_ ids: [String]) {
+        var hasRemoved = false
+        for id in ids {
+            let port = network.portHere(id)
+            followedPorts[id] = port.map { FollowedPort(id: id, name: $0.deviceName, revision: $0.revision) }
+            if port == nil, portStatuses.remove(id) { hasRemoved = true }
         }
-        let hasRemoved = portStatuses.keep(Set(followedPorts.map(\.id)))
         followPorts(hasChanged: hasRemoved)
     }
 
@@ -67,7 +69,7 @@ extension Switch {
     /// - Parameter hasChanged: whether there is something to wake them for already.
     func followPorts(hasChanged: Bool = false) {
         var hasChanged = hasChanged
-        for followed in followedPorts {
+        for followed in followedPorts.values {
             guard let port = ports[followed.name] else { continue }
             let status: NetworkStatus.Status = port.failure != nil ? .error : hasLink(port) ? .up : .down
             let now = NetworkStatus.Port(

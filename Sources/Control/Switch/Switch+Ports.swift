@@ -6,17 +6,14 @@ extension Switch {
     /// - Throws: `Refusal`; the device is closed again then.
     public func addPort(_ request: PortAdd) throws(Refusal) -> PortDescription {
         let record = try record(for: request)
-        let index = try freeIndex()
-        if record.type.hasDevice {
-            try io.open(index, name: record.name, type: record.type, mtu: record.mtu)
-        }
+        let port = Port(record: record, index: try freeIndex())
+        if record.type.hasDevice { try io.open(port.opening) }
         do {
             try store.put(record)
         } catch {
-            if record.type.hasDevice { io.close(index) }
+            if record.type.hasDevice { io.close(port.index) }
             throw error
         }
-        let port = Port(record: record, index: index)
         ports[record.name] = port
         commit()
         installEndpoint(of: port)
@@ -75,7 +72,8 @@ extension Switch {
         return port
     }
 
-    var records: [PortRecord] { ports.values.map(\.record) }
+    /// By name.
+    var records: [String: PortRecord] { ports.mapValues(\.record) }
 
     func portsInOrder(of bridge: String) -> [Port] {
         ports.values.filter { $0.record.bridge == bridge }.sorted { $0.record.number < $1.record.number }
@@ -91,7 +89,7 @@ extension Switch {
             captures.removeValue(forKey: name)?.end()
         }
         commit()
-        for port in gone where port.failure == nil && port.record.type.hasDevice { io.close(port.index) }
+        io.close(gone.filter { $0.failure == nil && $0.record.type.hasDevice }.map(\.index))
         logger.info("ports removed", metadata: ["ports": "\(gone.map(\.record.name).sorted())"])
     }
 
@@ -164,8 +162,8 @@ extension Switch {
     }
 
     /// - Parameter wanted: nil for any that is free.
-    func number(_ wanted: Int?, on bridge: String, beside others: [PortRecord]) throws(Refusal) -> PortNumber {
-        let taken = others.filter { $0.bridge == bridge }
+    func number(_ wanted: Int?, on bridge: String, beside others: [String: PortRecord]) throws(Refusal) -> PortNumber {
+        let taken = others.values.filter { $0.bridge == bridge }
         guard let wanted else {
             let numbers = Set(taken.map(\.number))
             guard let free = PortNumber.range.lazy.compactMap(PortNumber.init).first(where: { !numbers.contains($0) })
@@ -191,7 +189,7 @@ extension Switch {
     }
 
     /// - Parameter others: the ports that it will be beside.
-    func checkDevice(of record: PortRecord, beside others: [PortRecord]) throws(Refusal) {
+    func checkDevice(of record: PortRecord, beside others: [String: PortRecord]) throws(Refusal) {
         switch record.type {
         case .patch(let peer): return try checkPeer(peer, of: record, beside: others)
         case .endpoint(let options): return try checkEndpoint(options, of: record, beside: others)
@@ -199,7 +197,7 @@ extension Switch {
         case .dpdk, .vhostUser, .ring, .tap: break
         }
         guard let device = record.type.device else { return }
-        if let holder = others.first(where: { $0.type.device == device }) {
+        if let holder = others.values.first(where: { $0.type.device == device }) {
             throw Refusal("\(device.words) belongs to port '\(holder.name)' already: give another one")
         }
         guard case .vhostUser(let path, let mode, _) = record.type else { return }

@@ -44,7 +44,8 @@ public actor Switch {
     var plannedFlows: [String: Set<UInt32>] = [:]
     /// How the ports are that documents want here, for those who ask what changed.
     var portStatuses = PortStatusLog()
-    var followedPorts: [FollowedPort] = []
+    /// By the id of their documents.
+    var followedPorts: [String: FollowedPort] = [:]
     /// Those who wait until a port's status changes.
     var statusWaiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
     var lastStatusWaiter: UInt64 = 0
@@ -91,6 +92,8 @@ public actor Switch {
         let index: PortIndex
         /// Why the device is not open; nil when it is.
         var failure: String?
+
+        var opening: PortOpening { .init(index, name: record.name, type: record.type, mtu: record.mtu) }
     }
 
     /// Brings back what the state file holds. Call it once, before the control socket listens.
@@ -111,13 +114,12 @@ public actor Switch {
         try restoreFlows(state.flows)
         let records = try restoreNetwork(state)
         for record in records.sorted(by: { ($0.bridge, $0.number) < ($1.bridge, $1.number) }) {
-            var port = Port(record: record, index: PortIndex(UInt16(ports.count)))
-            open(&port)
-            ports[record.name] = port
+            ports[record.name] = Port(record: record, index: PortIndex(UInt16(ports.count)))
         }
+        open(Array(ports.keys))
         commit()
         for port in ports.values where port.failure == nil { installStations(of: port) }
-        listFollowedPorts()
+        follow(network.idsOfPortsHere)
         logger.info("switch restored", metadata: ["bridges": "\(bridges.count)", "ports": "\(ports.count)"])
     }
 
@@ -148,25 +150,25 @@ public actor Switch {
 
     // MARK: Start-up and repair
 
-    /// Opens a port's device and gives its queues to their workers; a failure is noted in the port.
-    func open(_ port: inout Port) {
-        let record = port.record
-        guard record.type.hasDevice else { return }
-        do {
-            try io.open(port.index, name: record.name, type: record.type, mtu: record.mtu)
-            port.failure = nil
-        } catch {
-            if port.failure != error.reason {
-                logger.error("port cannot be opened", metadata: ["port": "\(record.name)", "reason": "\(error)"])
+    /// Opens the devices of ports and gives their queues to their workers; a failure is noted in its port.
+    func open(_ names: [String]) {
+        let opening = names.compactMap { ports[$0] }.filter(\.record.type.hasDevice)
+            .sorted { $0.index.value < $1.index.value }
+        let refusals = io.open(opening.map(\.opening))
+        for port in opening {
+            let (name, reason) = (port.record.name, refusals[port.index]?.reason)
+            if let reason, port.failure != reason {
+                logger.error("port cannot be opened", metadata: ["port": "\(name)", "reason": "\(reason)"])
             }
-            port.failure = error.reason
-            return
+            ports[name]?.failure = reason
         }
-        for (pin, lcore) in pins where pin.port == record.name {
+        let opened = Dictionary(uniqueKeysWithValues: opening.map { ($0.record.name, $0.index) })
+        for (pin, lcore) in pins {
+            guard let index = opened[pin.port], refusals[index] == nil else { continue }
             do {
-                try io.assign(port.index, queue: pin.queue, lcore: lcore)
+                try io.assign(index, queue: pin.queue, lcore: lcore)
             } catch {
-                logger.warning("queue stays where it is", metadata: ["port": "\(record.name)", "reason": "\(error)"])
+                logger.warning("queue stays where it is", metadata: ["port": "\(pin.port)", "reason": "\(error)"])
             }
         }
     }
@@ -184,18 +186,16 @@ public actor Switch {
 
     /// Tries again to open the devices that could not be opened.
     func retryFailedPorts() {
-        var opened: [Port] = []
-        for name in ports.filter({ $0.value.failure != nil }).keys.sorted() {
-            guard var port = ports[name] else { continue }
-            open(&port)
-            ports[name] = port
-            guard port.failure == nil else { continue }
-            logger.notice("port opened at last", metadata: ["port": "\(name)"])
-            opened.append(port)
-        }
+        let failed = ports.values.filter { $0.failure != nil }.map(\.record.name)
+        guard !failed.isEmpty else { return }
+        open(failed)
+        let opened = failed.compactMap { ports[$0] }.filter { $0.failure == nil }
         guard !opened.isEmpty else { return }
         commit()
-        for port in opened { installStations(of: port) }
+        for port in opened {
+            logger.notice("port opened at last", metadata: ["port": "\(port.record.name)"])
+            installStations(of: port)
+        }
         followPorts()
     }
 }

@@ -3,14 +3,13 @@
 /// All calls come from one task at a time. Each returns when it has happened for every worker: after `close`,
 /// no worker touches the port.
 public protocol PortIO: AnyObject, Sendable {
-    /// Opens the device behind a port and lets the workers poll it. Until `Dataplane.commit` plugs the port into a
-    /// bridge, what it receives is dropped.
-    /// - Parameter mtu: bytes of a frame's payload, 68 to 9000.
-    /// - Throws: `Refusal`; nothing of the port is left then.
-    func open(_ port: PortIndex, name: String, type: PortType, mtu: Int) throws(Refusal)
+    /// Opens the devices behind ports and lets the workers poll them. Until `Dataplane.commit` plugs a port into a
+    /// bridge, what it receives is dropped. Many at once cost the workers, and who waits for them, what one does.
+    /// - Returns: why some cannot be opened; nothing of those is left.
+    func open(_ ports: [PortOpening]) -> [PortIndex: Refusal]
 
-    /// Takes the port from the workers and releases its device. A port that is not open is left alone.
-    func close(_ port: PortIndex)
+    /// Takes ports from the workers and releases their devices. A port that is not open is left alone.
+    func close(_ ports: [PortIndex])
 
     /// What the device says of itself now.
     func status(of port: PortIndex) -> PortStatus
@@ -34,6 +33,32 @@ public protocol PortIO: AnyObject, Sendable {
     /// Starts to copy packets of a port. `take` on the capture returns them until `stop`.
     /// - Throws: `Refusal` for a filter that does not compile, a port that is not open or is captured already.
     func capture(_ port: PortIndex, request: CaptureRequest) throws(Refusal) -> any Capture
+}
+
+extension PortIO {
+    /// Opens the device behind one port.
+    /// - Throws: `Refusal`; nothing of the port is left then.
+    public func open(_ port: PortOpening) throws(Refusal) {
+        if let refusal = open([port])[port.index] { throw refusal }
+    }
+
+    public func close(_ port: PortIndex) { close([port]) }
+}
+
+/// A port whose device is to be opened.
+public struct PortOpening: Hashable, Sendable {
+    public let index: PortIndex
+    public let name: String
+    public let type: PortType
+    /// Bytes of a frame's payload, 68 to 9000.
+    public let mtu: Int
+
+    public init(_ index: PortIndex, name: String, type: PortType, mtu: Int) {
+        self.index = index
+        self.name = name
+        self.type = type
+        self.mtu = mtu
+    }
 }
 
 public struct PortStatus: Hashable, Sendable {
