@@ -87,7 +87,7 @@ extension Problem {
         case let refusal as DocumentRefusal:
             self.init(refusal.key == nil && refusal.field == nil ? .malformed : .refused, refusal.description)
             (document, field, line) = (refusal.key, refusal.field, refusal.line)
-        case let refusal as Refusal: self.init(.refused, refusal.reason)
+        case let refusal as Refusal: self.init(refusal.isPassing ? .unavailable : .refused, refusal.reason)
         case let error as HTTPError where error.status == .notFound:
             self.init(.notFound, "there is no such path, or not with this method: openapi.yaml lists them")
         default: self.init(.unavailable, "\(error)")

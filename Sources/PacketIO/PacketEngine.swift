@@ -31,6 +31,7 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
     private let pools: BufferPools
     private let workerPool: WorkerPool
     private let quiescence = Quiescence()
+    private let guestNews = GuestNews()
     private var devices: [PortIndex: any Device] = [:]
     private var captures: [PortIndex: RunningCapture] = [:]
 
@@ -123,7 +124,8 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
                 recordPath: options.ringRecords.map { "\($0)/\(port.name).rings" },
                 pools: pools,
                 workerCount: workerPool.count,
-                quiescence: quiescence
+                quiescence: quiescence,
+                news: guestNews
             )
         case .ring(let name, let size):
             return try RingDevice(name: name, size: size, options: options.eal, pools: pools)
@@ -170,6 +172,12 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
     }
 
     public func hasLink(_ port: PortIndex) -> Bool { devices[port]?.hasLink ?? false }
+
+    public var hasGuestNews: Bool { guestNews.isThere }
+
+    public func connectGuests() {
+        for case let device as VhostDevice in devices.values { device.connectAwaited() }
+    }
 
     // MARK: - Endpoints
 

@@ -17,6 +17,9 @@ final class VhostDevice: Device, @unchecked Sendable {
     private let record: RingRecord
     private let state: UnsafeMutablePointer<VhostState>
     private let quiescence: Quiescence
+    private let news: GuestNews
+    /// The guest's socket is to come up first.
+    private var isAwaited = false
     /// Rings of this connection that stand where they should. Touched by librte_vhost's thread only.
     private var restored: UInt64 = 0
 
@@ -30,7 +33,8 @@ final class VhostDevice: Device, @unchecked Sendable {
         recordPath: String?,
         pools: BufferPools,
         workerCount: Int,
-        quiescence: Quiescence
+        quiescence: Quiescence,
+        news: GuestNews
     ) throws(Refusal) {
         try VhostSocket.claim(path, mode: mode)
         buffers = try pools.reserve(queues * Self.heldPerQueue, socket: 0)
@@ -45,6 +49,7 @@ final class VhostDevice: Device, @unchecked Sendable {
         self.mode = mode
         self.recordPath = recordPath
         self.quiescence = quiescence
+        self.news = news
         state = .allocate(capacity: 1)
         state.initialize(to: VhostState(record: record, workerCount: workerCount))
     }
@@ -64,9 +69,18 @@ final class VhostDevice: Device, @unchecked Sendable {
         Self.registry.withLock { $0[path] = self }
         rte_vhost_driver_disable_features(path, VirtioFeature.withheld(queues: queueCount))
         rte_vhost_driver_callback_register(path, Self.callbacks)
-        guard rte_vhost_driver_start(path) == 0 else {
+        // In this order, so that none comes up unseen.
+        isAwaited = mode == .client && news.follow(VhostSocket.directory(of: path)) && access(path, F_OK) != 0
+        guard isAwaited || rte_vhost_driver_start(path) == 0 else {
             throw Refusal("vhost-user socket '\(path)' cannot be opened: \(EALLog.lastLine ?? "see the log")")
         }
+    }
+
+    /// Connects to a guest whose socket has come up.
+    func connectAwaited() {
+        guard isAwaited, access(path, F_OK) == 0 else { return }
+        // From now on librte_vhost tries again by itself.
+        isAwaited = rte_vhost_driver_start(path) != 0
     }
 
     func close() {
@@ -123,6 +137,7 @@ final class VhostDevice: Device, @unchecked Sendable {
         state.pointee.isPacked.store(features & VirtioFeature.packedRing != 0, ordering: .relaxed)
         for vring in 0..<usableRings(of: device) { prepare(vring, of: device) }
         state.pointee.device.store(device, ordering: .releasing)
+        news.noteLink()
         // What the former process left in a used ring without a call: the guest may be waiting for it.
         for vring in 0..<usableRings(of: device) { rte_vhost_vring_call(device, vring) }
     }
@@ -130,6 +145,7 @@ final class VhostDevice: Device, @unchecked Sendable {
     private func guestGone() {
         state.pointee.device.store(-1, ordering: .releasing)
         state.pointee.ready.store(0, ordering: .relaxed)
+        news.noteLink()
         restored = 0
         quiescence.wait()
     }

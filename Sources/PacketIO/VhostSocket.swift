@@ -5,8 +5,8 @@ import Glibc
 enum VhostSocket {
     /// Makes sure that a path can be opened, and removes the socket that a dead process left there.
     static func claim(_ path: String, mode: PortType.VhostMode) throws(Refusal) {
-        let directory = String(path[..<path.lastIndex(of: "/")!])
-        guard access(directory.isEmpty ? "/" : directory, F_OK) == 0 else {
+        let directory = directory(of: path)
+        guard access(directory, F_OK) == 0 else {
             throw Refusal("directory '\(directory)' of socket '\(path)' does not exist: make it first")
         }
         var status = stat()
@@ -20,6 +20,12 @@ enum VhostSocket {
         }
         // bind(2) would refuse it.
         unlink(path)
+    }
+
+    /// - Parameter path: an absolute one.
+    static func directory(of path: String) -> String {
+        let directory = path[..<path.lastIndex(of: "/")!]
+        return directory.isEmpty ? "/" : String(directory)
     }
 
     private static func isListening(_ path: String) -> Bool {

@@ -31,7 +31,7 @@ final class ScriptedPortIO: PortIO {
     func takeDown(_ names: Set<String>) { state.withLock { $0.isDown = names } }
 
     func open(_ ports: [PortOpening]) -> [PortIndex: Refusal] {
-        state.withLock { $0.onOpen }()
+        for _ in ports { state.withLock { $0.onOpen }() }
         return state.withLock { state in
             var refusals: [PortIndex: Refusal] = [:]
             for port in ports {
@@ -65,6 +65,10 @@ final class ScriptedPortIO: PortIO {
             )
         }
     }
+
+    var hasGuestNews: Bool { false }
+
+    func connectGuests() {}
 
     func hasLink(_ port: PortIndex) -> Bool { status(of: port).linkUp }
 

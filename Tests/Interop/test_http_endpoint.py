@@ -6,6 +6,7 @@ import re
 import select
 import socket
 import ssl
+import subprocess
 import threading
 import time
 
@@ -115,6 +116,24 @@ def test_what_was_acknowledged_outlives_a_kill(room, daemon, driver):
     eventually(lambda: daemon.log().count("endpoint listens") == 2, 20, "the endpoint")
     assert again.get("/v1/digest").done() == digest
     assert again.put("ports", port(7, revision=99)).done()["unchanged"] == 1
+
+
+def test_what_the_disk_has_no_room_for_may_be_sent_again(room):
+    state = room.directory / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", state], check=True)
+    room.owns(subprocess.run, ["umount", "-l", state], check=True)
+    daemon = started(room)
+    driver = client(room, daemon)
+    driver.batch([HOST, OTHER, NETWORK, port(1, host="cmp1")]).done()
+    before = driver.get("/v1/digest").done()
+    many = [port(number) for number in range(2, 10_000)]
+    assert "make room on its disk" in driver.batch(many).problem(503)["detail"]
+    assert driver.get("/v1/digest").done() == before
+    assert "dl_dst=fa:16:3e:00:00:02" not in flows(daemon)
+    subprocess.run(["mount", "-o", "remount,size=64m", state], check=True)
+    assert driver.batch(many).done()["changed"] == len(many)
+    assert "dl_dst=fa:16:3e:00:00:02" in flows(daemon)
 
 
 # MARK: Snapshots

@@ -153,6 +153,31 @@ import Testing
         #expect(access(path, F_OK) != 0)
     }
 
+    @Test func connectsToAGuestAsSoonAsItListens() async throws {
+        let path = scratch.file("a.sock")
+        try engine.open(.init(first, name: "p1", type: .vhostUser(path: path, mode: .client, queues: 1), mtu: 1500))
+        defer { engine.close(first) }
+        _ = engine.hasGuestNews
+        #expect(!engine.hasGuestNews)
+        let guest = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
+        defer { close(guest) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let isBound = withUnsafePointer(to: address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(guest, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
+            }
+        }
+        try #require(isBound && listen(guest, 1) == 0)
+        #expect(engine.hasGuestNews)
+        engine.connectGuests()
+        // At once, and not when librte_vhost next looks.
+        let connection = accept(guest, nil, nil)
+        #expect(connection >= 0)
+        close(connection)
+    }
+
     @Test func leavesNothingBehindAfterAHundredPorts() throws {
         try open(first, "net_null1,no-rx=1")
         engine.close(first)

@@ -115,7 +115,8 @@ extension Store {
             try write(body)
         } catch {
             throw Refusal(
-                "state file '\(path)' cannot be written (\(error.reason)): make room on its disk and try again"
+                "state file '\(path)' cannot be written (\(error.reason)): make room on its disk and try again",
+                isPassing: true
             )
         }
     }

@@ -24,7 +24,8 @@ extension Switch {
         let response = portStatuses.response(since: request.since)
         guard seconds > 0, !response.complete, response.ports.isEmpty else { return response }
         guard statusWaiters.count < Self.greatestStatusWaiterCount else {
-            throw Refusal("\(statusWaiters.count) others wait for changes of ports: ask again later, or without wait")
+            let reason = "\(statusWaiters.count) others wait for changes of ports: ask again later, or without wait"
+            throw Refusal(reason, isPassing: true)
         }
         await waitForStatus(.seconds(seconds))
         return portStatuses.response(since: request.since)

@@ -205,18 +205,19 @@ extension Switch: Service {
 
     /// How soon groups learn of a link that is lost.
     private static let beatsPerSecond = 10
-    /// How soon a flow is learned.
-    private static let learnInterval = Duration.milliseconds(10)
+    /// How soon a flow is learned, and a guest met.
+    private static let shortInterval = Duration.milliseconds(10)
 
-    /// The switch's clock: follows the links that groups watch, learns flows, ages stations and flows once a second and
+    /// The switch's clock: meets guests, follows the links that groups watch, learns flows, ages stations and flows once a second and
     /// tries failed ports again. Ends when the task is cancelled or the service group shuts down.
     public func run() async throws {
         await cancelWhenGracefulShutdown {
             await withTaskGroup { group in
                 group.addTask { await self.beat() }
                 group.addTask {
-                    while (try? await Task.sleep(for: Self.learnInterval)) != nil {
+                    while (try? await Task.sleep(for: Self.shortInterval)) != nil {
                         // Asked here, so that the control thread does not wake for nothing.
+                        if self.io.hasGuestNews { await self.meetGuests() }
                         if self.dataplane.hasFlowsToLearn { await self.learnFlows() }
                         if self.endpointCount.load(ordering: .relaxed) != 0 { await self.followEndpoints() }
                     }
@@ -232,6 +233,11 @@ extension Switch: Service {
             await follow()
             if beats.isMultiple(of: Self.beatsPerSecond) { await tick(beats / Self.beatsPerSecond) }
         }
+    }
+
+    private func meetGuests() {
+        io.connectGuests()
+        follow()
     }
 
     private func follow() {

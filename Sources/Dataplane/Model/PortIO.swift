@@ -17,6 +17,12 @@ public protocol PortIO: AnyObject, Sendable {
     /// Whether a frame given to the port now would reach a peer: `linkUp` of its status, at a small price.
     func hasLink(_ port: PortIndex) -> Bool
 
+    /// Whether guests have connected or left since the last call, or may now be there who were not. For any thread, often.
+    var hasGuestNews: Bool { get }
+
+    /// Connects guests that have come to listen.
+    func connectGuests()
+
     /// The frames that workers have sent to an endpoint's port, at most `limit`, oldest first.
     func take(from port: PortIndex, limit: Int) -> [[UInt8]]
 
