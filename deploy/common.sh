@@ -56,7 +56,7 @@ _show_progress() {
 
 # The lines that name a failure, if any do, and the last ones.
 _what_went_wrong() {
-    { grep -E 'error:|✘|^FAILED|^ERROR|^E  |↳' "$1" || true; } | awk '!seen[$0]++ && count++ < 30'
+    { grep -E 'error:|✘|^FAILED|^ERROR|^E  |↳|== ?ERROR:|Test unit written' "$1" || true; } | awk '!seen[$0]++ && count++ < 30'
     echo "    ... and the last lines:"
     tail -n 25 "$1"
 }

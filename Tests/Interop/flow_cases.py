@@ -13,8 +13,8 @@ from twins import BRIDGES, GROUP, NAMES, PATCH, PORTS
 
 ALL_TAGGED = ("trunk", None, ())
 FLOWS, PACKETS = 14, 200
-# Draws of frames for the packets of a case.
-TURNS = 20 * PACKETS
+# Draws of frames for the packets of a case, and so many without a single packet that there will be none.
+TURNS, HOPELESS = 20 * PACKETS, PACKETS
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _drawn(seed, vlans):
         flows += [prefix + line for line in bridge_draw.lines(draw.number(1, FLOWS))]
     frames = FrameDraw(f"{seed}/frames")
     case, packets, turns = Case(vlans, flows, []), [], 0
-    while len(packets) < PACKETS and turns < TURNS:
+    while len(packets) < PACKETS and turns < (TURNS if packets else HOPELESS):
         port, turns = draw.pick(PORTS), turns + 1
         made = [frames.frame() for _ in range(draw.number(1, GROUP))]
         packets += [(port, frame) for frame in made if not is_meant(frame, case)]

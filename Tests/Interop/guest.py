@@ -119,9 +119,10 @@ def _with_libraries(program):
     return list(entries.values())
 
 
-def _probe_program():
-    program = CACHE / f"probe-{os.getpid()}"
-    run("gcc", "-static", "-O2", "-Wall", "-o", program, Path(__file__).with_name("probe.c"))
+def _built(name):
+    """A program for guests, of a file here."""
+    program = CACHE / f"{name}-{os.getpid()}"
+    run("gcc", "-static", "-O2", "-Wall", "-o", program, Path(__file__).with_name(f"{name}.c"))
     octets = program.read_bytes()
     program.unlink()
     return octets
@@ -140,7 +141,7 @@ def boot_files(tunnels=False):
     initramfs.write_bytes(cpio(directories + files + (_with_libraries(IPROUTE) if tunnels else []) + [
         ("modules/order", 0o100644, order),
         ("bin/busybox", 0o100755, BUSYBOX.read_bytes()),
-        ("bin/probe", 0o100755, _probe_program()),
+        *((f"bin/{name}", 0o100755, _built(name)) for name in ("probe", "carry")),
         ("init", 0o100755, INIT.encode()),
     ]))
     return image, initramfs
@@ -262,7 +263,7 @@ class Guest:
 
     def reaches(self, other, count=1, seconds=2):
         """Whether a ping is answered."""
-        return "bytes from" in self.shell(f"ping -c {count} -W {seconds} {other.address}", check=False)
+        return "bytes from" in self.shell(f"ping -c {count} -i 0.2 -W {seconds} {other.address}", check=False)
 
     def stop(self):
         # The guest holds nothing worth an orderly shutdown.

@@ -82,9 +82,10 @@ def veth(near, near_name, far, far_name):
     far.bring_up(far_name)
 
 
-def pings(namespace, address, count=5, size=56):
-    """Whether so many echo requests are answered, each an IPv4 packet of `size` bytes and 28."""
-    done = namespace.run("busybox", "ping", "-c", count, "-s", size, "-i", "0.05", "-W", "2", address, check=False)
+def pings(namespace, address, count=5, size=56, patience=2):
+    """Whether so many echo requests are answered, each an IPv4 packet of `size` bytes and 28; the last one is waited for
+    `patience` seconds."""
+    done = namespace.run("busybox", "ping", "-c", count, "-s", size, "-i", "0.01", "-W", patience, address, check=False)
     return f" {count} packets received" in done.stdout
 
 

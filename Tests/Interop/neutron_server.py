@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import shutil
+import socket
 from pathlib import Path
 
 from processes import Process, eventually, run
@@ -19,6 +20,7 @@ PACKAGE = REPOSITORY / "deploy/neutron"
 CACHE = Path(os.environ.get("MARTLET_TEST_CACHE", "/var/cache/martlet-tests"))
 VERSION = "29.0.0"
 PROJECT = "p1"
+ADDRESS = ("127.0.0.1", 9696)
 
 
 def environment():
@@ -106,8 +108,8 @@ class Neutron:
         self.directory.mkdir(exist_ok=True)
         self.database.start()
         self._write_configuration()
-        for project in ([], ["--subproject", "networking-martlet"]):
-            self.run("neutron-db-manage", *self._files, *project, "upgrade", "heads", limit=120)
+        # Neutron's own tables and the driver's.
+        self.run("neutron-db-manage", *self._files, "upgrade", "heads", limit=120)
         self.start_server()
         self.start_workers()
         return self
@@ -141,6 +143,12 @@ class Neutron:
 
     def kill_server(self):
         self.server.kill()
+        # The workers of uwsgi end a moment after it, and hold its port until then.
+        eventually(lambda: not self._listens(), 10, "the server's port to be free")
+
+    def _listens(self):
+        with self.namespace.entered(), socket.socket() as stream:
+            return stream.connect_ex(ADDRESS) == 0
 
     def kill_workers(self):
         self.workers.kill()
@@ -184,7 +192,7 @@ class Neutron:
             "ml2_martlet": {**martlet, **dict(self.options)},
         })
         (self.directory / "uwsgi.ini").write_text("\n".join([
-            "[uwsgi]", "module = neutron.wsgi.api:application", "http-socket = 127.0.0.1:9696", "master = true",
+            "[uwsgi]", "module = neutron.wsgi.api:application", f"http-socket = {ADDRESS[0]}:{ADDRESS[1]}", "master = true",
             "processes = 1", "threads = 4", "enable-threads = true", "lazy-apps = true", "die-on-term = true",
             "need-app = true", f"virtualenv = {self.environment}", f"chdir = {self.directory}", "buffer-size = 65535", "http-chunked-input = true", "add-header = Connection: close", "start-time = %t",
             f"env = OS_NEUTRON_CONFIG_DIR={self.directory}",
@@ -200,7 +208,7 @@ class Neutron:
 
     def _ask(self, method, path, body=None):
         # uwsgi ends a connection after each answer.
-        connection = http.client.HTTPConnection("127.0.0.1", 9696, timeout=60)
+        connection = http.client.HTTPConnection(*ADDRESS, timeout=60)
         with contextlib.closing(connection):
             with self.namespace.entered():
                 connection.connect()

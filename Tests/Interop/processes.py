@@ -78,9 +78,9 @@ class Process:
         return self._child.wait(limit)
 
     def kill(self):
-        """As a crash would: SIGKILL, no chance to tidy up."""
+        """As a crash would: SIGKILL, no chance to tidy up, for what it started as well."""
         if self.alive:
-            self._child.kill()
+            os.killpg(self.pid, signal.SIGKILL)
         self._child.wait()
 
     def stop(self, limit=10.0):

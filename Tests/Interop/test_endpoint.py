@@ -202,7 +202,7 @@ def test_the_kernel_does_not_take_the_endpoints_station(room):
     lan = Beside(room, tags=False)
     outside = lan.host(OUTSIDE)
     lan.near.ip("link", "set", "dev", "host0", "address", lan.station_of("vtep"))
-    assert not pings(lan.near, OUTSIDE, count=1)
+    assert not pings(lan.near, OUTSIDE, count=1, patience=1)
     assert lan.daemon.drops("host0")["endpoint_forbidden"] >= 1
     lan.near.ip("link", "set", "dev", "host0", "address", station(0x11))
     eventually(lambda: pings(lan.near, OUTSIDE, count=1) and pings(outside, KERNEL, count=1), 10, "an answer")

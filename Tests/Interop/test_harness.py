@@ -2,13 +2,14 @@
 about a switch that everybody knows."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, UDP
 
 import guest
 from frames import EXPERIMENT, Dot1AD, Dot1Q, Ether, customer, frame, read_pcap, service, station, write_pcap
-from processes import TooLate, eventually
+from processes import Process, TooLate, eventually
 from testpmd import Testpmd
 from vhost_user import FrontEnd
 
@@ -62,3 +63,12 @@ def test_the_cpio_archive_is_what_cpio_reads():
     entries = [("bin", 0o040755, b""), ("bin/tool", 0o100755, b"octets"), ("empty", 0o100644, b"")]
     listing = subprocess.run(["busybox", "cpio", "-t"], input=guest.cpio(entries), capture_output=True, timeout=20)
     assert listing.stdout.decode().split() == [path for path, _, _ in entries]
+
+
+def test_what_a_killed_process_started_ends_with_it(room):
+    process = room.keeps(Process(["sh", "-c", "sleep 1000 & echo $!; wait"], room.directory / "shell.log"))
+    child = eventually(process.output, 10, "the number of the shell's child").strip()
+    process.kill()
+    status = Path(f"/proc/{child}/stat")
+    # Nobody may wait for it: then it stays as a zombie.
+    eventually(lambda: not status.exists() or status.read_text().split()[2] == "Z", 10, "the end of the shell's child")

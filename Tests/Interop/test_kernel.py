@@ -49,7 +49,7 @@ def test_two_kernel_stacks_in_different_vlans_do_not_reach_each_other(cable):
     assert pings(cable.near, THERE)
     cable.daemon.ctl("port", "set", "tap0", "--tag", 10)
     cable.daemon.ctl("port", "set", "wire", "--tag", 20)
-    assert not pings(cable.near, THERE, count=3)
+    assert not pings(cable.near, THERE, count=3, patience=1)
     cable.daemon.ctl("port", "set", "wire", "--tag", 10)
     assert pings(cable.near, THERE)
 

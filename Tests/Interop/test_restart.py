@@ -4,6 +4,7 @@ How long it is away is printed, never asserted; --long prints Open vSwitch's fig
 """
 
 import re
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -11,6 +12,7 @@ from frames import station
 from guest import Guest
 from ovs import OpenVSwitch
 from processes import eventually
+from room import Room
 from testpmd import Testpmd
 
 INTERVAL_MS, PROBES = 5, 1000
@@ -64,43 +66,6 @@ def record(results, switch, mode, packed, figures):
 
 RINGS = pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
 MODES = pytest.mark.parametrize("mode", ["client", "server"])
-
-
-@RINGS
-@MODES
-def test_guests_outlive_a_killed_switch_and_their_traffic_resumes(room, results, rounds, mode, packed):
-    switch = martlet(room)
-    prober, echoer = two_guests(room, switch, mode, packed)
-    for _ in range(rounds):
-        figures = probe_through_a_restart(switch, prober, echoer)
-        record(results, switch, mode, packed, figures)
-        switch.assert_alive()
-        assert figures["resumed"] == "YES", figures
-        # Also what begins afterwards, and in the other direction.
-        assert echoer.reaches(prober)
-    assert prober.process.alive and echoer.process.alive
-
-
-@RINGS
-def test_traffic_resumes_after_each_of_several_kills(room, packed):
-    switch = martlet(room)
-    prober, echoer = two_guests(room, switch, "client", packed)
-    for _ in range(3):
-        switch.kill()
-        switch.start()
-        eventually(lambda: prober.reaches(echoer, seconds=1), 20, "a ping after a restart")
-        eventually(lambda: echoer.reaches(prober, seconds=1), 20, "a ping back after a restart")
-
-
-@RINGS
-def test_traffic_resumes_after_an_orderly_restart(room, packed):
-    switch = martlet(room)
-    prober, echoer = two_guests(room, switch, "client", packed)
-    assert switch.process.stop() == 0, switch.log()
-    switch.start()
-    eventually(lambda: prober.reaches(echoer, seconds=1), 20, "a ping after a restart")
-
-
 @pytest.mark.long
 @RINGS
 @MODES
@@ -143,3 +108,79 @@ def _wait_for_packets(guests, count):
     def arrived():
         return all(guests.statistics(port)[0] >= before[port] + count for port in range(2))
     eventually(arrived, 30, f"{count} more packets at both guests", interval=0.1)
+
+
+# Last: beside the switch of shared guests every other one would have half a processor.
+# (mode, packed) of two guests and their switch, for tests that share them: guests take seconds to boot.
+PAIRS = [(mode, packed) for mode in ("client", "server") for packed in (False, True)]
+
+
+def for_pairs(pairs):
+    return pytest.mark.parametrize("pairs", pairs, indirect=True,
+                                   ids=lambda pair: f"{pair[0]}-{'packed' if pair[1] else 'split'}")
+
+
+class Pairs:
+    """Makes a switch and two guests, and others when a test that used them has failed."""
+
+    def __init__(self, mode, packed):
+        self.mode, self.packed = mode, packed
+        self._pair = None
+        self._stack = ExitStack()
+
+    def pair(self):
+        if self._pair is None:
+            room = self._stack.enter_context(Room.opened())
+            switch = martlet(room)
+            self._pair = switch, *two_guests(room, switch, self.mode, self.packed)
+        return self._pair
+
+    def close(self):
+        self._pair = None
+        self._stack.close()
+
+
+@pytest.fixture(scope="module")
+def pairs(request):
+    with closing(Pairs(*request.param)) as pairs:
+        yield pairs
+
+
+@pytest.fixture
+def pair(pairs, request):
+    """(switch, guest, guest)"""
+    failed = request.session.testsfailed
+    yield pairs.pair()
+    if request.session.testsfailed > failed:
+        pairs.close()
+
+
+@for_pairs(PAIRS)
+def test_guests_outlive_a_killed_switch_and_their_traffic_resumes(pairs, pair, results, rounds):
+    switch, prober, echoer = pair
+    for _ in range(rounds):
+        figures = probe_through_a_restart(switch, prober, echoer)
+        record(results, switch, pairs.mode, pairs.packed, figures)
+        switch.assert_alive()
+        assert figures["resumed"] == "YES", figures
+        # Also what begins afterwards, and in the other direction.
+        assert echoer.reaches(prober)
+    assert prober.process.alive and echoer.process.alive
+
+
+@for_pairs(PAIRS[:2])
+def test_traffic_resumes_after_each_of_several_kills(pair):
+    switch, prober, echoer = pair
+    for _ in range(3):
+        switch.kill()
+        switch.start()
+        eventually(lambda: prober.reaches(echoer, seconds=1), 20, "a ping after a restart")
+        eventually(lambda: echoer.reaches(prober, seconds=1), 20, "a ping back after a restart")
+
+
+@for_pairs(PAIRS[:2])
+def test_traffic_resumes_after_an_orderly_restart(pair):
+    switch, prober, echoer = pair
+    assert switch.process.stop() == 0, switch.log()
+    switch.start()
+    eventually(lambda: prober.reaches(echoer, seconds=1), 20, "a ping after a restart")

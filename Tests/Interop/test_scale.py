@@ -18,7 +18,8 @@ def test_two_hundred_vhost_user_ports_on_one_daemon(room, results):
     daemon = room.daemon(socket_memory=1024)
     daemon.add_bridge()
     for number in range(PORTS):
-        daemon.add_vhost_user(f"vm{number}", room.socket(f"vm{number}"), "server")
+        options = {"path": str(room.socket(f"vm{number}")), "mode": "server"}
+        assert "result" in daemon.call("port.add", bridge="br0", name=f"vm{number}", type="vhost-user", options=options)
     assert len(daemon.ports()) == PORTS
     first, last = (room.keeps(FrontEnd(room.socket(name), listens=False)) for name in ("vm0", f"vm{PORTS - 1}"))
     for guest in (first, last):

@@ -33,7 +33,7 @@ class Hypervisors(NearEnd):
             self.guest.shell(f"{IPROUTE} {line}")
 
     def guest_pings(self, size):
-        return "5 packets received" in self.guest.shell(f"ping -c 5 -s {size} -i 0.05 -W 2 {HERE}", check=False)
+        return "5 packets received" in self.guest.shell(f"ping -c 5 -s {size} -i 0.01 -W 2 {HERE}", check=False)
 
 
 @pytest.fixture(scope="module")

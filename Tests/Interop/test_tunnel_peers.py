@@ -101,7 +101,7 @@ def test_flows_on_both_sides_give_remote_and_key(sites, kind):
 def test_a_network_of_another_number_stays_apart(sites):
     with sites.joined("geneve", {"key": 1}, {"key": 2}):
         before = sites.daemon.drops("wire").get("tunnel_unknown", 0)
-        assert not pings(sites.near, THERE, count=1) and not pings(sites.far, HERE, count=1)
+        assert not pings(sites.near, THERE, count=1, patience=1) and not pings(sites.far, HERE, count=1, patience=1)
         assert sites.daemon.drops("wire")["tunnel_unknown"] > before
 
 

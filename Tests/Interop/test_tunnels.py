@@ -145,7 +145,7 @@ def test_a_network_of_another_number_is_not_reached(room):
     underlay = Underlay(room)
     underlay.tunnel()
     underlay.linux_vxlan(key=KEY + 1)
-    assert not pings(underlay.near, THERE, count=2)
+    assert not pings(underlay.near, THERE, count=2, patience=1)
     assert underlay.daemon.drops("wire").get("tunnel_unknown", 0) == 0, "Linux does not answer either"
     underlay.far.ip("link", "set", "dev", "vx", "down")
     underlay.tunnel("vx1", key=KEY + 1)
