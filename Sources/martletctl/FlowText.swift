@@ -27,8 +27,10 @@ struct FlowText {
         }
     }
 
-    /// The most bytes of a piece: six times as many, if each needs an escape in JSON, are a line of the socket.
-    private static let pieceLength = 160 * 1024
+    /// The most bytes of a text in a request: six times as many, if each needs an escape in JSON, are a line of the socket.
+    private static let greatestInline = 160 * 1024
+    /// The bytes of a staged piece, three of which take four characters of the line.
+    private static let pieceLength = 720 * 1024
 
     /// Sends the text and has the daemon carry out what is asked of it.
     /// - Parameters:
@@ -37,7 +39,7 @@ struct FlowText {
     func send<R: TextRequest>(_ daemon: Daemon, _ request: R, _ staged: R) throws -> R.Response {
         let client = try daemon.connect()
         return try explaining {
-            guard text.count > Self.pieceLength else {
+            guard text.count > Self.greatestInline else {
                 var request = request
                 request.text = String(decoding: text, as: UTF8.self)
                 return try client.call(request)
@@ -45,24 +47,14 @@ struct FlowText {
             var progress = Progress()
             var rest = text[...]
             while !rest.isEmpty {
-                let piece = rest.prefix(Self.wholeLength(rest))
-                _ = try client.call(FlowStage(text: String(decoding: piece, as: UTF8.self)))
+                let piece = rest.prefix(Self.pieceLength)
+                _ = try client.call(FlowStage(text: piece))
                 rest = rest.dropFirst(piece.count)
                 progress.show("\((text.count - rest.count) * 100 / text.count)% sent")
             }
             progress.end()
             return try client.call(staged)
         }
-    }
-
-    /// How much of a text goes into its next piece: whole lines where there is an end of one, else whole characters.
-    private static func wholeLength(_ text: Data) -> Int {
-        let piece = text.prefix(pieceLength)
-        guard piece.count < text.count else { return piece.count }
-        if let end = piece.lastIndex(of: UInt8(ascii: "\n")) { return end + 1 - piece.startIndex }
-        var end = piece.endIndex
-        while end > piece.startIndex + 1, text[end] & 0xc0 == 0x80 { end -= 1 }
-        return end - piece.startIndex
     }
 
     /// Runs `body`; a mistake in the text that the daemon finds is shown with its place, and ends the command.

@@ -10,8 +10,8 @@ import Testing
         try await serving { path, bench in
             let client = try SocketClient(path)
             let text = "in_port=1 actions=output:2\nin_port=2 actions=output:1\n"
-            #expect(try await client.call(FlowStage(text: String(text.prefix(10)))).length == 10)
-            #expect(try await client.call(FlowStage(text: String(text.dropFirst(10)))).length == text.utf8.count)
+            #expect(try await client.call(FlowStage(text: Data(text.utf8.prefix(10)))).length == 10)
+            #expect(try await client.call(FlowStage(text: Data(text.utf8.dropFirst(10)))).length == text.utf8.count)
             #expect(try await client.call(FlowAdd(bridge: "br0", staged: true)).added == 2)
             // It is gone with its use: now there is nothing, which replaces everything.
             let replaced = try await client.call(FlowReplace(bridge: "br0", staged: true))
@@ -20,16 +20,33 @@ import Testing
         }
     }
 
+    @Test func aPieceMayEndWithinACharacterAndTheWholeMayNot() async throws {
+        try await serving { path, bench in
+            let client = try SocketClient(path)
+            let text = Array("in_port=1 actions=drop # \u{e9}\n".utf8)
+            let end = text.count - 2
+            for piece in [text[..<end], text[end...]] { _ = try await client.call(FlowStage(text: Data(piece))) }
+            #expect(try await client.call(FlowAdd(bridge: "br0", staged: true)).added == 1)
+            _ = try await client.call(FlowStage(text: Data(text[..<end])))
+            let half = await #expect(throws: ControlClient.Failure.self) {
+                try await client.call(FlowAdd(bridge: "br0", staged: true))
+            }
+            #expect(half?.message.contains("is not UTF-8") == true)
+            // It is gone all the same.
+            #expect(try await client.call(FlowAdd(bridge: "br0", staged: true)).added == 0)
+        }
+    }
+
     @Test func stagedTextIsItsConnectionsOwnAndGoesWithARefusedUse() async throws {
         try await serving { path, bench in
             let (client, other) = (try SocketClient(path), try SocketClient(path))
-            _ = try await client.call(FlowStage(text: "in_port=1 actions=output:2"))
+            _ = try await client.call(FlowStage(text: Data("in_port=1 actions=output:2".utf8)))
             #expect(try await other.call(FlowAdd(bridge: "br0", staged: true)).added == 0)
             await #expect(throws: ControlClient.Failure.self) {
                 try await client.call(FlowAdd(bridge: "br9", staged: true))
             }
             #expect(try await client.call(FlowAdd(bridge: "br0", staged: true)).added == 0)
-            _ = try await client.call(FlowStage(text: "in_port=1 actions=output:2"))
+            _ = try await client.call(FlowStage(text: Data("in_port=1 actions=output:2".utf8)))
             let both = await #expect(throws: ControlClient.Failure.self) {
                 try await client.call(FlowAdd(bridge: "br0", flows: "", staged: true))
             }
@@ -55,20 +72,20 @@ import Testing
         let room = StagingRoom(limit: 100)
         let one = StagedText(room: room)
         var other: StagedText? = StagedText(room: room)
-        try one.append(String(repeating: "x", count: 40))
-        try other?.append(String(repeating: "y", count: 60))
-        #expect(throws: Refusal.self) { try one.append("z") }
+        try one.append(Data(repeating: 120, count: 40))
+        try other?.append(Data(repeating: 121, count: 60))
+        #expect(throws: Refusal.self) { try one.append(Data([122])) }
         #expect(one.length == 40)
         #expect(other?.length == 60)
         // What a connection had is free when it goes, or uses it.
         other = nil
-        try one.append(String(repeating: "z", count: 60))
-        #expect(one.take().utf8.count == 100)
+        try one.append(Data(repeating: 122, count: 60))
+        #expect(try one.take().utf8.count == 100)
         #expect(one.length == 0)
-        try one.append(String(repeating: "x", count: 100))
+        try one.append(Data(repeating: 120, count: 100))
         let wide = StagedText(room: StagingRoom(limit: .max))
-        try wide.append(String(repeating: "x", count: StagedText.greatestLength))
-        let error = #expect(throws: Refusal.self) { try wide.append("x") }
+        try wide.append(Data(repeating: 120, count: StagedText.greatestLength))
+        let error = #expect(throws: Refusal.self) { try wide.append(Data([120])) }
         #expect(error?.reason.contains("67108865 bytes; allowed are 67108864") == true)
     }
 

@@ -1,4 +1,5 @@
 import Dataplane
+public import Foundation
 
 /// A request with a text that may come in pieces before it, because a line of the socket has 1 MiB at most.
 public protocol TextRequest: Request {
@@ -28,7 +29,9 @@ public struct FlowStage: Request {
         public let length: Int
     }
 
-    public var text: String
+    /// UTF-8, which in JSON is base64 (RFC 4648 section 4): escapes for the quotes of documents take longer than all else that
+    /// is done with them. It may end anywhere.
+    public var text: Data
 
-    public init(text: String) { self.text = text }
+    public init(text: Data) { self.text = text }
 }

@@ -4,7 +4,7 @@ import Foundation
 /// A method of the socket: its name, and what turns a line into the result's bytes.
 struct Method: Sendable {
     /// Takes the text that the connection has staged.
-    typealias Staged = () -> String
+    typealias Staged = () throws(Refusal) -> String
 
     let name: String
     private let answer: @Sendable (Switch, Message.ID, Data, Staged) async throws(Message.Failure) -> Data
@@ -141,7 +141,7 @@ extension TextRequest {
     fileprivate mutating func complete(_ staged: Method.Staged) throws(Refusal) {
         guard self.staged == true else { return }
         let given = text
-        text = staged()
+        text = try staged()
         guard given == nil else { throw Refusal("a text is given and another one staged: one of the two is enough") }
     }
 }

@@ -1,4 +1,5 @@
 import Dataplane
+import Foundation
 import Synchronization
 
 /// The text that a connection has staged: bounded for itself, and by a room that all connections share.
@@ -6,33 +7,37 @@ final class StagedText {
     /// Bytes that one connection may stage.
     static let greatestLength = 64 << 20
 
-    private var text = ""
+    private var bytes: [UInt8] = []
     private let room: StagingRoom
 
     init(room: StagingRoom) { self.room = room }
 
-    deinit { room.leave(text.utf8.count) }
+    deinit { room.leave(bytes.count) }
 
-    var length: Int { text.utf8.count }
+    var length: Int { bytes.count }
 
     /// - Throws: `Refusal` when there is no room; nothing is appended then.
-    func append(_ piece: String) throws(Refusal) {
-        let length = text.utf8.count + piece.utf8.count
+    func append(_ piece: Data) throws(Refusal) {
+        let length = bytes.count + piece.count
         guard length <= Self.greatestLength else {
             throw Refusal(
                 "staged text would have \(length) bytes; allowed are \(Self.greatestLength): send less at once"
             )
         }
-        try room.enter(piece.utf8.count)
-        text += piece
+        try room.enter(piece.count)
+        bytes += piece
     }
 
     /// The text; none is staged then.
-    func take() -> String {
-        let taken = text
-        room.leave(text.utf8.count)
-        text = ""
-        return taken
+    /// - Throws: `Refusal` for what is no UTF-8.
+    func take() throws(Refusal) -> String {
+        let taken = bytes
+        room.leave(bytes.count)
+        bytes = []
+        guard let text = String(validating: taken, as: UTF8.self) else {
+            throw Refusal("the text that was staged is not UTF-8: send it in that")
+        }
+        return text
     }
 }
 
