@@ -85,9 +85,7 @@ fuzz() {
     return $status
 }
 
-neutron() {
-    NEUTRON_VENV=$(/usr/bin/python3 Tests/Interop/neutron_server.py) deploy/neutron/tests.sh "${long[@]}"
-}
+neutron() { deploy/neutron/tests.sh "${long[@]}"; }
 
 # Debian's Python, whose packages were installed above, whatever other one comes first in PATH.
 interop() {
