@@ -491,10 +491,7 @@ class DeadlockTest(base.MartletTestCase):
         group = self.make_port(self.network, CMP1)['security_groups'][0]
         self.settle()
         self.deadlocks = 1
-        self.plugin.create_security_group_rule(self.admin, {'security_group_rule': {
-            'security_group_id': group, 'direction': 'ingress', 'ethertype': 'IPv4', 'protocol': 'tcp',
-            'port_range_min': 22, 'port_range_max': 22, 'remote_ip_prefix': None, 'remote_group_id': None,
-            'remote_address_group_id': None, 'tenant_id': 'p', 'project_id': 'p', 'description': ''}})
+        self.plugin.update_security_group(self.admin, group, {'security_group': {'description': 'new'}})
         self.row_of('security_group', group)
 
     def test_what_an_event_tells_after_its_transaction_is_journaled(self):
