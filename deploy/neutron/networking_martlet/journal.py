@@ -174,7 +174,8 @@ def _enqueue(session, targets):
     targets = {target[:3]: target for target in targets if target.type != TIDY or target.host not in tidied}
     for (host, kind), ids in _multimap(((host, kind), identifier) for host, kind, identifier in targets).items():
         _delete(session, host, kind, ids)
-    rows = [dict(target._asdict(), seq=seq, due_at=seconds + (TIDY_DELAY if target.type == TIDY else 0), attempts=0, reason='')
+    # What is not delayed is due by any clock.
+    rows = [dict(target._asdict(), seq=seq, due_at=seconds + TIDY_DELAY if target.type == TIDY else 0, attempts=0, reason='')
             for _, target in sorted(targets.items())]
     if rows:
         session.execute(sa.insert(models.Pending), rows)
@@ -196,9 +197,8 @@ def due(session, host):
 
 def _is_due():
     """Its time has come, or is farther off than any delay: such a time was given before the clock was set back."""
-    row = models.Pending
-    longest = sa.case((row.attempts == 0, TIDY_DELAY), else_=_longest_delay())
-    return sa.or_(row.due_at <= leases.now(), row.due_at > leases.now() + longest)
+    due_at = models.Pending.due_at
+    return sa.or_(due_at <= leases.now(), due_at > leases.now() + _longest_delay())
 
 
 def _longest_delay():
