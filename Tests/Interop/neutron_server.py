@@ -75,7 +75,7 @@ class Database:
 
     @property
     def url(self):
-        return f"mysql+pymysql://root@localhost/neutron?unix_socket={self.socket}&charset=utf8mb3"
+        return f"mysql+pymysql://root@localhost/neutron?unix_socket={self.socket}&charset=utf8"
 
     def stop(self):
         self.process.stop()
