@@ -83,9 +83,7 @@ fuzz() {
             FUZZER -max_total_time=$seconds -max_len=2048 -artifact_prefix=/tmp/
 }
 
-neutron() {
-    NEUTRON_VENV=$(/usr/bin/python3 Tests/Interop/neutron_server.py) deploy/neutron/tests.sh "${long[@]}"
-}
+neutron() { deploy/neutron/tests.sh "${long[@]}"; }
 
 # Debian's Python, whose packages were installed above, whatever other one comes first in PATH.
 interop() {

@@ -9,10 +9,11 @@ import time
 from guest import Guest, forget_boot_files
 from http_endpoint import Authority, Client
 from martlet import Daemon
-from netns import Namespace, veth
+from netns import Namespace, add_bridge, veth
 from neutron_server import Neutron
 from processes import eventually
 from room import Room
+from underlay import join_wire
 
 HOSTS = ["cmp1", "cmp2", "cmp3"]
 CONTROLLER = "10.255.0.254"
@@ -26,11 +27,9 @@ class Host:
     def __init__(self, cloud, name, number, memory):
         self.cloud, self.name, self.number = cloud, name, number
         self.space = cloud.room.keeps(Namespace(name))
-        veth(self.space, "mgmt", cloud.control, name)
-        cloud.control.ip("link", "set", "dev", name, "master", "mgmt")
+        veth(self.space, "mgmt", cloud.control, name, bridge="mgmt")
         self.space.ip("addr", "add", f"{self.address}/24", "dev", "mgmt")
-        veth(self.space, "wire", cloud.wire, name)
-        cloud.wire.ip("link", "set", "dev", name, "master", "br0")
+        veth(self.space, "wire", cloud.wire, name, bridge="br0")
         self.directory = cloud.room.directory / name
         self.vifs = self.directory / "vif"
         self.vifs.mkdir(parents=True)
@@ -65,9 +64,7 @@ bridge_mappings = {{ physnet1 = "br-phys" }}
     def start(self):
         """The first start: its wire and where its tunnels end."""
         self.daemon.start()
-        self.daemon.add_bridge("br-phys")
-        self.daemon.add_port("wire", "dpdk", bridge="br-phys", devargs="net_af_packet0,iface=wire")
-        self.daemon.add_port("vtep", "endpoint", bridge="br-phys", address=f"{UNDERLAY}.{self.number}/24")
+        join_wire(self.daemon, f"{UNDERLAY}.{self.number}")
 
     def client(self):
         """A connection to its endpoint, as the driver makes them."""
@@ -84,8 +81,7 @@ class Cloud:
         self.room = room
         self.control, self.wire = (room.keeps(Namespace(name)) for name in ("control", "wire"))
         for space, bridge in ((self.control, "mgmt"), (self.wire, "br0")):
-            space.ip("link", "add", bridge, "type", "bridge")
-            space.bring_up(bridge)
+            add_bridge(space, bridge)
         self.control.ip("addr", "add", f"{CONTROLLER}/24", "dev", "mgmt")
         self.authority = Authority(room.directory, "authority")
         self.identity = self.authority.issue("neutron")

@@ -75,9 +75,17 @@ class Namespace:
         run("ip", "netns", "delete", self.name)
 
 
-def veth(near, near_name, far, far_name):
-    """A cable between two namespaces, both ends up."""
+def add_bridge(namespace, name):
+    """A bridge of Linux."""
+    namespace.ip("link", "add", name, "type", "bridge")
+    namespace.bring_up(name)
+
+
+def veth(near, near_name, far, far_name, bridge=None):
+    """A cable between two namespaces, both ends up, the far one in a bridge if that is named."""
     near.ip("link", "add", near_name, "type", "veth", "peer", "name", far_name, "netns", far.name)
+    if bridge:
+        far.ip("link", "set", "dev", far_name, "master", bridge)
     near.bring_up(near_name)
     far.bring_up(far_name)
 

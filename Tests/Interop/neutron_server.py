@@ -7,9 +7,11 @@ keystone: the mechanism driver under test needs no agents, and whoever is in the
 import contextlib
 import fcntl
 import http.client
+import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from processes import Process, eventually, run
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "deploy/neutron"
 CACHE = Path(os.environ.get("MARTLET_TEST_CACHE", "/var/cache/martlet-tests"))
-VERSION = "29.0.0"
+VERSION = os.environ.get("MARTLET_NEUTRON", "29.0.0")
 PROJECT = "p1"
 ADDRESS = ("127.0.0.1", 9696)
 
@@ -75,7 +77,7 @@ class Database:
 
     @property
     def url(self):
-        return f"mysql+pymysql://root@localhost/neutron?unix_socket={self.socket}&charset=utf8mb3"
+        return f"mysql+pymysql://root@localhost/neutron?unix_socket={self.socket}&charset=utf8"
 
     def stop(self):
         self.process.stop()
@@ -102,6 +104,7 @@ class Neutron:
         self.database = Database(directory)
         self.options = options
         self._endpoints, self._tls = endpoints, tls
+        self._more_ports = itertools.count(9697)
         self.server = self.workers = None
 
     def start(self):
@@ -139,7 +142,24 @@ class Neutron:
 
     def more_workers(self, name):
         """Workers as another server has them, beside those that there are; whoever asks for them ends them."""
-        return Process(self._in_namespace("neutron-periodic-workers", *self._files), self.directory / f"{name}.log")
+        command = ["neutron-periodic-workers"] if self._has_services else self._whole_server(name)
+        return Process(self._in_namespace(*command, *self._files), self.directory / f"{name}.log")
+
+    @property
+    def _has_services(self):
+        """Since 2024.2 the API is a module for WSGI servers, and drivers' workers are a service of their own."""
+        return (self.environment / "bin/neutron-periodic-workers").exists()
+
+    def _whole_server(self, name):
+        """What runs drivers' workers before 2024.2: a server with an API, at a port of its own that nobody asks."""
+        self._write(f"{name}.conf", {"DEFAULT": {"bind_host": "127.0.0.1", "bind_port": next(self._more_ports), "api_workers": 1}})
+        return ["neutron-server", "--config-file", self.directory / f"{name}.conf"]
+
+    def tell_of(self, endpoints):
+        """Other hosts in the configuration, as an operator does it."""
+        self._endpoints = endpoints
+        self._write_configuration()
+        os.kill(self.workers.pid, signal.SIGHUP)
 
     def kill_server(self):
         self.server.kill()
@@ -192,11 +212,15 @@ class Neutron:
             "ml2_martlet": {**martlet, **dict(self.options)},
         })
         (self.directory / "uwsgi.ini").write_text("\n".join([
-            "[uwsgi]", "module = neutron.wsgi.api:application", f"http-socket = {ADDRESS[0]}:{ADDRESS[1]}", "master = true",
+            "[uwsgi]", self._application, f"http-socket = {ADDRESS[0]}:{ADDRESS[1]}", "master = true",
             "processes = 1", "threads = 4", "enable-threads = true", "lazy-apps = true", "die-on-term = true",
             "need-app = true", f"virtualenv = {self.environment}", f"chdir = {self.directory}", "buffer-size = 65535", "http-chunked-input = true", "add-header = Connection: close", "start-time = %t",
             f"env = OS_NEUTRON_CONFIG_DIR={self.directory}",
             "env = OS_NEUTRON_CONFIG_FILES=neutron.conf;ml2_conf.ini", ""]))
+
+    @property
+    def _application(self):
+        return "module = neutron.wsgi.api:application" if self._has_services else f"wsgi-file = {self.environment}/bin/neutron-api"
 
     def _write(self, name, sections):
         lines = []

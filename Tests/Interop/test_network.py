@@ -6,12 +6,13 @@ import pytest
 
 from frames import BROADCAST
 from martlet import Daemon
-from netns import KernelPeer, Namespace
+from netns import KernelPeer, Namespace, add_bridge, veth
 from processes import eventually
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
+from underlay import join_wire
 from vhost_user import FrontEnd
 
 HOSTS = ["h1", "h2", "h3"]
@@ -54,25 +55,19 @@ class Cloud:
     def __init__(self, room):
         self.room = room
         self.wire = room.keeps(Namespace("wire"))
-        self.wire.ip("link", "add", "br0", "type", "bridge")
-        self.wire.bring_up("br0")
+        add_bridge(self.wire, "br0")
         self.daemons = {host: self._host(host) for host in HOSTS}
         self.guests = {(tenant, host): Guest(self, tenant, host) for tenant in TENANTS for host in HOSTS}
 
     def _host(self, name):
         space = self.room.keeps(Namespace(name))
-        space.ip("link", "add", "wire", "type", "veth", "peer", "name", name, "netns", self.wire.name)
-        space.bring_up("wire")
-        self.wire.ip("link", "set", "dev", name, "master", "br0")
-        self.wire.bring_up(name)
+        veth(space, "wire", self.wire, name, bridge="br0")
         directory = self.room.directory / name
         directory.mkdir()
         daemon = self.room.keeps(Daemon(directory, namespace=space, options=[
             "--host", name, "--idle-sleep", "50", "--vif-dir", str(self.room.directory)]))
         daemon.start()
-        daemon.add_bridge("br-phys")
-        daemon.add_port("wire", "dpdk", bridge="br-phys", devargs="net_af_packet0,iface=wire")
-        daemon.add_port("vtep", "endpoint", bridge="br-phys", address=f"{tunnel_address(name)}/24")
+        join_wire(daemon, tunnel_address(name))
         return daemon
 
     def apply(self, documents, hosts=HOSTS, *words):

@@ -1,12 +1,19 @@
 """A wire that carries tunnels: Martlet in a network namespace at its near end, another stack at its far end."""
 
-from netns import KernelPeer, Namespace, pings, veth
+from netns import KernelPeer, Namespace, add_bridge, pings, veth
 from ovs import UserspaceSwitch
 from processes import eventually
 
 HERE, THERE = "10.88.0.1", "10.88.0.2"
 KEY = 100
 MAC = "02:00:00:00:0e:01"
+
+
+def join_wire(daemon, address):
+    """Has a daemon hold `wire` of its namespace, with the end of its tunnels there."""
+    daemon.add_bridge("br-phys")
+    daemon.add_port("wire", "dpdk", bridge="br-phys", devargs="net_af_packet0,iface=wire")
+    daemon.add_port("vtep", "endpoint", bridge="br-phys", address=f"{address}/24")
 
 
 class NearEnd:
@@ -86,8 +93,7 @@ class Lan(NearEnd):
     def add_bridge(self, name):
         if self.switch:
             return self.switch.add_bridge(name)
-        self.lan.ip("link", "add", name, "type", "bridge")
-        self.lan.bring_up(name)
+        add_bridge(self.lan, name)
 
     def _join(self, bridge, device, vlan=None):
         if not self.switch:

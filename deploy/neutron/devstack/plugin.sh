@@ -2,7 +2,8 @@
 # devstack's plugin: the mechanism driver, its configuration, and hugepages for guests. martletd itself is installed by
 # deploy/install.sh.
 
-MARTLET_PACKAGE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Physically: devstack comes here by a link.
+MARTLET_PACKAGE=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 function install_martlet {
     setup_package "$MARTLET_PACKAGE"

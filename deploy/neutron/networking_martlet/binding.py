@@ -24,6 +24,17 @@ class Carrier:
         """Of a row of martlet_hosts."""
         return cls(json.loads(row.document or '{}'), row.capabilities.split(), row.vif_dir)
 
+    @classmethod
+    def of_agent(cls, configurations):
+        """Of an agent's `configurations`, as hosts._agent_state makes them."""
+        return cls({'bridge_mappings': configurations.get('bridge_mappings'),
+                    'tunnel_types': configurations.get('tunnel_types', ()),
+                    'tunnel_address': configurations.get('tunneling_ip')})
+
+    @property
+    def tunnel_types(self):
+        return sorted(self._tunnels)
+
     def carries(self, network_type, physical_network):
         if network_type in PHYSICAL:
             return physical_network in self._mappings

@@ -1,8 +1,12 @@
 """`[ml2_martlet]`: what an operator says of Martlet's hosts."""
 
+import re
+
 from oslo_config import cfg
 
 GROUP = 'ml2_martlet'
+# No spaces: oslo.config takes a comment behind a value for a part of it.
+URL = re.compile(r'https?://[^\s/]+/?')
 
 OPTIONS = [
     cfg.ListOpt(
@@ -45,7 +49,7 @@ def endpoints(conf=cfg.CONF):
     found = {}
     for entry in conf[GROUP].endpoints:
         host, equals, url = (part.strip() for part in entry.partition('='))
-        if not equals or not host or not url.startswith(('http://', 'https://')):
+        if not equals or not host or not URL.fullmatch(url):
             raise ValueError(f"[{GROUP}] endpoints: '{entry}' is not HOST=http(s)://ADDRESS:PORT")
         if host in found:
             raise ValueError(f"[{GROUP}] endpoints: '{host}' is there twice: keep one of its entries")

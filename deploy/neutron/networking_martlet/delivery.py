@@ -139,7 +139,7 @@ class Delivery:
             session = context.session
             journal.finish(session, self._host, [(key, seq) for key, (seq, _) in plan.rows.items()
                                                  if key not in refused])
-            journal.postpone(session, self._host, refused, 5 * config.cfg.CONF[config.GROUP].max_backoff)
+            journal.postpone(session, self._host, refused)
             entered = {network for network in plan.entered if ('network', network) not in refused}
             hosts.set_holdings(session, self._host, entered, plan.left)
 
@@ -241,7 +241,7 @@ class Delivery:
         with db_api.CONTEXT_WRITER.using(context):
             hosts.replace_holdings(context.session, self._host, {
                 identifier for kind, identifier in wanted if kind == 'network' and (kind, identifier) not in refused})
-            journal.postpone(context.session, self._host, refused, 5 * config.cfg.CONF[config.GROUP].max_backoff)
+            journal.postpone(context.session, self._host, refused)
 
     def _snapshot(self, wanted):
         """False if the host refuses a document of it: then the others are sent one by one."""

@@ -13,6 +13,7 @@ from neutron_lib.db import api as db_api
 from neutron_lib.plugins.ml2 import api
 from oslo_log import log as logging
 
+from networking_martlet import binding
 from networking_martlet import config
 from networking_martlet import documents
 from networking_martlet import hosts
@@ -63,6 +64,19 @@ class MartletDriver(api.MechanismDriver):
                 return
         LOG.warning("Port %s is not bound: %s can carry none of %s: see its bridge mappings and tunnel types",
                     port['id'], context.host, context.segments_to_bind)
+
+    # Which hosts have a segment: for DHCP agents and for routed networks
+
+    def filter_hosts_with_segment_access(self, context, segments, candidate_hosts, agent_getter):
+        """Without it Neutron filters by no driver at all, those of other hosts included."""
+        agents = agent_getter(context, filters={'host': list(candidate_hosts), 'agent_type': [hosts.AGENT_TYPE]})
+        return {agent['host'] for agent in agents
+                if any(self.check_segment_for_agent(segment, agent) for segment in segments)}
+
+    def check_segment_for_agent(self, segment, agent):
+        carrier = binding.Carrier.of_agent(agent['configurations'])
+        return agent['agent_type'] == hosts.AGENT_TYPE and carrier.carries(
+            segment[api.NETWORK_TYPE], segment[api.PHYSICAL_NETWORK])
 
     # Hooks of ML2
 
@@ -181,10 +195,14 @@ class MartletDriver(api.MechanismDriver):
 
     def _forwarding_changed(self, resource, event, trigger, payload):
         for state in payload.states:
-            with db_api.CONTEXT_WRITER.using(payload.context):
-                row = payload.context.session.get(l3.FloatingIP, state.floatingip_id)
-                if row is not None:
-                    self._floating_ip(payload.context, row.id, {row.router_id, row.last_known_router_id})
+            self._forwards_otherwise(payload.context, state.floatingip_id)
+
+    @db_api.retry_if_session_inactive()
+    def _forwards_otherwise(self, context, identifier):
+        with db_api.CONTEXT_WRITER.using(context):
+            row = context.session.get(l3.FloatingIP, identifier)
+            if row is not None:
+                self._floating_ip(context, row.id, {row.router_id, row.last_known_router_id})
 
     def _floating_ip(self, context, identifier, routers):
         for router in sorted(routers - {None}):

@@ -89,9 +89,15 @@ def answered(context, host):
 
 @db_api.retry_if_session_inactive()
 def failed(context, host, reason):
-    """Keeps why a host does not answer."""
+    """Keeps why a host does not answer. A sign of life that is to come was before the clock was set back: its silence
+    counts from now.
+    """
+    answered_at = models.Host.answered_at
     with db_api.CONTEXT_WRITER.using(context):
-        context.session.query(models.Host).filter_by(host=host).update({'last_error': reason[:1000]})
+        seconds = leases.database_time(context.session)
+        context.session.query(models.Host).filter_by(host=host).update(
+            {'last_error': reason[:1000], 'answered_at': sa.case((answered_at > seconds, seconds), else_=answered_at)},
+            synchronize_session=False)
 
 
 def _agent_state(row, refusals):
@@ -99,7 +105,7 @@ def _agent_state(row, refusals):
     return {
         'agent_type': AGENT_TYPE, 'binary': AGENT_BINARY, 'host': row.host, 'topic': 'N/A',
         'configurations': {
-            'bridge_mappings': own.get('bridge_mappings', {}), 'tunnel_types': own.get('tunnel_types', []),
+            'bridge_mappings': own.get('bridge_mappings', {}), 'tunnel_types': binding.Carrier.of(row).tunnel_types,
             'tunneling_ip': own.get('tunnel_address'), 'capabilities': row.capabilities.split(),
             'stale': row.stale,
             'refused': [f"{kind} {identifier}: {reason[:200]} (attempt {attempts})"

@@ -30,8 +30,9 @@ Target = collections.namedtuple('Target', 'host type id network_id')
 Work = collections.namedtuple('Work', 'changes migrations hosts')
 
 
+@db_api.retry_if_session_inactive()
 def record(context, kind, identifier, network_id=None, router_id=None, hosts=(), revision=None):
-    """Notes a change, in the transaction under way if there is one."""
+    """Notes a change, in the transaction under way if there is one: whoever began that one tries it again."""
     with db_api.CONTEXT_WRITER.using(context):
         context.session.add(models.Dirty(
             type=kind, id=identifier, network_id=network_id, router_id=router_id, revision=revision,
@@ -169,11 +170,12 @@ def _enqueue(session, targets):
     seconds, seq = leases.database_time(session), uuidutils.generate_uuid()
     # What is not due yet was read by nobody, and will do.
     tidied = set(session.execute(sa.select(models.Pending.host).where(
-        models.Pending.type == TIDY, models.Pending.due_at > seconds)).scalars())
+        models.Pending.type == TIDY, sa.not_(_is_due()))).scalars())
     targets = {target[:3]: target for target in targets if target.type != TIDY or target.host not in tidied}
     for (host, kind), ids in _multimap(((host, kind), identifier) for host, kind, identifier in targets).items():
         _delete(session, host, kind, ids)
-    rows = [dict(target._asdict(), seq=seq, due_at=seconds + (TIDY_DELAY if target.type == TIDY else 0), attempts=0, reason='')
+    # What is not delayed is due by any clock.
+    rows = [dict(target._asdict(), seq=seq, due_at=seconds + TIDY_DELAY if target.type == TIDY else 0, attempts=0, reason='')
             for _, target in sorted(targets.items())]
     if rows:
         session.execute(sa.insert(models.Pending), rows)
@@ -190,15 +192,25 @@ def _delete(session, host, kind, ids, **more):
 def due(session, host):
     """The pending rows of a host whose time has come."""
     return session.query(models.Pending).filter(
-        models.Pending.host == host, models.Pending.due_at <= leases.database_time(session)).order_by(
-        models.Pending.due_at).limit(BATCH).all()
+        models.Pending.host == host, _is_due()).order_by(models.Pending.due_at).limit(BATCH).all()
+
+
+def _is_due():
+    """Its time has come, or is farther off than any delay: such a time was given before the clock was set back."""
+    due_at = models.Pending.due_at
+    return sa.or_(due_at <= leases.now(), due_at > leases.now() + _longest_delay())
+
+
+def _longest_delay():
+    """Seconds at most between two attempts at a document that is refused."""
+    return 5 * config.cfg.CONF[config.GROUP].max_backoff
 
 
 def look(session):
     """What there is to do: changes to distribute, migrations to follow, and hosts that have rows whose time has come."""
     changes, migrations = session.execute(sa.select(
         sa.exists(sa.select(models.Dirty.seq)), sa.exists(sa.select(models.Migration.port_id)))).one()
-    hosts = sa.select(models.Pending.host).where(models.Pending.due_at <= leases.now()).distinct()
+    hosts = sa.select(models.Pending.host).where(_is_due()).distinct()
     return Work(bool(changes), bool(migrations), set(session.execute(hosts).scalars()))
 
 
@@ -217,7 +229,7 @@ def finish(session, host, done):
         _delete(session, host, kind, ids, seq=seq)
 
 
-def postpone(session, host, refused, longest):
+def postpone(session, host, refused):
     """Keeps what a host refused, with the reason, for a later attempt. `refused`: {key: (network, reason)}."""
     seconds = leases.database_time(session)
     for (kind, identifier), (network, reason) in sorted(refused.items()):
@@ -227,7 +239,7 @@ def postpone(session, host, refused, longest):
                                  seq=uuidutils.generate_uuid())
             session.add(row)
         row.attempts, row.reason = row.attempts + 1, reason
-        row.due_at = seconds + min(2 ** row.attempts, longest)
+        row.due_at = seconds + min(2 ** row.attempts, _longest_delay())
 
 
 def discard(session, host):

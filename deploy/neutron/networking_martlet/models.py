@@ -60,7 +60,7 @@ class Pending(model_base.BASEV2):
     network_id = sa.Column(sa.String(36), nullable=True)
     # Changes whenever the document did: a row goes only if it is still the one that was carried out.
     seq = sa.Column(sa.String(36), nullable=False)
-    # Not before this: a small delay, or the back-off of a document that was refused.
+    # Not before this: 0, a small delay, or the back-off of a document that was refused.
     due_at = sa.Column(Seconds, nullable=False, default=0)
     attempts = sa.Column(sa.Integer, nullable=False, default=0)
     reason = sa.Column(sa.Text, nullable=False, default='')

@@ -83,10 +83,6 @@ class PortStatus:
             known = set(self._reported)
         self._apply(n_context.get_admin_context(), known)
 
-    def highest_revision(self):
-        with self._lock:
-            return max((revision for _, revision, _ in self._reported.values()), default=0)
-
     def _counts(self, port):
         """What the host says of a port, or None if that is of a binding that is gone."""
         with self._lock:

@@ -11,7 +11,7 @@ from neutron_lib.db import api as db_api
 from neutron_lib import exceptions as n_exc  # noqa: F401
 from neutron_lib.plugins import directory
 from oslo_config import cfg
-import sqlalchemy as sa  # noqa: F401
+import sqlalchemy as sa
 
 from networking_martlet import client
 from networking_martlet import config
@@ -82,6 +82,14 @@ class MartletTestCase(test_plugin.Ml2PluginV2TestCase):
 
     def stale(self):
         return [row.host for row in self.rows(models.Host) if row.stale]
+
+    def on_statement(self, change):
+        """Has each statement go through a function first, which may change it, or raise what a database would."""
+        def pass_through(connection, cursor, statement, parameters, context, many):
+            return change(statement), parameters
+        where = db_api.CONTEXT_WRITER.get_engine(), 'before_cursor_execute', pass_through
+        sa.event.listen(*where, retval=True)
+        self.addCleanup(sa.event.remove, *where)
 
     def make_due(self):
         with db_api.CONTEXT_WRITER.using(self.admin):

@@ -8,6 +8,7 @@ from neutron_lib.api.definitions import portbindings
 from neutron_lib import constants
 from neutron_lib.db import api as db_api
 from oslo_config import cfg
+from oslo_db import exception as db_exc
 
 from networking_martlet import client
 from networking_martlet import config
@@ -344,6 +345,163 @@ class SeveralServersTest(base.MartletTestCase):
             self.assertTrue(lease.acquire(self.admin))
         self.assertGreater(lease.revision(), revision)
         self.assertLess(lease.revision(), 1 << 53)
+
+
+class ClockTest(base.MartletTestCase):
+    """The database's clock, by which all servers go, is set forward by an hour, and back again."""
+
+    JUMPS = (3600, -3600)
+
+    def setUp(self):
+        super().setUp()
+        self.network = self.make_network()['id']
+        self.jump = 0
+        self.on_statement(lambda text: text.replace("julianday('now')", f"(julianday('now') + {self.jump} / 86400.0)"))
+
+    def test_what_is_pending_waits_for_no_clock(self):
+        for jump in self.JUMPS:
+            self.everyone_answers()
+            port = self.make_port(self.network, CMP1)
+            self.coordinator.tick(start=False)
+            self.assertNotEqual([], self.rows(models.Pending, host=CMP1))
+            self.jump += jump
+            self.settle()
+            self.assertIn(port['id'], self.held(CMP1, 'port'))
+            self.assert_agrees(CMP1)
+
+    def test_tidying_waits_for_no_clock(self):
+        for jump in self.JUMPS:
+            self.everyone_answers()
+            port = self.make_port(self.network, CMP1)
+            self.settle()
+            self.plugin.delete_port(self.admin, port['id'])
+            with mock.patch.object(journal, 'TIDY_DELAY', 2):
+                self.coordinator.tick(start=False)
+                self.jump += jump
+                self.settle()
+            self.assertEqual({}, self.held(CMP1, 'security_group'))
+
+    def test_what_was_refused_is_tried_again_in_its_time(self):
+        for jump in self.JUMPS:
+            self.everyone_answers()
+            port = self.make_port(self.network, CMP1)
+            self.endpoints[CMP1].refuses = lambda one: 'too odd' if one['type'] == 'port' else None
+            self.settle()
+            self.assertEqual([port['id']], [row.id for row in self.rows(models.Pending, host=CMP1)])
+            self.endpoints[CMP1].refuses = lambda one: None
+            self.jump += jump
+            self.pump()
+            self.assertIn(port['id'], self.held(CMP1, 'port'))
+
+    def test_a_host_has_one_teller_again_when_a_third_of_a_lease_is_over(self):
+        """Until then it may have two, of which it heeds the later one."""
+        port = self.make_port(self.network, CMP1)
+        holder, other = self.coordinator, worker.Coordinator(self.connect)
+        for jump in self.JUMPS:
+            self.settle(holder)
+            self.jump += jump
+            other._asked = worker.timeutils.StopWatch()
+            other.tick(start=False)
+            self.assertEqual(set(base.HOSTS), set(other.tellers))
+            self.update_port(port['id'], name=f'told by two, {jump}')
+            for _ in range(3):
+                self.pump(other)
+                self.pump(holder)
+            self.let_a_third_of_the_lease_pass(holder)
+            holder.tick(start=False)
+            self.assertEqual({}, holder.tellers)
+            self.update_port(port['id'], name=f'told by one, {jump}')
+            self.settle(other)
+            self.assert_agrees(CMP1)
+            holder, other = other, holder
+
+    def test_whoever_renews_first_keeps_its_hosts(self):
+        other = worker.Coordinator(self.connect)
+        for jump in self.JUMPS:
+            self.jump += jump
+            self.let_a_third_of_the_lease_pass(self.coordinator)
+            self.coordinator.tick(start=False)
+            other._asked = worker.timeutils.StopWatch()
+            other.tick(start=False)
+            self.assertEqual({}, other.tellers)
+            self.assertEqual(set(base.HOSTS), set(self.coordinator.tellers))
+
+    def let_a_third_of_the_lease_pass(self, coordinator):
+        for teller in coordinator.tellers.values():
+            later = teller.lease._valid_until - 0.6 * cfg.CONF[config.GROUP].lease_time
+            teller.lease._clock = mock.Mock(return_value=later)
+
+    def everyone_answers(self):
+        for teller in self.coordinator.tellers.values():
+            teller._heartbeat = worker.timeutils.StopWatch()
+        self.pump()
+
+    def test_a_host_that_is_silent_when_the_clock_is_set_back_is_down_after_its_time(self):
+        self.endpoints[CMP1].faults = [DEAD] * 1000
+        self.jump -= 3600
+        self.pump()
+        self.jump += cfg.CONF[config.GROUP].host_down_time + 1
+        self.assertEqual('binding_failed', self.make_port(self.network, CMP1)[portbindings.VIF_TYPE])
+
+    def test_a_host_that_answers_is_alive_with_its_next_answer(self):
+        for jump in self.JUMPS:
+            self.jump += jump
+            self.everyone_answers()
+            self.assertEqual('vhostuser', self.make_port(self.network, CMP1)[portbindings.VIF_TYPE])
+
+
+class DeadlockTest(base.MartletTestCase):
+    """The database chooses the journal's transaction as the victim of a deadlock."""
+
+    def setUp(self):
+        super().setUp()
+        self.network = self.make_network()['id']
+        self.deadlocks = 0
+        self.on_statement(self.deadlock)
+
+    def deadlock(self, statement):
+        if self.deadlocks and statement.startswith('INSERT INTO martlet_journal'):
+            self.deadlocks -= 1
+            raise db_exc.DBDeadlock()
+        return statement
+
+    def row_of(self, kind, identifier):
+        """The journal's one row of what was done, at the second attempt."""
+        self.assertEqual(0, self.deadlocks)
+        row, = self.rows(models.Dirty)
+        self.assertEqual((kind, identifier), (row.type, row.id))
+        self.settle()
+        self.assert_agrees(CMP1)
+
+    def test_a_request_is_carried_out_again_and_journaled_once(self):
+        self.deadlocks = 1
+        port = self.make_port(self.network, CMP1)['id']
+        self.row_of('port', port)
+        self.assertEqual([port], list(self.held(CMP1, 'port')))
+        self.deadlocks = 1
+        self.update_port(port, name='new')
+        self.row_of('port', port)
+        self.assertEqual('new', self.held(CMP1, 'port')[port]['name'])
+        self.deadlocks = 1
+        self.plugin.delete_port(self.admin, port)
+        self.row_of('port', port)
+        self.assertEqual({}, self.held(CMP1, 'port'))
+
+    def test_what_only_an_event_tells_is_carried_out_again_and_journaled_once(self):
+        group = self.make_port(self.network, CMP1)['security_groups'][0]
+        self.settle()
+        self.deadlocks = 1
+        self.plugin.update_security_group(self.admin, group, {'security_group': {'description': 'new'}})
+        self.row_of('security_group', group)
+
+    def test_what_an_event_tells_after_its_transaction_is_journaled(self):
+        """Neutron does not repeat that, nor does the request fail."""
+        addresses = self.plugin.create_address_group(self.admin, {'address_group': {
+            'name': 'a', 'description': '', 'addresses': ['10.0.0.0/24'], 'project_id': 'p'}})['id']
+        self.settle()
+        self.deadlocks = 1
+        self.plugin.add_addresses(self.admin, addresses, {'addresses': ['10.1.0.0/24']})
+        self.row_of('address_group', addresses)
 
 
 class AnySequenceTest(base.MartletTestCase):

@@ -1,5 +1,9 @@
 """Binding, documents, and the ports' status, through Neutron's plugin."""
 
+import pathlib
+import re
+import unittest
+
 from neutron.objects.qos import policy as policy_object
 from neutron.objects.qos import rule as rule_object
 from neutron_lib.api.definitions import portbindings
@@ -322,6 +326,59 @@ class MigrationTest(base.MartletTestCase):
         for host in (CMP1, CMP2):
             self.assertIsNone(self.held_by(host))
             self.assert_agrees(host)
+
+
+class SegmentAccessTest(base.MartletTestCase):
+
+    SEGMENTS = {'physnet1': {'network_type': 'vlan', 'physical_network': 'physnet1', 'segmentation_id': 1},
+                'physnet2': {'network_type': 'vlan', 'physical_network': 'physnet2', 'segmentation_id': 1}}
+
+    def network_of(self, number, *physical):
+        return self.make_network(**{'segments': [
+            {**{f'provider:{key}': value for key, value in self.SEGMENTS[one].items()}, 'provider:segmentation_id': number}
+            for one in physical], 'provider:network_type': constants.ATTR_NOT_SPECIFIED})['id']
+
+    def test_hosts_have_a_network_if_they_carry_one_of_its_segments(self):
+        asked = {CMP1, 'cmp3', 'elsewhere'}
+        for number, physical, having in ((1, ['physnet1'], {CMP1, 'cmp3'}), (2, ['physnet2'], set()),
+                                         (3, ['physnet2', 'physnet1'], {CMP1, 'cmp3'})):
+            found = self.plugin.filter_hosts_with_network_access(self.admin, self.network_of(number, *physical), asked)
+            self.assertEqual(having, found)
+
+    def test_its_agents_have_the_segments_that_they_carry_and_no_others(self):
+        agent, = self.plugin.get_agents(self.admin, filters={'host': [CMP1]})
+        for segment, has in ((self.SEGMENTS['physnet1'], True), (self.SEGMENTS['physnet2'], False),
+                             ({'network_type': 'gre', 'physical_network': None}, True)):
+            self.assertIs(has, self.plugin.check_segment_for_agent(segment, agent))
+            self.assertIs(False, self.plugin.check_segment_for_agent(segment, {**agent, 'agent_type': 'another'}))
+
+
+class ConfigurationTest(unittest.TestCase):
+
+    def endpoints(self, *entries):
+        conf = cfg.ConfigOpts()
+        config.register(conf)
+        conf.set_override('endpoints', list(entries), config.GROUP)
+        return config.endpoints(conf)
+
+    def test_hosts_have_endpoints(self):
+        self.assertEqual({'a': 'https://10.0.0.1:1', 'b': 'http://[::1]:2'},
+                         self.endpoints('a=https://10.0.0.1:1/', ' b = http://[::1]:2'))
+
+    def test_an_entry_that_is_no_endpoint_is_named(self):
+        for wrong in ('cmp1', '=http://x:1', 'cmp1=ftp://x:1', 'cmp1=https://', 'cmp1=http://x:1/v1',
+                      'cmp1=https://x:1    # a comment'):
+            with self.assertRaisesRegex(ValueError, re.escape(wrong)):
+                self.endpoints('cmp2=http://x:2', wrong)
+        with self.assertRaisesRegex(ValueError, "'cmp1' is there twice"):
+            self.endpoints('cmp1=http://x:1', 'cmp1=http://x:2')
+
+    def test_the_readme_has_every_option_with_its_default(self):
+        text = (pathlib.Path(__file__).parents[2] / 'README.md').read_text()
+        rows = [line.split('|')[1:3] for line in text.splitlines() if line.startswith('| `')]
+        said = {name: default.strip() for names, default in rows for name in re.findall('`([a-z_]+)`', names)}
+        options = {option.name: f'{option.default:g}' if option.default else 'none' for option in config.OPTIONS}
+        self.assertEqual(options, said)
 
 
 class AgentTest(base.MartletTestCase):
