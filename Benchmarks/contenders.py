@@ -1,6 +1,7 @@
 """The switches under test, and the guests they serve. Each starts on SWITCH_CORE with the ports of a `Case`, knows where
 every MAC address is before the first packet arrives, and forwards until its `Scratch` ends. `warm` waits for the steady
 state and returns a note if there is none."""
+import base64
 import collections
 import dataclasses
 import os
@@ -289,7 +290,7 @@ class Martlet(Switch):
         """One transaction, of more flows than a message holds."""
         text = "\n".join(flows)
         for start in range(0, len(text), piece):
-            self.control.call("flow.stage", {"text": text[start:start + piece]})
+            self.control.call("flow.stage", {"text": base64.b64encode(text[start:start + piece].encode()).decode()})
         self.control.call(method, {"bridge": self.BRIDGE, "staged": True})
 
     def cache(self):

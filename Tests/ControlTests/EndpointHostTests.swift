@@ -102,6 +102,10 @@ import Wire
         #expect(tick(27_002, idle: 21_000) == [], "nobody sends there")
         #expect(try asks(tick(27_003)) == Self.station)
         #expect(tick(27_500) == [])
+        // As long as packets go there, and soon whoever has the address.
+        for second: UInt64 in 28...36 {
+            #expect(try asks(tick(second * 1000 + 3)) == (second < 30 ? Self.station : .broadcast))
+        }
         let lost = tick(37_002)
         #expect(lost.first == .set(Self.other4, nil))
         #expect(try asks(lost) == .broadcast)

@@ -47,7 +47,8 @@ struct EndpointHost {
         /// Whether it may be asked again.
         func isDue(isUsed: Bool, now: UInt64) -> Bool {
             guard questions > 0 else { return true }
-            guard questions >= EndpointHost.questionLimit else { return now >= asked + Interval.question }
+            // One that answered before is asked until it is given up: its packets are lost then.
+            guard mac == nil, questions >= EndpointHost.questionLimit else { return now >= asked + Interval.question }
             let doublings = isUsed ? 0 : min(questions - EndpointHost.questionLimit, Interval.retryDoublings)
             return now >= asked + Interval.retry << UInt64(doublings)
         }
@@ -101,10 +102,12 @@ struct EndpointHost {
         guard neighbor.mac == nil || now - neighbor.confirmed >= Interval.refresh,
             neighbor.isDue(isUsed: isUsed, now: now)
         else { return nil }
+        // One that keeps silent may have another station by now.
+        let station = neighbor.questions < Self.questionLimit ? neighbor.mac : nil
         neighbor.questions += 1
         neighbor.asked = now
         neighbors[address] = neighbor
-        return question(address, neighbor.mac)
+        return question(address, station)
     }
 
     /// What the host says first: where its address is.
