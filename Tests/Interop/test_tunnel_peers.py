@@ -54,6 +54,8 @@ class Sites(Underlay):
         self.near.ip("link", "set", "dev", "tap0", "mtu", mtu)
         self.switch.vsctl("set", "interface", "br-tun", f"mtu_request={mtu}")
         self.resolve()
+        # Open vSwitch takes other settings in a little later than it says.
+        eventually(lambda: pings(self.far, HERE, count=1), 20, "a ping back through the tunnel")
         dropped = self.daemon.drops("wire")
         ends = ((self.near, self.far, THERE), (self.far, self.near, HERE))
         for size in (18, mtu - 28):

@@ -52,9 +52,10 @@ class Teller:
             hosts.failed(n_context.get_admin_context(), self.host, str(error))
             LOG.debug("%s does not answer: %s", self.host, error)
             return 1
-        self._beat()
+        # Before all else: somebody waits for it.
         self.status.report(answer.get('ports') or [], answer.get('complete', True))
         self._cursor = answer.get('cursor')
+        self._beat()
         return 0
 
     def _introduce(self):
