@@ -6,6 +6,7 @@ import pytest
 
 from netns import carries_tcp, pings
 from ovs import UserspaceSwitch
+from processes import eventually
 from room import Room
 from underlay import HERE, THERE, Underlay
 
