@@ -49,7 +49,7 @@ class Host:
         configuration = self.directory / "martletd.toml"
         configuration.write_text(f"""
 host = "{self.name}"
-idle-sleep = 1000  # microseconds: Neutron is on the same processors
+idle-sleep = 50
 vif-dir = "{self.vifs}"
 endpoint = "{self.address}:8883"
 endpoint-certificate = "{certificate}"

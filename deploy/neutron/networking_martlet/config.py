@@ -18,7 +18,7 @@ OPTIONS = [
     cfg.StrOpt('key_file', help="The key (PEM) of cert_file."),
     cfg.FloatOpt('connect_timeout', default=3, min=0.1, help="Seconds in which an endpoint must take a connection."),
     cfg.FloatOpt('read_timeout', default=10, min=0.1, help="Seconds in which an endpoint must begin to answer."),
-    cfg.FloatOpt('poll_interval', default=0.02, min=0.01,
+    cfg.FloatOpt('poll_interval', default=0.05, min=0.01,
                  help="Seconds between two looks at the journal: the delay that a change meets."),
     cfg.FloatOpt('lease_time', default=10, min=1,
                  help="Seconds after which another server takes over from one that died."),
