@@ -20,14 +20,14 @@ final class GuestNews: Sendable {
         inotify_add_watch(descriptor, directory, UInt32(IN_CREATE | IN_MOVED_TO)) >= 0
     }
 
-    /// Whether there is any since the last call. A system call, for any thread.
-    var isThere: Bool {
-        let came = hasLinkNews.exchange(false, ordering: .acquiring)
-        // What came is looked for; the events need not say it.
-        return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 8) { buffer in
-            var isRead = false
-            while read(descriptor, buffer.baseAddress!, buffer.count) > 0 { isRead = true }
-            return came || isRead
+    /// Takes what there is since the last call. A system call, for any thread.
+    /// - Returns: whether there was anything. What it was is looked for, so that events which are left for the next call do
+    ///   no harm.
+    func take() -> Bool {
+        let hasLink = hasLinkNews.exchange(false, ordering: .acquiring)
+        let hasSocket = withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 8) { buffer in
+            read(descriptor, buffer.baseAddress!, buffer.count) > 0
         }
+        return hasLink || hasSocket
     }
 }

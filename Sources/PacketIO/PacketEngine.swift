@@ -173,7 +173,7 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
 
     public func hasLink(_ port: PortIndex) -> Bool { devices[port]?.hasLink ?? false }
 
-    public var hasGuestNews: Bool { guestNews.isThere }
+    public func takeGuestNews() -> Bool { guestNews.take() }
 
     public func connectGuests() {
         for case let device as VhostDevice in devices.values { device.connectAwaited() }

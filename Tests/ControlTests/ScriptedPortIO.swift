@@ -66,7 +66,7 @@ final class ScriptedPortIO: PortIO {
         }
     }
 
-    var hasGuestNews: Bool { false }
+    func takeGuestNews() -> Bool { false }
 
     func connectGuests() {}
 

@@ -217,7 +217,7 @@ extension Switch: Service {
                 group.addTask {
                     while (try? await Task.sleep(for: Self.shortInterval)) != nil {
                         // Asked here, so that the control thread does not wake for nothing.
-                        if self.io.hasGuestNews { await self.meetGuests() }
+                        if self.io.takeGuestNews() { await self.meetGuests() }
                         if self.dataplane.hasFlowsToLearn { await self.learnFlows() }
                         if self.endpointCount.load(ordering: .relaxed) != 0 { await self.followEndpoints() }
                     }
@@ -246,6 +246,8 @@ extension Switch: Service {
     }
 
     private func tick(_ seconds: Int) {
+        // A directory that was removed and made again has no news.
+        io.connectGuests()
         dataplane.age()
         expireFlows()
         do {

@@ -18,9 +18,9 @@ public protocol PortIO: AnyObject, Sendable {
     func hasLink(_ port: PortIndex) -> Bool
 
     /// Whether guests have connected or left since the last call, or may now be there who were not. For any thread, often.
-    var hasGuestNews: Bool { get }
+    func takeGuestNews() -> Bool
 
-    /// Connects guests that have come to listen.
+    /// Connects guests that have come to listen. Not all of them are news: call it now and then without any.
     func connectGuests()
 
     /// The frames that workers have sent to an endpoint's port, at most `limit`, oldest first.
