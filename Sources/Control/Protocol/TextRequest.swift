@@ -29,8 +29,8 @@ public struct FlowStage: Request {
         public let length: Int
     }
 
-    /// UTF-8, which in JSON is base64 (RFC 4648 section 4): escapes for the quotes of documents take longer than all else that
-    /// is done with them. It may end anywhere.
+    /// UTF-8, which may end anywhere. In JSON it is base64 (RFC 4648 section 4): documents are full of quotes, and Foundation
+    /// reads escapes slowly.
     public var text: Data
 
     public init(text: Data) { self.text = text }
