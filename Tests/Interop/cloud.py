@@ -64,7 +64,7 @@ bridge_mappings = {{ physnet1 = "br-phys" }}
     def start(self):
         """The first start: its wire and where its tunnels end."""
         self.daemon.start()
-        join_wire(self.daemon, f"{UNDERLAY}.{self.number}")
+        join_wire(self.daemon, address=f"{UNDERLAY}.{self.number}/24")
 
     def client(self):
         """A connection to its endpoint, as the driver makes them."""

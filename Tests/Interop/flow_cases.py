@@ -17,6 +17,11 @@ FLOWS, PACKETS = 14, 200
 TURNS, HOPELESS = 20 * PACKETS, PACKETS
 
 
+def wants_more(packets, turns):
+    """Whether a case has too few packets after so many draws, and may find some."""
+    return len(packets) < PACKETS and turns < (TURNS if packets else HOPELESS)
+
+
 @dataclass(frozen=True)
 class Case:
     """`vlans` are {port: (mode, tag, trunks)}, `packets` are (port, frame); with the flows are groups and meters."""
@@ -165,7 +170,7 @@ def _drawn(seed, vlans):
         flows += [prefix + line for line in bridge_draw.lines(draw.number(1, FLOWS))]
     frames = FrameDraw(f"{seed}/frames")
     case, packets, turns = Case(vlans, flows, []), [], 0
-    while len(packets) < PACKETS and turns < (TURNS if packets else HOPELESS):
+    while wants_more(packets, turns):
         port, turns = draw.pick(PORTS), turns + 1
         made = [frames.frame() for _ in range(draw.number(1, GROUP))]
         packets += [(port, frame) for frame in made if not is_meant(frame, case)]

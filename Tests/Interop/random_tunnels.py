@@ -20,7 +20,7 @@ from dataclasses import replace
 from itertools import count
 
 from draw import Draw
-from flow_cases import ALL_TAGGED, FLOWS, HOPELESS, PACKETS, TURNS, Case, is_meant
+from flow_cases import ALL_TAGGED, FLOWS, PACKETS, Case, is_meant, wants_more
 from random_bridges import BridgeDraw
 from random_flows import TABLES
 from random_frames import FrameDraw, checksum
@@ -183,7 +183,7 @@ def _drawn(seed):
     flows += UnderlayDraw(f"{seed}/underlay").lines()
     frames = TunnelledDraw(f"{seed}/frames")
     case, packets, turns = Case(dict.fromkeys(NAMES, ALL_TAGGED), flows, []), [], 0
-    while len(packets) < PACKETS and turns < (TURNS if packets else HOPELESS):
+    while wants_more(packets, turns):
         port, turns = draw.weighted((draw.pick(BRIDGES["br0"]), 4), (TUNNELLED_WIRE, 4), (PLAIN_WIRE, 1)), turns + 1
         made = [frame for _ in range(draw.number(1, GROUP)) if not is_meant(frame := frames.frame(), case)]
         packets += [(port, frames.tunnelled(frame) if port == TUNNELLED_WIRE else frame) for frame in made]

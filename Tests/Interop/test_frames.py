@@ -66,6 +66,8 @@ class Guests:
         self.recorded = [self.directory / f"recorded{queue}.pcap" for queue in range(queues)]
         nothing, void = self.directory / "nothing.pcap", self.directory / "void.pcap"
         write_pcap(nothing, [])
+        for name in ("sender", "receiver"):
+            daemon.add_port(name, "vhost-user", path=room.socket(name), mode="client", queues=queues, mtu=9000)
         virtio = f"server=1,queues={queues},packed_vq={int(packed)},mrg_rxbuf=1"
         vdevs = [
             "net_pcap0," + self._streams("rx", self.sent) + "," + self._streams("tx", [void] * queues),
@@ -78,16 +80,6 @@ class Guests:
             # Otherwise testpmd throws away what waits at its start: the capture.
             "--no-flush-rx",
             f"--txd={transmit_ring}", "--rxd=1024", mbufs=32768))
-        for name in ("sender", "receiver"):
-            self._wait_for_socket(room.socket(name))
-            daemon.add_port(name, "vhost-user", path=room.socket(name), mode="client", queues=queues, mtu=9000)
-
-    def _wait_for_socket(self, path):
-        """A switch tries only every second to reach a guest that is not there."""
-        def listens():
-            self.testpmd.process.assert_alive()
-            return path.exists()
-        eventually(listens, 20, f"{path}")
 
     @staticmethod
     def _streams(direction, paths):

@@ -67,7 +67,7 @@ class Cloud:
         daemon = self.room.keeps(Daemon(directory, namespace=space, options=[
             "--host", name, "--idle-sleep", "50", "--vif-dir", str(self.room.directory)]))
         daemon.start()
-        join_wire(daemon, tunnel_address(name))
+        join_wire(daemon, address=f"{tunnel_address(name)}/24")
         return daemon
 
     def apply(self, documents, hosts=HOSTS, *words):

@@ -66,6 +66,8 @@ def record(results, switch, mode, packed, figures):
 
 RINGS = pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
 MODES = pytest.mark.parametrize("mode", ["client", "server"])
+
+
 @pytest.mark.long
 @RINGS
 @MODES

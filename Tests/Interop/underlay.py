@@ -9,11 +9,11 @@ KEY = 100
 MAC = "02:00:00:00:0e:01"
 
 
-def join_wire(daemon, address):
-    """Has a daemon hold `wire` of its namespace, with the end of its tunnels there."""
+def join_wire(daemon, *words, devargs="net_af_packet0,iface=wire", **options):
+    """Has a daemon hold a wire, `wire` of its namespace if no other is named, and there the endpoint with these options."""
     daemon.add_bridge("br-phys")
-    daemon.add_port("wire", "dpdk", bridge="br-phys", devargs="net_af_packet0,iface=wire")
-    daemon.add_port("vtep", "endpoint", bridge="br-phys", address=f"{address}/24")
+    daemon.add_port("wire", "dpdk", bridge="br-phys", devargs=devargs)
+    daemon.add_port("vtep", "endpoint", *words, bridge="br-phys", **options)
 
 
 class NearEnd:
@@ -29,12 +29,10 @@ class NearEnd:
         self.set_up(devargs)
 
     def set_up(self, devargs):
-        for bridge in ("br-phys", "br-tun"):
-            self.daemon.add_bridge(bridge)
-        self.daemon.add_port("wire", "dpdk", bridge="br-phys", devargs=devargs)
         words = ["--tag", self.tag] if self.tag else []
-        self.daemon.add_port("vtep", "endpoint", *words, bridge="br-phys",
-                             **{"address": f"{self.here}/{self.length}", "mac": MAC, **self.endpoint})
+        join_wire(self.daemon, *words, devargs=devargs,
+                  **{"address": f"{self.here}/{self.length}", "mac": MAC, **self.endpoint})
+        self.daemon.add_bridge("br-tun")
         self.daemon.add_port("tap0", "tap", bridge="br-tun")
         self.near.bring_up("tap0", f"{HERE}/24")
         self.near.ip("link", "set", "dev", "tap0", "mtu", 1450)
