@@ -6,7 +6,7 @@ struct HeaderReader {
     /// Bytes from `start` on in the first segment.
     private var contiguous: Int
     /// Bytes from `start` on that belong to the layer at hand.
-    private var remaining: Int
+    private(set) var remaining: Int
     /// Bytes before `start`.
     private(set) var offset = 0
     /// A header lies, at least in part, behind the first segment.

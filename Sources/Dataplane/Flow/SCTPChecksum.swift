@@ -29,6 +29,14 @@ struct SCTPChecksum {
         stored = former ^ before ^ after
     }
 
+    /// Whether what the header says is what the bytes give. The packet is as before when this returns.
+    var isRight: Bool {
+        let said = stored
+        stored = 0
+        defer { stored = said }
+        return computed == said
+    }
+
     /// The least significant octet comes first.
     private var stored: UInt32 {
         get { UInt32(littleEndian: packet.frame.loadUnaligned(fromByteOffset: start + Self.place, as: UInt32.self)) }
