@@ -15,6 +15,7 @@ public final class Dataplane: @unchecked Sendable {
 
     let readers: FlowReaders
     let liveness = PortLiveness()
+    let connections: ConnectionTable
     private let cell: UnsafeMutablePointer<Lane.StateCell>
     private let quiesce: Quiesce
     private var configuration = SwitchConfiguration()
@@ -27,6 +28,7 @@ public final class Dataplane: @unchecked Sendable {
     ///   - drain: how a lane has a full output queue sent.
     ///   - join: how a lane puts fragments together; with nil all are dropped.
     ///   - cacheCapacity: connections that the workers' caches hold, all together.
+    ///   - connectionCapacity: connections that are tracked at once.
     ///   - clock: milliseconds, whose seconds the workers give to `Lane.receive`.
     ///   - quiesce: with no worker running, nothing has to be awaited.
     public init(
@@ -35,6 +37,7 @@ public final class Dataplane: @unchecked Sendable {
         drain: @escaping martlet_drain = { _ in },
         join: martlet_join? = nil,
         cacheCapacity: Int = 1 << 20,
+        connectionCapacity: Int = 1 << 20,
         clock: @escaping @Sendable () -> UInt64 = { milliseconds },
         quiesce: @escaping Quiesce = {}
     ) {
@@ -44,9 +47,19 @@ public final class Dataplane: @unchecked Sendable {
         let empty = Self.published(ForwardingState(.init(), parts: [:], neighbors: [:], liveness))
         cell.initialize(to: Lane.StateCell(current: Atomic(empty), versions: versions))
         self.cell = cell
+        let connections = ConnectionTable(capacity: connectionCapacity, shareCount: workerCount + 1)
+        self.connections = connections
         let share = max(cacheCapacity / max(workerCount, 1), 64)
         let lanes = (0..<workerCount).map { number in
-            Lane(number: number, state: cell, copy: copy, drain: drain, join: join, cacheCapacity: share)
+            Lane(
+                number: number,
+                state: cell,
+                copy: copy,
+                drain: drain,
+                join: join,
+                cacheCapacity: share,
+                connections: connections
+            )
         }
         self.lanes = lanes
         readers = FlowReaders(
@@ -67,6 +80,7 @@ public final class Dataplane: @unchecked Sendable {
         cell.deinitialize(count: 1)
         cell.deallocate()
         liveness.free()
+        connections.free()
         // The tables use the versions until they are gone.
         bridges = [:]
         readers.versions.free()

@@ -296,7 +296,8 @@ extension Lane {
             burst.pointee.interestVersion == cache.masks.interestVersion
         {
             let entry = cache.entry(candidate)
-            if passesChecks(entry.pointee.program, flows.runs[run].first, burst) {
+            if cache.programs.header(entry.pointee.program).pointee.isTracked { return switchTracked(run, burst) }
+            if passesChecks(entry.pointee.program, run, flows.runs[run].first, burst) {
                 // What is not written need not go back to memory.
                 if entry.pointee.used != burst.pointee.context.now { entry.pointee.used = burst.pointee.context.now }
                 return runAll(entry.pointee.program, run, flows.runs[run].first, flows.runs[run &+ 1].first, burst)
@@ -307,7 +308,7 @@ extension Lane {
 
     /// A run that is not in the cache, or that takes more than a comparison.
     @inline(never)
-    private func switchOther(_ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
+    func switchOther(_ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
         let masks = flows.cache.masks
         var index = flows.runs[run].first
         let end = flows.runs[run + 1].first
@@ -324,8 +325,10 @@ extension Lane {
                 retake(run, burst)
             }
             if let program = program(run, index, burst) {
-                runAll(program, run, index, next, burst)
-                index = next
+                let isTracked = flows.cache.programs.header(program).pointee.isTracked
+                let last = isTracked ? index + 1 : next
+                runAll(program, run, index, last, burst)
+                index = last
             } else {
                 index += 1
             }
@@ -335,13 +338,15 @@ extension Lane {
     /// The program of a run's packets, as the cache has it; nil when it has none: the packet was walked, or dropped.
     private func program(_ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> UInt32? {
         let cache = flows.cache
+        flows.walk.tracker.forget()
         let known = find(run)
         var isStale = false
         if known != 0 {
             let entry = cache.entry(known)
             isStale = !cache.isCurrent(known, burst.pointee.context.version, burst.pointee.versions)
-            if !isStale && passesChecks(entry.pointee.program, index, burst) {
+            if !isStale && passesChecks(entry.pointee.program, run, index, burst) {
                 entry.pointee.used = burst.pointee.context.now
+                rememberConnection(known)
                 return entry.pointee.program
             }
             cache.statistics.pointee.invalidated &+= 1
@@ -385,7 +390,7 @@ extension Lane {
         _ burst: UnsafeMutablePointer<Burst>,
         replacing known: UInt32
     ) -> UInt32? {
-        if let program = program(of: formerEntry(run, burst), index, burst) {
+        if let program = program(of: formerEntry(run, burst), run, index, burst) {
             remember(program, run, burst, replacing: known)
             return program
         }
@@ -393,7 +398,7 @@ extension Lane {
         for level in 1..<UInt8(cache.masks.levelCount + 1) where cache.masks.isUsed(level) {
             let (isLong, hash) = take(key, run, burst, under: level, level: level)
             let found = cache.find(key, isLong: isLong, level: level, hash: hash)
-            guard let program = program(of: found, index, burst) else { continue }
+            guard let program = program(of: found, run, index, burst) else { continue }
             burst.pointee.wildcardHits &+= 1
             remember(program, run, burst, replacing: known)
             return program
@@ -417,13 +422,13 @@ extension Lane {
     }
 
     /// The program of an entry, with one more reference; nil for none, and for one that does not hold any more.
-    private func program(of found: UInt32, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> UInt32? {
+    private func program(of found: UInt32, _ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> UInt32? {
         let cache = flows.cache
         guard found != 0, cache.isCurrent(found, burst.pointee.context.version, burst.pointee.versions) else {
             return nil
         }
         let program = cache.entry(found).pointee.program
-        guard passesChecks(program, index, burst) else { return nil }
+        guard passesChecks(program, run, index, burst) else { return nil }
         cache.entry(found).pointee.used = burst.pointee.context.now
         cache.programs.header(program).pointee.references += 1
         return program
@@ -433,12 +438,15 @@ extension Lane {
     private func remember(_ program: UInt32, _ run: Int, _ burst: UnsafeMutablePointer<Burst>, replacing known: UInt32)
     {
         let (isLong, hash) = (flows.runs[run].isLong, flows.runs[run].hash)
-        put(program, under: flows.key(run), isLong, hash, level: 0, run, burst, replacing: known)
+        let number = put(program, under: flows.key(run), isLong, hash, level: 0, run, burst, replacing: known)
+        if number != 0 { rememberConnection(number) }
     }
 
     /// - Parameters:
     ///   - program: with a reference that becomes the entry's.
     ///   - known: the key's entry, 0 when there is none.
+    /// - Returns: the number of the entry, 0 when there was no room.
+    @discardableResult
     private func put(
         _ program: UInt32,
         under key: CacheKey,
@@ -448,11 +456,14 @@ extension Lane {
         _ run: Int,
         _ burst: UnsafeMutablePointer<Burst>,
         replacing known: UInt32
-    ) {
+    ) -> UInt32 {
         let cache = flows.cache
         let (version, now) = (burst.pointee.context.version, burst.pointee.context.now)
-        if known != 0 { return cache.replace(known, program: program, version: version, now: now) }
-        cache.insert(
+        if known != 0 {
+            cache.replace(known, program: program, version: version, now: now)
+            return known
+        }
+        return cache.insert(
             key,
             isLong: isLong,
             level: level,
@@ -466,12 +477,17 @@ extension Lane {
 
     /// Whether NORMAL would decide today as it did on the walk; and learns as it would.
     @inline(__always)
-    private func passesChecks(_ program: UInt32, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
-        let count = Int(flows.cache.programs.header(program).pointee.checkCount)
-        return count == 0 || passes(flows.cache.programs.checks(program), count, index, burst)
+    private func passesChecks(_ program: UInt32, _ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
+        let header = flows.cache.programs.header(program)
+        let count = Int(header.pointee.checkCount)
+        guard count != 0 else { return true }
+        let checks = flows.cache.programs.checks(program)
+        // First, for nothing is learned of a packet that the tracker knows otherwise.
+        if header.pointee.isTracked && !passesTracks(checks, count, run, index, burst) { return false }
+        return passes(checks, count, index, burst)
     }
 
-    private func passes(
+    func passes(
         _ checks: UnsafeMutablePointer<Program.Check>,
         _ count: Int,
         _ index: Int,
@@ -489,7 +505,8 @@ extension Lane {
                 let key = name.key(in: frame)
                 if fdb.lookup(key, bucket: fdb.bucket(of: key)).place != place { return false }
             case .tell(let telling): tell(checks + index, telling, now: burst.pointee.context.now)
-            case .word: break
+            // Passed before.
+            case .word, .track, .labelHigh, .labelLow: break
             case .neighbor(let cell, let station):
                 if cell.pointee.station != station { return false }
                 cell.pointee.use(now: burst.pointee.context.now)
@@ -506,6 +523,7 @@ extension Lane {
         let key = flows.packetKey(run)
         let layout = flows.layouts[run]
         let packet = burst.pointee.packets[index].unsafelyUnwrapped
+        flows.walk.tracker.begin(packet, layout)
         let program = Walk.run(
             key.all,
             types: layout.tagTypes,
@@ -541,6 +559,7 @@ extension Lane {
         let isFlooded = burst.pointee.missesSince != 0
         guard known != 0 || cache.admits(flows.runs[run].hash, isFlooded: isFlooded) else { return nil }
         let interestVersion = cache.masks.interestVersion
+        if program.trackCount != 0 { cache.masks.needTuple() }
         let mask = cache.masks.number(of: program.mask)
         guard let block = cache.intern(program, mask: mask, now: burst.pointee.context.now) else { return nil }
         let isSameKey = interestVersion == cache.masks.interestVersion
@@ -572,6 +591,7 @@ extension Lane {
         flows.cache.sweep(256, version: state.pointee.versions.current, state.pointee.versions, now: now)
         flows.mailbox.serve(flows.cache)
         flows.missBudget.endTurn()
+        flows.walk.tracker.table.sweep(256, share: number, now: now)
     }
 }
 

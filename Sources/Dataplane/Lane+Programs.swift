@@ -106,14 +106,19 @@ extension Lane {
         from port: UInt16,
         _ burst: UnsafeMutablePointer<Burst>
     ) {
-        guard let last = program.lastOutput else { return discard(packet, program.drop, on: port) }
+        guard let last = program.lastOutput else {
+            commitAll(program, from: 0, burst)
+            return discard(packet, program.drop, on: port)
+        }
         if !burst.pointee.isTunnelled && hold(packet, program, last: last, from: port, burst.pointee.context.state) {
             return
         }
-        run(program.steps, 0...last, packet, editor, from: port, burst)
+        if run(program.steps, 0...last, packet, editor, from: port, burst) { commitAll(program, from: last + 1, burst) }
     }
 
     /// Runs steps, the last of which sends the packet itself, or ends it.
+    /// - Returns: false when the packet was dropped before that.
+    @discardableResult
     private func run(
         _ steps: UnsafePointer<Program.Step>,
         _ range: ClosedRange<Int>,
@@ -121,7 +126,7 @@ extension Lane {
         _ former: PacketEditor,
         from port: UInt16,
         _ burst: UnsafeMutablePointer<Burst>
-    ) {
+    ) -> Bool {
         var (editor, index) = (former, range.lowerBound)
         while index <= range.upperBound {
             defer { index &+= 1 }
@@ -130,13 +135,15 @@ extension Lane {
             case .pushTag(let type, let control):
                 guard editor.pushTag(type, control: control) else {
                     let output = Program.Sequence.output(of: steps, index...range.upperBound)
-                    return discard(packet, .noHeadroom, on: output ?? port)
+                    discard(packet, .noHeadroom, on: output ?? port)
+                    return false
                 }
             case .popTag: editor.popTag()
             case .meter(let meter):
                 let length = packet.pointee.packet_length
                 guard meter.pointee.entry.pointee.admits(length: length, now: martlet_nanoseconds()) else {
-                    return discard(packet, .meter, on: port)
+                    discard(packet, .meter, on: port)
+                    return false
                 }
             case .output(let output), .outputTruncated(let output, _):
                 guard let sent = index == range.upperBound ? packet : martlet_copied(copy, packet) else {
@@ -153,13 +160,19 @@ extension Lane {
                     continue
                 }
                 encapsulate(sent, header, steps, inside, editor.share, burst)
-            // Behind `encapsulate`.
+            // Behind `encapsulate` and `commit`.
             case .octets: break
+            case .commit(let commit):
+                guard self.commit(commit, steps + index + 1, burst) else {
+                    discard(packet, .connectionLimit, on: port)
+                    return false
+                }
             case .noStation(let output, _):
                 counters.drop(.neighborUnknown, on: output)
                 if index == range.upperBound { free(packet) }
             }
         }
+        return true
     }
 
     /// Puts plain packets into a tunnel and then into a port's queue, up to one that takes more than that.

@@ -55,7 +55,8 @@ public struct Lane: @unchecked Sendable {
         copy: martlet_copy,
         drain: martlet_drain,
         join: martlet_join?,
-        cacheCapacity: Int
+        cacheCapacity: Int,
+        connections: ConnectionTable
     ) {
         self.number = number
         self.state = state
@@ -64,7 +65,7 @@ public struct Lane: @unchecked Sendable {
         self.join = join
         drainContext = .allocate(capacity: 1)
         drainContext.initialize(to: nil)
-        flows = FlowMemory(cacheCapacity: cacheCapacity, lane: number)
+        flows = FlowMemory(cacheCapacity: cacheCapacity, lane: number, connections: connections)
         outputs = .allocate(capacity: PortIndex.capacity)
         outputCount = .allocate(capacity: 1)
         outputCount.initialize(to: 0)

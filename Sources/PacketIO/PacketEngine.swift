@@ -12,6 +12,9 @@ public struct PacketEngineOptions: Sendable {
     /// Connections that the workers' flow caches hold, all together.
     public var cacheEntries = 1 << 20
     public static let cacheEntriesRange = 1024...16_777_216
+    /// Connections that are tracked at once.
+    public var connections = 1 << 20
+    public static let connectionsRange = 1024...16_777_216
     /// Where the positions of guests' rings are kept over a restart; an existing directory, or nil.
     public var ringRecords: String?
 
@@ -50,6 +53,7 @@ public final class PacketEngine: PortIO, @unchecked Sendable {
             drain: Worker.drain,
             join: Worker.join,
             cacheCapacity: options.cacheEntries,
+            connectionCapacity: options.connections,
             quiesce: quiescence.wait
         )
         workerPool = WorkerPool(

@@ -14,7 +14,7 @@ struct Martletctl: ParsableCommand {
         version: "martletctl \(Martlet.version)",
         subcommands: [
             ShowCommand.self, BridgeCommand.self, PortCommand.self, FlowCommand.self, GroupCommand.self,
-            MeterCommand.self, AddressSetCommand.self, WorkerCommand.self, FDBCommand.self,
+            MeterCommand.self, AddressSetCommand.self, WorkerCommand.self, FDBCommand.self, ConntrackCommand.self,
             NeighborCommand.self, NetworkCommand.self, TunnelsCommand.self, TraceCommand.self, StatsCommand.self,
             TopCommand.self, CaptureCommand.self,
             LogCommand.self, DoctorCommand.self,

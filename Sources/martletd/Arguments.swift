@@ -40,6 +40,9 @@ struct Arguments: ParsableArguments {
     @Option(help: "Connections that the flow caches of all workers hold (default 1048576).")
     var cacheEntries: Int?
 
+    @Option(help: "Connections that flows with 'ct' track at once (default 1048576).")
+    var connections: Int?
+
     @Option(help: "trace, debug, info, notice, warning, error or critical (default info).")
     var logLevel: String?
 
@@ -79,6 +82,7 @@ struct Arguments: ParsableArguments {
         if let filePrefix { settings.engine.eal.filePrefix = filePrefix }
         if let idleSleep { try settings.setIdleSleep(idleSleep) }
         if let cacheEntries { try settings.setCacheEntries(cacheEntries) }
+        if let connections { try settings.setConnections(connections) }
         if let logLevel { try settings.setLogLevel(logLevel) }
         if let endpoint { settings.endpoint.address = endpoint }
         if let endpointCertificate { settings.endpoint.certificate = endpointCertificate }

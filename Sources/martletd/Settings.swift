@@ -69,6 +69,7 @@ struct Settings {
         case "file-prefix": engine.eal.filePrefix = try value.text
         case "idle-sleep": try setIdleSleep(try value.number)
         case "cache-entries": try setCacheEntries(try value.number)
+        case "connections": try setConnections(try value.number)
         case "log-level": try setLogLevel(try value.text)
         case "eal-option": engine.eal.extra = try value.texts
         case "endpoint": endpoint.address = try value.text
@@ -114,6 +115,13 @@ struct Settings {
             throw Refusal("cache-entries \(count) is outside \(PacketEngineOptions.cacheEntriesRange.text)")
         }
         engine.cacheEntries = count
+    }
+
+    mutating func setConnections(_ count: Int) throws(Refusal) {
+        guard PacketEngineOptions.connectionsRange.contains(count) else {
+            throw Refusal("connections \(count) is outside \(PacketEngineOptions.connectionsRange.text)")
+        }
+        engine.connections = count
     }
 
     mutating func setLogLevel(_ text: String) throws(Refusal) {

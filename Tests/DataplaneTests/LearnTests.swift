@@ -309,7 +309,7 @@ private final class LearnBench {
     let bench: Bench
     var dataplane: Dataplane { bench.dataplane }
     private let milliseconds = Milliseconds()
-    private let memory = WalkMemory()
+    private let memory = WalkMemory(PacketTracker(ConnectionTable(capacity: 64, shareCount: 1), share: 0))
 
     /// What a Neutron agent has in br-tun, with ports of ours.
     static let stations = [

@@ -58,6 +58,8 @@ def counts_in(bridge, text):
     """{(bridge, table, priority): (packets, bytes)} of a dump, summed. In table 254 Open vSwitch has its own."""
     counts = {}
     for line in text:
+        # The first table has no name in a dump of Open vSwitch's; actions have others.
+        line = line.split("actions=")[0]
         table = re.search(r"\btable(?:_id)?=(\d+)", line)
         priority = re.search(r"\bpriority=(\d+)", line)
         key = (bridge, int(table.group(1)) if table else 0, int(priority.group(1)) if priority else 32768)

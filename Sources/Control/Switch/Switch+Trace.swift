@@ -140,6 +140,7 @@ struct TraceListing: Sendable {
         case .keptFromCustomer(let port): "not sent to \(name(port)): transmit_not_carried"
         case .expired: "the flow ends: time_to_live"
         case .failed(let reason): "all ends here: \(reason.name)"
+        case .tracked(let zone, let bits): "zone \(zone): ct_state=\(FlowText.print(ctState: bits))"
         case .learns(let flow): "learns \(FlowText.print(flow))"
         case .finishes(let idle, let hard):
             "the connection ends: the flow's timeouts become at most idle \(idle), hard \(hard) (0: as it was)"

@@ -81,6 +81,8 @@ struct FlowCache {
     /// Bits of their hashes.
     private let door: UnsafeMutablePointer<UInt16>
     private let state: UnsafeMutablePointer<State>
+    /// The connections of exact entries' packets: see `KnownConnection`.
+    private let connections: UnsafeMutablePointer<UInt64>
     private let lane: Int
 
     init(capacity: Int, lane: Int) {
@@ -94,6 +96,7 @@ struct FlowCache {
         // As many as numbers that `candidate` may make of two.
         entryCount = 1 << (Int.bitWidth - capacity.leadingZeroBitCount)
         entries = LazyMemory.allocate(Entry.self, entryCount)
+        connections = LazyMemory.allocate(UInt64.self, entryCount)
         links = LazyMemory.allocate(Link.self, capacity + 1)
         further = LazyMemory.allocate(UInt64.self, (capacity + 1) * Self.furtherLength)
         lists = .allocate(capacity: PortIndex.capacity)
@@ -114,6 +117,7 @@ struct FlowCache {
         sources.free()
         let capacity = state.pointee.capacity + 1
         LazyMemory.free(entries, entryCount)
+        LazyMemory.free(connections, entryCount)
         LazyMemory.free(links, capacity)
         LazyMemory.free(further, capacity * Self.furtherLength)
         LazyMemory.free(door, Self.doorLimit)
@@ -126,6 +130,10 @@ struct FlowCache {
 
     @inline(__always)
     func entry(_ number: UInt32) -> UnsafeMutablePointer<Entry> { entries + Int(number) }
+
+    /// What an entry knows of its packets' connection.
+    @inline(__always)
+    func connection(_ number: UInt32) -> UnsafeMutablePointer<UInt64> { connections + Int(number) }
 
     /// Whether an entry, or none, is that of an exact key without further words.
     @inline(__always)
@@ -169,6 +177,7 @@ struct FlowCache {
     /// Puts an entry in.
     /// - Parameters:
     ///   - program: with a reference that becomes the entry's.
+    /// - Returns: its number; 0 when there was no room.
     func insert(
         _ key: CacheKey,
         isLong: Bool,
@@ -178,9 +187,10 @@ struct FlowCache {
         port: UInt16,
         version: UInt64,
         now: UInt32
-    ) {
+    ) -> UInt32 {
         guard let number = allocate(now: now), let rest = isLong ? allocateFurther() : 0 else {
-            return programs.release(program, lane: lane, now: now)
+            programs.release(program, lane: lane, now: now)
+            return 0
         }
         index.grow(entries: Int(statistics.pointee.entries))
         let tag = EntryIndex.tag(of: hash)
@@ -204,6 +214,8 @@ struct FlowCache {
         link(number)
         masks.use(level)
         statistics.pointee.entries += 1
+        connections[Int(number)] = 0
+        return number
     }
 
     /// Gives an entry another program.
@@ -214,6 +226,7 @@ struct FlowCache {
         entry.pointee.program = program
         entry.pointee.version = UInt32(truncatingIfNeeded: version)
         entry.pointee.used = now
+        connections[Int(number)] = 0
     }
 
     func remove(_ number: UInt32, now: UInt32) {
@@ -380,7 +393,9 @@ struct FlowCache {
                 statistics.pointee.invalidated += 1
                 remove(number, now: now)
             } else {
-                masks.keep(programs.header(entry(number).pointee.program).pointee.mask)
+                let header = programs.header(entry(number).pointee.program)
+                masks.keep(header.pointee.mask)
+                if header.pointee.isTracked { masks.keepTuple() }
             }
         }
     }

@@ -24,8 +24,8 @@ import Flows
     let identification: UnsafeMutablePointer<UInt16>
     let burst: UnsafeMutablePointer<Lane.Burst>
 
-    init(cacheCapacity: Int, lane: Int) {
-        walk = WalkMemory()
+    init(cacheCapacity: Int, lane: Int, connections: ConnectionTable) {
+        walk = WalkMemory(PacketTracker(connections, share: lane))
         cache = FlowCache(capacity: cacheCapacity, lane: lane)
         mailbox = CacheMailbox()
         messages = FlowMessageRing()

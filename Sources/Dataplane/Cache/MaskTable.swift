@@ -21,6 +21,8 @@ struct MaskTable {
         /// Masks seen by the sweep, as a set of numbers; and those added since it began.
         var kept: InlineArray<4, UInt64> = InlineArray(repeating: 0)
         var hasNone = false
+        /// Programs that track their packets were seen, or added.
+        var keepsTuple = false
         /// Changes of the interest; those of this turn of the sweep do not make the former one another.
         var interestChanges: UInt64 = 0
         var hasFormer = false
@@ -96,6 +98,33 @@ struct MaskTable {
         return true
     }
 
+    /// Makes what connections are found by of interest, whatever the masks of programs that track their packets: an entry
+    /// is of one connection then.
+    func needTuple() {
+        var added: UInt64 = 0
+        for place in 0..<CacheKey.length { added |= Self.tuple(at: place) & ~interest[place] }
+        if added != 0 {
+            willChangeInterest()
+            for place in 0..<CacheKey.length { interest[place] |= Self.tuple(at: place) }
+        }
+        keepTuple()
+    }
+
+    /// Notes that a program that tracks its packets is in the cache.
+    func keepTuple() { state.pointee.keepsTuple = true }
+
+    /// Type, protocol and whether it is a fragment; addresses and ports.
+    private static func tuple(at place: Int) -> UInt64 {
+        switch CacheKey.word(at: place) {
+        case 0: 0xffff_0000
+        case 2: 0xffff
+        case 3: .max
+        case 4: 0xffff_ffff_0000_0000
+        case 19...22: .max
+        default: 0
+        }
+    }
+
     /// Notes that a program with the mask is in the cache.
     func keep(_ number: UInt8) { state.pointee.kept[Int(number >> 6)] |= 1 << UInt64(number & 63) }
 
@@ -114,11 +143,12 @@ struct MaskTable {
             state.pointee.count -= 1
         }
         state.pointee.kept = InlineArray(repeating: 0)
+        state.pointee.keepsTuple = false
     }
 
     /// What the programs that a sweep has seen depend on.
     private func kept(at place: Int) -> UInt64 {
-        var bits: UInt64 = 0
+        var bits = state.pointee.keepsTuple ? Self.tuple(at: place) : 0
         for number in 1..<UInt8(state.pointee.count + 1) where isKept(number) { bits |= self[number][place] }
         return bits
     }

@@ -42,6 +42,17 @@ struct ProgramStore {
             set { flags = flags & ~2 | (newValue ? 2 : 0) }
         }
 
+        /// It has checks of what the tracker says; of one zone and no label.
+        var isTracked: Bool {
+            @inline(__always) get { flags & 8 != 0 }
+            set { flags = flags & ~8 | (newValue ? 8 : 0) }
+        }
+
+        var isTrackedOnce: Bool {
+            @inline(__always) get { flags & 16 != 0 }
+            set { flags = flags & ~16 | (newValue ? 16 : 0) }
+        }
+
         /// Packets go into a tunnel and then to one port, and that is all.
         var isTunnel: Bool {
             @inline(__always) get { flags & 4 != 0 }
@@ -212,6 +223,8 @@ struct ProgramStore {
         header.pointee.mask = mask
         header.pointee.isAltered = altered != 0
         header.pointee.isTunnel = Self.isTunnel(program)
+        header.pointee.isTracked = program.trackCount != 0
+        header.pointee.isTrackedOnce = program.trackCount == 1
         header.pointee.output = Self.output(of: program)
         for index in 0..<program.count { steps(block)[index] = program.steps[index] }
         for index in 0..<program.checkCount { checks(block)[index] = program.checks[index] }
@@ -220,7 +233,7 @@ struct ProgramStore {
     }
 
     private static func output(of program: Program) -> UInt16 {
-        guard program.count == 1, program.checkCount == 0, case .output(let port) = program.steps[0] else {
+        guard program.count == 1, case .output(let port) = program.steps[0] else {
             return Header.noOutput
         }
         return port
@@ -246,6 +259,7 @@ struct ProgramStore {
             case .meter(let cell): hash = hash.mixed(with: UInt64(UInt(bitPattern: cell)))
             case .encapsulate(let header): hash = hash.mixed(with: UInt64(header.port) ^ 1 &<< 20)
             case .octets(let first, let second): hash = hash.mixed(with: first ^ second)
+            case .commit(let commit): hash = hash.mixed(with: UInt64(commit.zone) ^ UInt64(commit.mark) &<< 22)
             case .noStation(let port, _): hash = hash.mixed(with: UInt64(port) ^ 1 &<< 21)
             }
         }
@@ -253,7 +267,8 @@ struct ProgramStore {
             switch program.checks[index] {
             case .found(let name, _): hash = hash.mixed(with: name.address ^ UInt64(name.vlan))
             case .word(let word): hash = hash.mixed(with: word)
-            case .learn, .tell, .neighbor: break
+            case .track(let check): hash = hash.mixed(with: UInt64(check.bits) ^ UInt64(check.zone) &<< 8)
+            case .learn, .tell, .neighbor, .labelHigh, .labelLow: break
             }
         }
         return UInt32(truncatingIfNeeded: hash ^ hash &>> 32)

@@ -63,6 +63,13 @@ struct ConnectionTuple: Equatable, BitwiseCopyable {
     @inline(__always)
     var isICMP: Bool { protocolNumber == (isIPv6 ? IPProtocol.icmpv6 : IPProtocol.icmp) }
 
+    @inline(__always) var isTCP: Bool { protocolNumber == IPProtocol.tcp }
+
+    /// Nobody's.
+    static var none: ConnectionTuple {
+        ConnectionTuple(source: IPv4Address(value: 0), destination: IPv4Address(value: 0), protocol: 0)
+    }
+
     /// That of the answer, in the same zone.
     @inline(__always)
     var reversed: ConnectionTuple {
@@ -77,17 +84,8 @@ struct ConnectionTuple: Equatable, BitwiseCopyable {
         return other
     }
 
-    /// How many secrets a hash takes.
-    static var secretCount: Int { 5 }
-
-    /// The folded products of the words with secrets, so that nobody can aim at a bucket.
-    /// - Parameter secrets: `secretCount` of them.
-    @inline(__always)
-    func hash(_ secrets: UnsafePointer<UInt64>) -> UInt64 {
-        let high = (sourceHigh ^ secrets[0]).folded(by: destinationHigh ^ secrets[1])
-        let low = (sourceLow ^ secrets[2]).folded(by: destinationLow ^ secrets[3])
-        return (high ^ low).folded(by: rest ^ secrets[4])
-    }
+    /// What both directions have: the zone, the protocol, and 4 or 6.
+    @inline(__always) var common: UInt64 { rest & 0xffff_ffff }
 
     @inline(__always)
     static func == (one: ConnectionTuple, other: ConnectionTuple) -> Bool {

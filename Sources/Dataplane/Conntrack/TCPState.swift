@@ -26,13 +26,31 @@ struct TCPPeer: Equatable, BitwiseCopyable {
     var greatestWindow: UInt16
     fileprivate(set) var scale: TCPScale
     var phase: TCPPhase
+
+    /// All but `limit`, which the other side's segments set, as it is kept.
+    @inline(__always) var sentWord: UInt64 {
+        UInt64(sent) | UInt64(greatestWindow) &<< 32 | UInt64(scale.octet) &<< 48 | UInt64(phase.rawValue) &<< 56
+    }
+}
+
+extension TCPPeer {
+    /// From what was kept.
+    @inline(__always)
+    init(_ sentWord: UInt64, limit: UInt32) {
+        sent = UInt32(truncatingIfNeeded: sentWord)
+        greatestWindow = UInt16(truncatingIfNeeded: sentWord &>> 32)
+        scale = TCPScale(octet: UInt8(truncatingIfNeeded: sentWord &>> 48))
+        phase = TCPPhase(rawValue: UInt8(truncatingIfNeeded: sentWord &>> 56)).unsafelyUnwrapped
+        self.limit = limit
+    }
 }
 
 /// What is known of the shift count of a side's windows (RFC 7323 section 2.2).
 struct TCPScale: Equatable, BitwiseCopyable {
-    private let octet: UInt8
+    fileprivate let octet: UInt8
 
-    private init(octet: UInt8) { self.octet = octet }
+    @inline(__always)
+    fileprivate init(octet: UInt8) { self.octet = octet }
 
     /// From the option of a SYN; no option, no scale.
     @inline(__always)
@@ -79,6 +97,9 @@ struct TCPState: Equatable, BitwiseCopyable {
         return TCPState(beginning: segment)
     }
 
+    @inline(__always)
+    init(originator: TCPPeer, responder: TCPPeer) { peers = (originator, responder) }
+
     private init(beginning segment: TCPSegment) {
         let isSYN = segment.has(TCPSegment.syn)
         let scale = isSYN ? TCPScale(segment.windowScale) : .unknown
@@ -98,6 +119,9 @@ struct TCPState: Equatable, BitwiseCopyable {
         )
         peers = (originator, responder)
     }
+
+    /// Both sides have agreed to it, at least.
+    var isEstablished: Bool { peers.originator.phase >= .established && peers.responder.phase >= .established }
 
     /// Takes a segment.
     /// - Parameter isLiberal: whether it is within the windows is not asked.

@@ -40,6 +40,10 @@ struct Instruction: BitwiseCopyable {
         /// Learn action `value` (`LearnTable`) makes a flow of `width` words that the next `count` instructions name: each
         /// `source`, with `width` bits of `from`.
         case learn, source
+        /// The packet is tracked in zone `value`, or in that of `width` bits of `from`; table `table` sees what comes of it,
+        /// unless it is 255. `word` is a `TrackRequest`, and the next `count` instructions write to the connection.
+        case track
+        case clearTrack
         /// The flow gets timeouts when its packet ends a connection: idle in the lower 16 bits of `value`, hard above.
         case finish
         /// Nothing of the next `count` instructions for a packet that does not meet the `Precondition` in `table`.
@@ -156,7 +160,9 @@ extension Instruction {
         case .conjunction: break
         case .learn(let learn): list += try learning(learn, context)
         case .finTimeout(let idle, let hard): list.append(finishing(idle: idle, hard: hard))
-        case .resubmit, .conntrack, .conntrackClear:
+        case .conntrack(let conntrack): list += try tracking(conntrack, context)
+        case .conntrackClear: list.append(Instruction(.clearTrack))
+        case .resubmit:
             throw Refusal("action '\(FlowText.print([action]))' cannot be run yet: see the README's known limits")
         }
     }

@@ -9,6 +9,8 @@ enum Precondition: UInt8 {
     case transport
     case tcp, udp, sctp, icmp, icmpv6
     case discovery, solicitation, advertisement
+    /// It is of a connection, or begins one.
+    case connected
 
     /// nil for a field that every packet has.
     init?(_ field: Field) {
@@ -26,6 +28,8 @@ enum Precondition: UInt8 {
         case .ndTarget, .ndReserved, .ndOptionsType: self = .discovery
         case .ndSLL: self = .solicitation
         case .ndTLL: self = .advertisement
+        case .ctNWProto, .ctNWSource, .ctNWDestination, .ctIPv6Source, .ctIPv6Destination, .ctTPSource, .ctTPDestination:
+            self = .connected
         default: return nil
         }
     }
@@ -43,8 +47,9 @@ enum Precondition: UInt8 {
         }
     }
 
-    /// A write of ICMPv6's type or code may end what the flow matched: then the action is left out (as in Open vSwitch).
-    var canEnd: Bool { self == .discovery || self == .solicitation || self == .advertisement }
+    /// A write of ICMPv6's type or code may end what the flow matched, and not all that matches as tracked is of a
+    /// connection: then the action is left out (as in Open vSwitch).
+    var canEnd: Bool { self == .discovery || self == .solicitation || self == .advertisement || self == .connected }
 }
 
 extension Instruction {
@@ -81,6 +86,10 @@ extension Walk {
         case .discovery: return meets(.solicitation) || meets(.advertisement)
         case .solicitation: return meets(.icmpv6) && hasMessage(type: 135)
         case .advertisement: return meets(.icmpv6) && hasMessage(type: 136)
+        case .connected:
+            let bits = UInt64(TrackBits.new | TrackBits.established | TrackBits.reply)
+            depend(on: bits, word: TrackWords.state)
+            return key[TrackWords.state] & bits != 0
         }
     }
 

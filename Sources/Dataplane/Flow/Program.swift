@@ -18,8 +18,10 @@ struct Program {
         case meter(UnsafePointer<MeterCell>)
         /// The steps behind it, `count` of them, are for a copy behind a tunnel's headers; first of all come the headers.
         case encapsulate(TunnelHeader)
-        /// Sixteen octets of headers, as they lie in memory.
+        /// Sixteen octets of what stands before: headers, as they lie in memory, or numbers.
         case octets(UInt64, UInt64)
+        /// The packet's connection in a zone begins, or gets a mark or a label.
+        case commit(Commit)
         /// A copy ends here, for the station of a tunnel port's next hop is not known yet. Without a cell nobody asks.
         case noStation(UInt16, NeighborTable.Cell?)
 
@@ -44,12 +46,16 @@ struct Program {
         case word(UInt64)
         /// A next hop has the station that it had.
         case neighbor(NeighborTable.Cell, station: UInt64)
+        /// The tracker says the same of the packet; and the last connection has a label like that.
+        case track(TrackCheck)
+        case labelHigh(value: UInt64, mask: UInt64)
+        case labelLow(value: UInt64, mask: UInt64)
 
         /// What NORMAL found out is about.
         var station: StationName? {
             switch self {
             case .learn(let name, _), .found(let name, _): name
-            case .tell, .word, .neighbor: nil
+            case .tell, .word, .neighbor, .track, .labelHigh, .labelLow: nil
             }
         }
     }
@@ -141,7 +147,7 @@ struct Program {
                 case .encapsulate(let header):
                     (outside, tunnelEnd) = (frame, index + 1 + Int(header.count))
                     frame.enterTunnel(header.length, frameLength: ports[Int(header.port)].frameLength)
-                case .rewrite, .meter, .octets, .noStation: break
+                case .rewrite, .meter, .octets, .commit, .noStation: break
                 }
             }
             return frame.longest ?? .max
@@ -154,6 +160,18 @@ struct Program {
             }
             return nil
         }
+    }
+
+    /// Checks of what the tracker says, and of labels.
+    var trackCount: Int {
+        var count = 0
+        for index in 0..<checkCount {
+            switch checks[index] {
+            case .track, .labelHigh: count += 1
+            default: break
+            }
+        }
+        return count
     }
 
     /// `altered` by the places of a cache key, a bit for each 16, the lowest first.
@@ -195,6 +213,8 @@ struct WalkMemory {
     let actionSet: UnsafeMutablePointer<ActionSetMember>
     /// The headers of a tunnel while they are made.
     let octets: UnsafeMutableRawPointer
+    let tracker: PacketTracker
+    let interests: UnsafeMutablePointer<TrackInterest>
     /// The packet's key as it came in, and as it is by now.
     let packet: KeyWords
     let key: KeyWords
@@ -208,7 +228,9 @@ struct WalkMemory {
     /// The bits that a bridge knows of a packet and its neighbor does not.
     let own: KeyWords
 
-    init() {
+    init(_ tracker: PacketTracker) {
+        self.tracker = tracker
+        interests = .allocate(capacity: PacketTracker.trackLimit)
         steps = .allocate(capacity: Program.capacity)
         checks = .allocate(capacity: Program.checkCapacity)
         visits = .allocate(capacity: WalkLimit.flows + 1)
@@ -239,6 +261,8 @@ struct WalkMemory {
         path.free()
         actionSet.deallocate()
         octets.deallocate()
+        tracker.free()
+        interests.deallocate()
         for words in [packet, key, mask, altered, written, pending, recorded, editable, own] {
             words.words.deallocate()
         }

@@ -23,6 +23,8 @@ public enum WalkNote: Hashable, Sendable {
     case expired
     /// All of the walk ends, or all of it behind the last patch.
     case failed(DropReason)
+    /// What the tracker said, `TrackBits`.
+    case tracked(zone: UInt16, bits: UInt8)
     /// A flow that is added or refreshed for a packet of a worker.
     case learns(Flow)
     /// Timeouts that the flow gets, in seconds, unless it has shorter ones; 0 for none.

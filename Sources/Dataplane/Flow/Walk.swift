@@ -66,6 +66,9 @@ struct Walk<Observer: WalkObserver> {
     /// The port of the switch that it came from.
     let origin: UInt16
     private(set) var hasExited = false
+    /// Zones that the packet was tracked in; and the one, by its number among them, that the key shows.
+    var interestCount = 0
+    var tracked: Int?
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
     var hasFailed: Bool { failure != nil }
@@ -96,6 +99,10 @@ struct Walk<Observer: WalkObserver> {
         memory.mask[0] = KeyWords.portMask
         // It is the tables' own, and no packet's.
         written[KeyWords.conjunctionWord] = KeyWords.conjunctionMask
+        // No packet comes in tracked.
+        written[TrackWords.state] = .max
+        written[TrackWords.number] = TrackWords.numberMask
+        for word in TrackWords.label...TrackWords.last { written[word] = .max }
         // The origin in a cache's keys says it.
         if context.hasEffects { written[25] |= 0xffff }
         let number = UInt16(truncatingIfNeeded: packet[0] >> 32)
@@ -125,6 +132,8 @@ struct Walk<Observer: WalkObserver> {
         walk.writeActionSetOutput(Instruction.unsetPort)
         walk.enter(0, port: walk.key.port)
         walk.runActionSet()
+        walk.settleTrack()
+        walk.recordTracks()
         if let failure = walk.failure {
             walk.program.count = 0
             walk.program.drop = failure
@@ -257,6 +266,10 @@ struct Walk<Observer: WalkObserver> {
                 learn(instruction, instructions + next)
                 next += Int(instruction.count)
             case .finish: finish(instruction)
+            case .track:
+                track(instruction, instructions + next)
+                next += Int(instruction.count)
+            case .clearTrack: clearTrack()
             // Within `writeActions` and `learn` only.
             case .member, .source: break
             case .exit: hasExited = true
@@ -320,7 +333,14 @@ struct Walk<Observer: WalkObserver> {
         count: Int,
         writing bit: Instruction? = nil
     ) {
-        let firstMember = bit?.value == 0 ? actionSetCount : actionSetFloor
+        copied(fromMember: bit?.value == 0 ? actionSetCount : actionSetFloor) { walk in
+            if let bit { walk.write(bit.to, 1, UInt128(bit.value)) }
+            walk.run(instructions, count: count)
+        }
+    }
+
+    /// Scoped, with copies of the stack and of the action set from a member on.
+    mutating func copied(fromMember firstMember: Int, _ body: (inout Walk) -> Void) {
         let (stack, set) = (stackFloor..<stackCount, firstMember..<actionSetCount)
         guard stackCount + stack.count <= WalkMemory.stackLimit,
             actionSetCount + set.count <= ActionSetMember.capacity
@@ -334,8 +354,7 @@ struct Walk<Observer: WalkObserver> {
                 walk.memory.actionSet[walk.actionSetCount] = walk.memory.actionSet[place]
                 walk.actionSetCount += 1
             }
-            if let bit { walk.write(bit.to, 1, UInt128(bit.value)) }
-            walk.run(instructions, count: count)
+            body(&walk)
         }
     }
 
@@ -367,8 +386,11 @@ struct Walk<Observer: WalkObserver> {
     mutating func scoped(_ body: (inout Walk) -> Void) {
         let (formerKey, formerTags, formerWritten, formerPending) = (key.all, tags, written.all, pending.all)
         let (formerRecorded, formerTagChanges, hadOtherTags) = (recorded.all, tagChanges, hasOtherTags)
+        let formerTracked = tracked
         recorded.clear()
         body(&self)
+        settleTrack()
+        tracked = formerTracked
         (key.all, tags, written.all, pending.all) = (formerKey, formerTags, formerWritten, formerPending)
         pendingWords = 0
         widenLinkAddresses()

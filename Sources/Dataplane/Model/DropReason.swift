@@ -31,6 +31,8 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case flowTooLong
     /// Its time to live ran out.
     case timeToLive
+    /// A connection would have begun, and its zone, or the table, is full.
+    case connectionLimit
     /// Beyond the rate of a meter.
     case meter
     /// New connections beyond what a burst may bring.
@@ -97,6 +99,7 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .flowLoop: "flow_loop"
         case .flowTooLong: "flow_too_long"
         case .timeToLive: "time_to_live"
+        case .connectionLimit: "connection_limit"
         case .meter: "meter"
         case .missBudget: "miss_budget"
         case .tunnelHeader: "tunnel_header"

@@ -35,7 +35,7 @@ extension Dataplane {
     ) -> WalkTrace {
         guard let slot = slot(of: name) else { return WalkTrace() }
         let context = context(now: Self.now, hasEffects: false)
-        let memory = WalkMemory()
+        let memory = WalkMemory(PacketTracker(connections, share: lanes.count))
         defer { memory.free() }
         let tables = bridges.map { ($0.value.slot, (name: $0.key, tables: $0.value.tables)) }
         var recorder = WalkRecorder(bridges: Dictionary(uniqueKeysWithValues: tables), state: context.state)

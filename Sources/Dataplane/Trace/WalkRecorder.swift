@@ -86,7 +86,7 @@ struct WalkRecorder: WalkObserver {
         let kind = instruction.pointee.kind
         frames[last].isAtEnd = frames[last].isWhole && (kind == .goto || kind == .resubmit && isLast)
         add(.action(action, []))
-        open = kind == .clone || trace.isCut ? nil : (trace.steps.count - 1, key)
+        open = kind == .clone || kind == .track || trace.isCut ? nil : (trace.steps.count - 1, key)
     }
 
     mutating func crosses(to peer: UInt16) {
@@ -146,10 +146,14 @@ struct WalkRecorder: WalkObserver {
         func append(_ actions: [Action]) {
             for action in actions {
                 number += 1
-                if case .clone(let inner) = action {
+                switch action {
+                case .clone(let inner):
                     list.append((number, action))
                     append(inner)
-                } else {
+                case .conntrack(let conntrack):
+                    list.append((number, action))
+                    append(conntrack.actions)
+                default:
                     // It compiled when its flow was added.
                     let count = (try? Instruction.compiled([action], context))?.count ?? 0
                     list += Array(repeating: (number, action), count: count)

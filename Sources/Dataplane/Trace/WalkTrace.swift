@@ -67,6 +67,7 @@ public enum ProgramWord: Hashable, Sendable {
         case .output(let port): return [.output(PortIndex(port))]
         case .outputTruncated(let port, let maxLength):
             return [.edit("trunc(\(maxLength))"), .output(PortIndex(port))]
+        case .commit(let commit): return [.edit(commit.words)]
         case .encapsulate, .octets: return []
         case .noStation: return [.edit("drop(\(DropReason.neighborUnknown.name))")]
         case .meter(let cell): return [.edit("meter(\(cell.pointee.identifier))")]
@@ -107,5 +108,17 @@ extension TunnelHeader {
                 }
             return "encapsulate(\(type.rawValue),dst=\(destination)" + (key.map { ",key=\($0)" } ?? "") + ")"
         }
+    }
+}
+
+extension Commit {
+    /// Such as "ct(commit,zone=1,mark=0x1/0x1)".
+    fileprivate var words: String {
+        var words = begins ? ["commit"] : []
+        if forces { words.append("force") }
+        words.append("zone=\(zone)")
+        if markMask != 0 { words.append("mark=0x\(String(mark, radix: 16))/0x\(String(markMask, radix: 16))") }
+        if hasLabel { words.append("label") }
+        return "ct(\(words.joined(separator: ",")))"
     }
 }

@@ -160,6 +160,14 @@ enum ConntrackStateFlags {
     static let names = ["new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"]
 }
 
+extension FlowText {
+    /// What the tracker says of a packet, such as "+est+rpl+trk"; "-trk" for nothing.
+    public static func print(ctState bits: UInt8) -> String {
+        let words = ConntrackStateFlags.names.enumerated().filter { bits >> UInt8($0.offset) & 1 != 0 }.map { "+" + $0.element }
+        return words.isEmpty ? "-trk" : words.joined()
+    }
+}
+
 /// Names of the bits of tcp_flags, from the least significant (RFC 9293, section 3.1; ovs-fields(7)).
 enum TCPFlags {
     static let names = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"]

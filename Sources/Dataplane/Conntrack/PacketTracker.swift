@@ -1,0 +1,358 @@
+import CPacket
+import Flows
+
+/// What the tracker says of a packet in a zone: the fields `ct_*` of its key (ovs-fields(7), 'Connection Tracking Fields').
+struct Track: BitwiseCopyable {
+    /// Of the packet, with the zone. Zeros for one that is invalid by itself.
+    let tuple: ConnectionTuple
+    let zone: UInt16
+    /// `TrackBits`.
+    var bits: UInt8
+    var isReply = false
+    /// The connection, 0 for none, and what it was known by.
+    var number: UInt32 = 0
+    var stamp: UInt32 = 0
+    var mark: UInt32 = 0
+    var label: UInt128 = 0
+
+    fileprivate init(_ tuple: ConnectionTuple, zone: UInt16, bits: UInt8) {
+        (self.tuple, self.zone, self.bits) = (tuple, zone, bits)
+    }
+
+    fileprivate init(_ tuple: ConnectionTuple, _ found: ConnectionTable.Found, bits: UInt8, _ table: ConnectionTable) {
+        self.init(tuple, zone: tuple.zone, bits: bits)
+        (number, stamp, isReply) = (found.number, found.stamp, found.isReply)
+        mark = table[number].pointee.mark.load(ordering: .relaxed)
+        label = table[number].pointee.label
+    }
+}
+
+/// What `ct(commit)` and the actions within it do to a connection.
+struct Commit: Equatable, BitwiseCopyable {
+    let zone: UInt16
+    /// A connection begins if there is none.
+    let begins: Bool
+    /// One that the packet answers ends before.
+    let forces: Bool
+    /// The bits `markMask` of its mark become those of `mark`.
+    let mark: UInt32
+    let markMask: UInt32
+    /// Two steps with sixteen octets follow: the label's value and mask.
+    let hasLabel: Bool
+}
+
+/// A lane's way to the connections, and what it has found out of the packet at hand: in each zone once.
+struct PacketTracker {
+    /// Zones that one packet may be tracked in.
+    static var trackLimit: Int { 8 }
+
+    let table: ConnectionTable
+    let share: Int
+    private let state: UnsafeMutablePointer<State>
+
+    private struct State {
+        var packet: Packet?
+        var layout = FrameLayout()
+        var isRead = false
+        /// nil for a packet that is invalid.
+        var tracked: TrackedPacket?
+        var count = 0
+        var tracks: InlineArray<8, Track>
+    }
+
+    init(_ table: ConnectionTable, share: Int) {
+        (self.table, self.share) = (table, share)
+        state = .allocate(capacity: 1)
+        let none = Track(ConnectionTuple.none, zone: 0, bits: 0)
+        state.initialize(to: State(tracks: InlineArray(repeating: none)))
+    }
+
+    func free() { state.deallocate() }
+
+    // MARK: - The packet at hand
+
+    /// What was known of a packet is so no more.
+    @inline(__always)
+    func forget() { state.pointee.packet = nil }
+
+    /// Begins with a packet, unless it is at hand.
+    func begin(_ packet: Packet, _ layout: FrameLayout) {
+        guard state.pointee.packet != packet else { return }
+        state.pointee.packet = packet
+        state.pointee.layout = layout
+        state.pointee.isRead = false
+        state.pointee.count = 0
+    }
+
+    /// Begins with a packet of a connection that is known, in the zone of that.
+    @inline(__always)
+    func begin(_ packet: Packet, _ known: KnownConnection) {
+        let tuple = table.tuple(of: known.number)
+        let found = ConnectionTable.Found(number: known.number, stamp: known.stamp, isReply: known.isReply)
+        let bits = TrackBits.tracked | TrackBits.established | (known.isReply ? TrackBits.reply : 0)
+        state.pointee.packet = packet
+        state.pointee.tracks[0] = Track(known.isReply ? tuple.reversed : tuple, found, bits: bits, table)
+        state.pointee.count = 1
+    }
+
+    /// How many zones it was tracked in.
+    var count: Int { state.pointee.count }
+
+    /// In the order of the zones.
+    subscript(index: Int) -> Track {
+        get { state.pointee.tracks[index] }
+        nonmutating set { state.pointee.tracks[index] = newValue }
+    }
+
+    /// What is known of it in a zone.
+    private func index(of zone: UInt16) -> Int? {
+        for index in 0..<state.pointee.count where state.pointee.tracks[index].zone == zone { return index }
+        return nil
+    }
+
+    /// The connection of a packet of TCP or UDP that was tracked in one zone, and is nothing but one more of it.
+    var known: KnownConnection? {
+        let track = state.pointee.tracks[0]
+        let bits = track.bits & ~TrackBits.reply
+        guard state.pointee.packet != nil, state.pointee.count == 1, track.number != 0,
+            bits == TrackBits.tracked | TrackBits.established, !track.tuple.isICMP
+        else { return nil }
+        return KnownConnection(track)
+    }
+
+    /// Tracks the packet in a zone, unless that was done.
+    /// - Returns: the place of what is known of it then; nil beyond `trackLimit` zones.
+    func track(zone: UInt16, now: UInt32) -> Int? {
+        if let index = index(of: zone) { return index }
+        if !state.pointee.isRead, let packet = state.pointee.packet {
+            let isChecked = packet.hasCheckedTransport
+            state.pointee.tracked = TrackedPacket(packet, state.pointee.layout, isChecked: isChecked)
+            state.pointee.isRead = true
+        }
+        return add(state.pointee.tracked.map { track($0, $0.tuple, zone: zone, now: now) } ?? Self.invalid(zone))
+    }
+
+    /// The same of a packet whose addresses and ports flows have written.
+    /// - Parameter tuple: what they are by now, in the zone.
+    func track(rewritten tuple: ConnectionTuple, now: UInt32) -> Int? {
+        forgetTrack(of: tuple.zone)
+        guard let tracked = state.pointee.tracked, !tracked.isError else { return add(Self.invalid(tuple.zone)) }
+        return add(track(tracked, tuple, zone: tuple.zone, now: now))
+    }
+
+    private func forgetTrack(of zone: UInt16) {
+        guard let index = index(of: zone) else { return }
+        state.pointee.count &-= 1
+        state.pointee.tracks[index] = state.pointee.tracks[state.pointee.count]
+    }
+
+    private func add(_ track: Track) -> Int? {
+        guard state.pointee.count < Self.trackLimit else { return nil }
+        state.pointee.tracks[state.pointee.count] = track
+        state.pointee.count &+= 1
+        return state.pointee.count &- 1
+    }
+
+    private static func invalid(_ zone: UInt16) -> Track {
+        Track(ConnectionTuple.none, zone: zone, bits: TrackBits.tracked | TrackBits.invalid)
+    }
+
+    /// What a packet is when its connection makes room for one that it begins itself.
+    func replaced(_ track: Track) -> Track {
+        let begins = state.pointee.tracked.map { !$0.isError && Self.canBegin($0, track.tuple) } ?? true
+        return Track(track.tuple, zone: track.zone, bits: TrackBits.tracked | (begins ? TrackBits.new : TrackBits.invalid))
+    }
+
+    /// Notes what is known of the packet after a commit that is yet to be done.
+    func note(_ track: Track, _ index: Int) {
+        state.pointee.tracks[index].bits = track.bits
+        state.pointee.tracks[index].mark = track.mark
+        state.pointee.tracks[index].label = track.label
+    }
+
+    // MARK: - Following
+
+    private func track(_ packet: TrackedPacket, _ tuple: ConnectionTuple, zone: UInt16, now: UInt32) -> Track {
+        var tuple = tuple
+        tuple.zone = zone
+        // Another worker may end a connection, or begin one, at any time.
+        for _ in 0..<Self.attempts {
+            guard let found = table.find(tuple, now: now) else { break }
+            if packet.isError {
+                let bits = TrackBits.related | (found.isReply ? TrackBits.reply : 0)
+                return Track(tuple, found, bits: TrackBits.tracked | bits, table)
+            }
+            if let bits = follow(packet, found, now: now) {
+                return Track(tuple, found, bits: TrackBits.tracked | bits, table)
+            }
+        }
+        let begins = !packet.isError && Self.canBegin(packet, tuple)
+        return Track(tuple, zone: zone, bits: TrackBits.tracked | (begins ? TrackBits.new : TrackBits.invalid))
+    }
+
+    private static var attempts: Int { 4 }
+
+    private static func canBegin(_ packet: TrackedPacket, _ tuple: ConnectionTuple) -> Bool {
+        if tuple.isTCP { return TCPState.begin(packet.tcp) != nil }
+        return !tuple.isICMP || ICMPState.begin(tuple) != nil
+    }
+
+    /// Takes a packet into the state of its connection.
+    /// - Returns: what the packet is; nil when the connection is over, or over by it.
+    private func follow(_ packet: TrackedPacket, _ found: ConnectionTable.Found, now: UInt32) -> UInt8? {
+        let connection = table[found.number]
+        connection.pointee.lock()
+        var state = ConnectionState(word: connection.pointee.state.load(ordering: .relaxed))
+        guard connection.pointee.stamp.load(ordering: .relaxed) == found.stamp else {
+            connection.pointee.unlock(state)
+            return nil
+        }
+        let (verdict, timeout) = update(connection, &state, packet, isReply: found.isReply)
+        if let timeout {
+            state.timeout = timeout
+            connection.pointee.extend(to: table.expiry(timeout, now: now))
+        }
+        connection.pointee.unlock(state)
+        switch verdict {
+        case .valid: return TrackBits.established | (found.isReply ? TrackBits.reply : 0)
+        case .validNew: return TrackBits.new
+        case .invalid: return TrackBits.invalid
+        case .new:
+            table.remove(found.number, stamp: found.stamp, share: share)
+            return nil
+        }
+    }
+
+    private func update(
+        _ connection: UnsafeMutablePointer<Connection>,
+        _ state: inout ConnectionState,
+        _ packet: TrackedPacket,
+        isReply: Bool
+    ) -> TrackResult {
+        switch state.kind {
+        case .tcp:
+            let former = connection.pointee.tcp
+            var tcp = former
+            let result = tcp.update(packet.tcp, isReply: isReply, isLiberal: table.isLiberal)
+            connection.pointee.store(tcp, formerly: former)
+            if tcp.isEstablished { state.isAssured = true }
+            return result
+        case .icmp:
+            let result = state.icmp.update(isReply: isReply)
+            state.isAssured = state.icmp == .reply
+            return result
+        case .datagram:
+            let result = state.datagram.update(isReply: isReply)
+            state.isAssured = state.datagram == .bidirectional
+            return result
+        }
+    }
+
+    // MARK: - The quick way
+
+    /// Takes a packet of a connection that is known, when all that it can be is one more of an established connection.
+    /// - Returns: false when it must be tracked as any other; nothing was changed then.
+    @inline(__always)
+    func passes(_ packet: Packet, _ layout: FrameLayout, _ known: KnownConnection, now: UInt32) -> Bool {
+        let connection = table[known.number]
+        guard connection.pointee.stamp.load(ordering: .acquiring) == known.stamp,
+            let tracked = TrackedPacket(packet, layout, isChecked: packet.hasCheckedTransport)
+        else { return false }
+        let state = ConnectionState(word: connection.pointee.state.load(ordering: .relaxed))
+        if state.kind == .tcp {
+            let former = connection.pointee.tcp
+            var tcp = former
+            guard tcp.passes(tracked.tcp, isReply: known.isReply) else { return false }
+            connection.pointee.store(tcp, formerly: former)
+        } else {
+            guard state.kind == .datagram, state.datagram == .bidirectional else { return false }
+        }
+        connection.pointee.extend(to: table.expiry(state.timeout, now: now))
+        return true
+    }
+
+    // MARK: - Committing
+
+    /// - Parameter label: with `commit.hasLabel`, value and mask.
+    /// - Returns: false when a connection should begin, and none may.
+    func commit(_ commit: Commit, label: (value: UInt128, mask: UInt128), now: UInt32) -> Bool {
+        guard let index = index(of: commit.zone) else { return true }
+        var track = state.pointee.tracks[index]
+        defer { state.pointee.tracks[index] = track }
+        if commit.forces && track.isReply && track.number != 0 {
+            table.remove(track.number, stamp: track.stamp, share: share)
+            track.number = 0
+        }
+        if track.number == 0 {
+            guard commit.begins, track.bits & TrackBits.new != 0 else { return true }
+            guard begin(&track, now: now) else { return false }
+        }
+        if commit.markMask != 0 { setMark(&track, commit) }
+        if commit.hasLabel { setLabel(&track, label.value, label.mask) }
+        return true
+    }
+
+    private func begin(_ track: inout Track, now: UInt32) -> Bool {
+        var (kind, timeout) = (ConnectionState.Kind.datagram, DatagramState.first.timeout)
+        var tcp: TCPState?
+        if track.tuple.isTCP {
+            guard let segment = state.pointee.tracked?.tcp, let begun = TCPState.begin(segment) else { return true }
+            (kind, timeout, tcp) = (.tcp, .tcpSynSent, begun)
+        } else if track.tuple.isICMP {
+            (kind, timeout) = (.icmp, ICMPState.first.timeout)
+        }
+        guard case .success(let found) = table.create(track.tuple, ConnectionState(kind, timeout), tcp, share: share, now: now)
+        else { return false }
+        (track.number, track.stamp, track.isReply) = (found.number, found.stamp, found.isReply)
+        return true
+    }
+
+    private func setMark(_ track: inout Track, _ commit: Commit) {
+        let connection = table[track.number]
+        let former = connection.pointee.mark.load(ordering: .relaxed)
+        let next = former & ~commit.markMask | commit.mark
+        guard former != next, let stamp = table.restamp(track.number, track.stamp) else { return }
+        connection.pointee.mark.store(next, ordering: .relaxed)
+        track.stamp = stamp
+    }
+
+    private func setLabel(_ track: inout Track, _ value: UInt128, _ mask: UInt128) {
+        let connection = table[track.number]
+        let former = connection.pointee.label
+        let next = former & ~mask | value
+        guard former != next, let stamp = table.restamp(track.number, track.stamp) else { return }
+        connection.pointee.labelHigh.store(UInt64(truncatingIfNeeded: next >> 64), ordering: .relaxed)
+        connection.pointee.labelLow.store(UInt64(truncatingIfNeeded: next), ordering: .relaxed)
+        track.stamp = stamp
+    }
+
+    // MARK: - Without a packet
+
+    /// What would be said of a packet that is known by its flow key only; nothing changes.
+    func look(_ tuple: ConnectionTuple, isFirst: Bool, now: UInt32) -> Int? {
+        if let index = index(of: tuple.zone) { return index }
+        guard let found = table.find(tuple, now: now) else {
+            return add(Track(tuple, zone: tuple.zone, bits: TrackBits.tracked | (isFirst ? TrackBits.new : TrackBits.invalid)))
+        }
+        let state = ConnectionState(word: table[found.number].pointee.state.load(ordering: .relaxed))
+        let isNew = !state.isAssured && !found.isReply
+        let bits = isNew ? TrackBits.new : TrackBits.established | (found.isReply ? TrackBits.reply : 0)
+        return add(Track(tuple, found, bits: TrackBits.tracked | bits, table))
+    }
+}
+
+/// What an entry of a flow cache knows of its packets' connection, in one word; 0 for none.
+struct KnownConnection: BitwiseCopyable {
+    let word: UInt64
+
+    init(word: UInt64) { self.word = word }
+
+    /// A connection of which one more packet is nothing new.
+    init(_ track: Track) {
+        word = UInt64(track.stamp) << 32 | (track.isReply ? 1 << 31 : 0) | UInt64(track.number)
+    }
+
+    @inline(__always) var number: UInt32 { UInt32(truncatingIfNeeded: word) & 0x7fff_ffff }
+    @inline(__always) var isReply: Bool { word & 1 &<< 31 != 0 }
+    @inline(__always) var stamp: UInt32 { UInt32(truncatingIfNeeded: word &>> 32) }
+}

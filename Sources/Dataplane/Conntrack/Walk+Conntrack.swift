@@ -1,0 +1,328 @@
+import Flows
+import Wire
+
+/// A zone that a walk has tracked its packet in, and what of the answer it went by.
+struct TrackInterest: BitwiseCopyable {
+    /// Before actions wrote its mark and label.
+    let track: Track
+    var bits: UInt8 = 0
+    var mark: UInt32 = 0
+    var label: UInt128 = 0
+}
+
+/// The tracker's fields in a flow key.
+enum TrackWords {
+    static var state: Int { 5 }
+    static var zoneMask: UInt64 { 0xffff_0000 }
+    /// The protocol of the connection's first packet.
+    static var number: Int { 26 }
+    static var numberMask: UInt64 { 0xff00 }
+    static var label: Int { 27 }
+    /// The addresses and ports of the connection's first packet.
+    static var first: Int { 29 }
+    static var last: Int { 34 }
+}
+
+extension Walk {
+    /// `ct`: tracks the packet, notes what is to become of its connection, and has a copy go on in a table (ovs-actions(7),
+    /// 'The ct action'). What was found out shows there, and nowhere else.
+    /// - Parameter writes: of the connection's mark and label, `instruction.count` of them.
+    mutating func track(_ instruction: Instruction, _ writes: UnsafePointer<Instruction>) {
+        let zone = instruction.width == 0 ? instruction.value : UInt64(read(instruction.from, instruction.width))
+        let request = TrackRequest(flags: instruction.word)
+        settleTrack()
+        guard let place = track(zone: UInt16(truncatingIfNeeded: zone)) else { return fail(.flowTooLong) }
+        let interest = interest(in: place)
+        // Whether the packet answers decides what becomes of its connection.
+        if request.forces { memory.interests[interest].bits |= TrackBits.reply | TrackBits.invalid }
+        let written = connectionWrites(writes, count: Int(instruction.count))
+        let track = commit(request, place, written)
+        if Observer.isActive { observer.noted(.tracked(zone: track.zone, bits: track.bits)) }
+        if instruction.table != Instruction.thisTable { fork(to: instruction.table, interest, track, written) }
+        forgetTrack()
+    }
+
+    /// `ct_clear`. Means nothing where nothing shows.
+    mutating func clearTrack() {
+        guard tracked != nil else { return }
+        settleTrack()
+        tracked = nil
+        forgetTrack()
+    }
+
+    // MARK: - Looking
+
+    /// - Returns: the place of the packet's track in the tracker.
+    private mutating func track(zone: UInt16) -> Int? {
+        let (tracker, now) = (memory.tracker, context.now)
+        guard context.hasEffects else {
+            // A described packet of no flags is a first one.
+            let flags = key[4] >> 16 & 0x17
+            return tracker.look(currentTuple(zone), isFirst: flags == 0 || flags == UInt64(TCPSegment.syn), now: now)
+        }
+        guard hasOtherTuple else { return tracker.track(zone: zone, now: now) }
+        // The cache's checks are of packets as they come in.
+        program.isSingular = true
+        return tracker.track(rewritten: currentTuple(zone), now: now)
+    }
+
+    /// Flows have written what connections are found by.
+    private var hasOtherTuple: Bool {
+        guard key.isIP else { return false }
+        var bits = (written[2] & 0xff00) | (written[4] & 0xffff_ffff_0000_0000)
+        if key.isIPv6 {
+            for word in 19...22 { bits |= written[word] }
+        } else {
+            bits |= written[3]
+        }
+        return bits != 0
+    }
+
+    private func currentTuple(_ zone: UInt16) -> ConnectionTuple { ConnectionTuple(key, zone: zone) }
+
+    /// The number of a zone among those that this walk has tracked in.
+    private mutating func interest(in place: Int) -> Int {
+        let track = memory.tracker[place]
+        for number in 0..<interestCount where memory.interests[number].track.zone == track.zone { return number }
+        memory.interests[interestCount] = TrackInterest(track: track)
+        interestCount += 1
+        return interestCount - 1
+    }
+
+    // MARK: - What becomes of the connection
+
+    /// What actions within `ct` write.
+    struct ConnectionWrites {
+        var (mark, markMask): (UInt32, UInt32) = (0, 0)
+        var (label, labelMask): (UInt128, UInt128) = (0, 0)
+    }
+
+    /// Runs the actions within `ct`, which see the packet's fields and write to the connection's.
+    private mutating func connectionWrites(_ writes: UnsafePointer<Instruction>, count: Int) -> ConnectionWrites {
+        guard count != 0 else { return ConnectionWrites() }
+        let (formerKey, formerWritten, formerPending, formerWords) = (key.all, written.all, pending.all, pendingWords)
+        (written[TrackWords.state], written[TrackWords.label], written[TrackWords.label + 1]) = (0, 0, 0)
+        run(writes, count: count)
+        var result = ConnectionWrites()
+        result.markMask = UInt32(truncatingIfNeeded: written[TrackWords.state] >> 32)
+        result.mark = UInt32(truncatingIfNeeded: key[TrackWords.state] >> 32) & result.markMask
+        result.labelMask = written.label
+        result.label = key.label & result.labelMask
+        (key.all, written.all, pending.all, pendingWords) = (formerKey, formerWritten, formerPending, formerWords)
+        return result
+    }
+
+    /// Notes what is to be done to the packet's connection.
+    /// - Returns: what will be known of it then.
+    private mutating func commit(_ request: TrackRequest, _ place: Int, _ writes: ConnectionWrites) -> Track {
+        var track = memory.tracker[place]
+        let hasLabel = writes.labelMask != 0
+        guard request.commits || writes.markMask != 0 || hasLabel else { return track }
+        record(
+            .commit(
+                Commit(
+                    zone: track.zone,
+                    begins: request.commits,
+                    forces: request.forces,
+                    mark: writes.mark,
+                    markMask: writes.markMask,
+                    hasLabel: hasLabel
+                )
+            )
+        )
+        if hasLabel {
+            record(.octets(UInt64(truncatingIfNeeded: writes.label >> 64), UInt64(truncatingIfNeeded: writes.label)))
+            record(.octets(UInt64(truncatingIfNeeded: writes.labelMask >> 64), UInt64(truncatingIfNeeded: writes.labelMask)))
+        }
+        if request.forces && track.isReply && track.number != 0 { track = memory.tracker.replaced(track) }
+        if track.number != 0 || track.bits & TrackBits.new != 0 && request.commits {
+            track.mark = track.mark & ~writes.markMask | writes.mark
+            track.label = track.label & ~writes.labelMask | writes.label
+        }
+        memory.tracker.note(track, place)
+        return track
+    }
+
+    // MARK: - Going on
+
+    /// Has a copy of the packet go on in a table, with what is known of its connection.
+    private mutating func fork(to table: UInt8, _ interest: Int, _ track: Track, _ writes: ConnectionWrites) {
+        let (formerDrop, formerTracked) = (program.drop, tracked)
+        copied(fromMember: actionSetFloor) { walk in
+            walk.tracked = interest
+            walk.show(track, writes)
+            walk.enter(table, port: walk.key.port)
+        }
+        settleTrack(of: interest)
+        tracked = formerTracked
+        endOther(formerDrop)
+    }
+
+    /// Puts a track into the key.
+    private func show(_ track: Track, _ writes: ConnectionWrites) {
+        clearTrackWords()
+        key[TrackWords.state] = UInt64(track.mark) << 32 | UInt64(track.zone) << 16 | UInt64(track.bits)
+        key.label = track.label
+        written[TrackWords.state] = UInt64(writes.markMask) << 32 | TrackWords.zoneMask
+        written.label = writes.labelMask
+        written[TrackWords.number] &= ~TrackWords.numberMask
+        for word in TrackWords.first...TrackWords.last { written[word] = 0 }
+        guard track.bits & TrackBits.invalid == 0 else { return }
+        let original = track.number == 0 ? track.tuple : memory.tracker.table.tuple(of: track.number)
+        original.note(in: key)
+    }
+
+    private func forgetTrack() {
+        clearTrackWords()
+        written[TrackWords.state] = .max
+        written[TrackWords.number] |= TrackWords.numberMask
+        for word in TrackWords.label...TrackWords.last { written[word] = .max }
+    }
+
+    private func clearTrackWords() {
+        key[TrackWords.state] = 0
+        key[TrackWords.number] &= ~TrackWords.numberMask
+        for word in TrackWords.label...TrackWords.last { key[word] = 0 }
+    }
+
+    // MARK: - What it went by
+
+    /// Takes the bits of tracks that were asked for from the program's mask to the track that they were of.
+    mutating func settleTrack(of number: Int? = nil) {
+        let (bits, label) = (program.mask[TrackWords.state], program.mask.label)
+        var others = program.mask[TrackWords.number] & TrackWords.numberMask
+        for word in TrackWords.first...TrackWords.last { others |= program.mask[word] }
+        guard bits | others != 0 || label != 0 else { return }
+        program.mask[TrackWords.state] = 0
+        program.mask[TrackWords.number] &= ~TrackWords.numberMask
+        for word in TrackWords.label...TrackWords.last { program.mask[word] = 0 }
+        // Whose first packet a connection was no check says.
+        if others != 0 { program.isSingular = true }
+        guard let number = number ?? tracked else { return }
+        memory.interests[number].bits |= UInt8(truncatingIfNeeded: bits)
+        memory.interests[number].mark |= UInt32(truncatingIfNeeded: bits >> 32)
+        memory.interests[number].label |= label
+    }
+
+    /// Has the program be good for packets of which the tracker says the same.
+    mutating func recordTracks() {
+        for number in 0..<interestCount {
+            let interest = memory.interests[number]
+            record(
+                .track(
+                    TrackCheck(
+                        zone: interest.track.zone,
+                        bits: interest.track.bits & interest.bits,
+                        bitMask: interest.bits,
+                        mark: interest.track.mark & interest.mark,
+                        markMask: interest.mark
+                    )
+                )
+            )
+            guard interest.label != 0 else { continue }
+            let (value, mask) = (interest.track.label & interest.label, interest.label)
+            record(.labelHigh(value: UInt64(truncatingIfNeeded: value >> 64), mask: UInt64(truncatingIfNeeded: mask >> 64)))
+            record(.labelLow(value: UInt64(truncatingIfNeeded: value), mask: UInt64(truncatingIfNeeded: mask)))
+        }
+    }
+}
+
+extension KeyWords {
+    /// `ct_label`.
+    fileprivate var label: UInt128 {
+        get { UInt128(words[TrackWords.label]) << 64 | UInt128(words[TrackWords.label + 1]) }
+        nonmutating set {
+            words[TrackWords.label] = UInt64(truncatingIfNeeded: newValue >> 64)
+            words[TrackWords.label + 1] = UInt64(truncatingIfNeeded: newValue)
+        }
+    }
+
+    var isIPv6: Bool { UInt16(truncatingIfNeeded: words[0] >> 16) == EtherType.ipv6 }
+}
+
+extension ConnectionTuple {
+    /// As a flow key says; an ICMP query's identifier it does not know.
+    fileprivate init(_ key: KeyWords, zone: UInt16) {
+        let number = UInt8(truncatingIfNeeded: key[2] >> 8)
+        if key.isIPv6 {
+            self.init(
+                source: IPv6Address(value: UInt128(key[19]) << 64 | UInt128(key[20])),
+                destination: IPv6Address(value: UInt128(key[21]) << 64 | UInt128(key[22])),
+                protocol: number
+            )
+        } else {
+            self.init(
+                source: IPv4Address(value: UInt32(truncatingIfNeeded: key[3] >> 32)),
+                destination: IPv4Address(value: UInt32(truncatingIfNeeded: key[3])),
+                protocol: number
+            )
+        }
+        self.zone = zone
+        let ports = key[4] >> 32
+        (sourcePort, destinationPort) =
+            isICMP
+            ? (0, UInt16(truncatingIfNeeded: ports >> 16))
+            : (UInt16(truncatingIfNeeded: ports >> 16), UInt16(truncatingIfNeeded: ports))
+    }
+
+    /// Puts it where a flow key has the first packet of a connection.
+    fileprivate func note(in key: KeyWords) {
+        key[TrackWords.number] |= UInt64(protocolNumber) << 8
+        if isIPv6 {
+            (key[31], key[32], key[33], key[34]) = (sourceHigh, sourceLow, destinationHigh, destinationLow)
+        } else {
+            key[29] = sourceLow << 32 | destinationLow
+        }
+        // Type and code of ICMP.
+        let (first, second) = isICMP ? (destinationPort, 0) : (sourcePort, destinationPort)
+        key[30] = UInt64(first) << 16 | UInt64(second)
+    }
+}
+
+/// What the tracker must say of a packet in a zone.
+struct TrackCheck: Equatable, BitwiseCopyable {
+    let zone: UInt16
+    let bits: UInt8
+    let bitMask: UInt8
+    let mark: UInt32
+    let markMask: UInt32
+
+    @inline(__always)
+    func holds(_ track: Track) -> Bool {
+        track.bits & bitMask == bits && track.mark & markMask == mark
+    }
+}
+
+/// The flags of a `ct` instruction.
+struct TrackRequest {
+    private let flags: UInt8
+
+    init(flags: UInt8) { self.flags = flags }
+    init(commits: Bool, forces: Bool) { flags = (commits ? 1 : 0) | (forces ? 2 : 0) }
+
+    var word: UInt8 { flags }
+    var commits: Bool { flags & 1 != 0 }
+    var forces: Bool { flags & 2 != 0 }
+}
+
+extension Instruction {
+    static func tracking(_ conntrack: Conntrack, _ context: ActionContext) throws(Refusal) -> [Instruction] {
+        guard conntrack.nat == nil, conntrack.helper == nil else {
+            let text = FlowText.print([.conntrack(conntrack)])
+            throw Refusal("action '\(text)': nat and alg cannot be run yet: see the README's known limits")
+        }
+        var instruction = Instruction(.track)
+        instruction.table = conntrack.table ?? thisTable
+        instruction.word = TrackRequest(commits: conntrack.commits, forces: conntrack.forces).word
+        switch conntrack.zone {
+        case .number(let zone): instruction.value = UInt64(zone)
+        case .subfield(let field):
+            instruction.from = place(field)
+            instruction.width = width(field)
+        }
+        let writes = try compiled(conntrack.actions, context)
+        guard let count = UInt16(exactly: writes.count) else { throw Refusal("ct has more than 65535 actions") }
+        instruction.count = count
+        return [instruction] + writes
+    }
+}

@@ -1,0 +1,123 @@
+import ArgumentParser
+import Control
+
+struct ConntrackCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "conntrack",
+        abstract: "Shows and ends the connections that flows with 'ct' track.",
+        subcommands: [Dump.self, Flush.self, Stats.self]
+    )
+
+    /// Which connections.
+    struct Selecting: ParsableArguments {
+        @Option(help: ArgumentHelp("Only those of a zone.", valueName: "n")) var zone: Int?
+        @Option(help: ArgumentHelp("Only those of a protocol: tcp, udp, icmp, icmpv6, sctp or a number.", valueName: "name"))
+        var `protocol`: String?
+        @Option(help: ArgumentHelp("Only those that an address, or one of a CIDR, began.", valueName: "address"))
+        var source: String?
+        @Option(help: ArgumentHelp("Only those with an address, or one of a CIDR.", valueName: "address"))
+        var destination: String?
+        @Option(help: ArgumentHelp("Only those from a port.", valueName: "port")) var sourcePort: Int?
+        @Option(help: ArgumentHelp("Only those with a port.", valueName: "port")) var destinationPort: Int?
+        @Option(help: ArgumentHelp("Only those with a mark.", valueName: "n")) var mark: Int?
+
+        var selection: ConnectionSelection {
+            var selection = ConnectionSelection()
+            (selection.zone, selection.protocol, selection.mark) = (zone, `protocol`, mark)
+            (selection.source, selection.destination) = (source, destination)
+            (selection.sourcePort, selection.destinationPort) = (sourcePort, destinationPort)
+            return selection
+        }
+    }
+
+    struct Dump: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Shows connections, in the form of 'ovs-appctl dpctl/dump-conntrack'.",
+            discussion: "Addresses and ports are those of a connection's first packet."
+        )
+
+        @OptionGroup var selecting: Selecting
+        @Flag(help: "Show how long each lasts if nothing more comes, and how old it is.") var times = false
+        @OptionGroup var reading: Reading
+
+        func run() throws {
+            var request = ConntrackDump(selection: selecting.selection)
+            var connections: [ConntrackDump.Connection] = []
+            repeat {
+                let response = try reading.daemon.call(request)
+                if reading.json { connections += response.connections }
+                else { for connection in response.connections { print(connection.line(times: times)) } }
+                request.from = response.next
+            } while request.from != nil
+            if reading.json { print(try jsonText(connections)) }
+        }
+    }
+
+    struct Flush: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Ends connections: their packets are of none from now on."
+        )
+
+        @OptionGroup var selecting: Selecting
+        @OptionGroup var daemon: Daemon
+
+        func run() throws {
+            let response = try daemon.call(ConntrackFlush(selection: selecting.selection))
+            print("\(response.flushed) ended")
+        }
+    }
+
+    struct Stats: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Shows how many connections there are, and what became of the others."
+        )
+
+        @OptionGroup var reading: Reading
+
+        func run() throws {
+            try reading.show(ConntrackStats()) { statistics in
+                table(
+                    ["CONNECTIONS", "CAPACITY", "CREATED", "EXPIRED", "EVICTED", "REFUSED"],
+                    [
+                        [
+                            "\(statistics.connections)", "\(statistics.capacity)", "\(statistics.created)",
+                            "\(statistics.expired)", "\(statistics.evicted)", "\(statistics.refused)",
+                        ]
+                    ]
+                )
+            }
+        }
+    }
+}
+
+extension ConntrackDump.Connection {
+    fileprivate func line(times: Bool) -> String {
+        var parts = [protocolName, "orig=(\(words(original)))", "reply=(\(words(reply)))"]
+        if zone != 0 { parts.append("zone=\(zone)") }
+        if mark != 0 { parts.append("mark=\(mark)") }
+        if label != "0x0" { parts.append("labels=\(label)") }
+        if times { parts += ["timeout=\(timeout)", "age=\(age)"] }
+        if let state { parts.append("protoinfo=(state=\(state))") }
+        return parts.joined(separator: ",")
+    }
+
+    private var protocolName: String {
+        switch `protocol` {
+        case 1: "icmp"
+        case 6: "tcp"
+        case 17: "udp"
+        case 58: "icmpv6"
+        case 132: "sctp"
+        default: "\(`protocol`)"
+        }
+    }
+
+    private func words(_ direction: ConntrackDump.Direction) -> String {
+        let addresses = "src=\(direction.source),dst=\(direction.destination)"
+        return switch `protocol` {
+        case 1, 58: "\(addresses),id=\(direction.sourcePort),type=\(direction.destinationPort),code=0"
+        case 6, 17, 132: "\(addresses),sport=\(direction.sourcePort),dport=\(direction.destinationPort)"
+        default: addresses
+        }
+    }
+}
