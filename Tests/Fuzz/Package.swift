@@ -21,6 +21,11 @@ let package = Package(
             swiftSettings: fuzzed
         ),
         .executableTarget(
+            name: "FuzzConnections",
+            dependencies: [.product(name: "Dataplane", package: "martlet")],
+            swiftSettings: fuzzed
+        ),
+        .executableTarget(
             name: "FuzzFlows",
             dependencies: [.product(name: "Dataplane", package: "martlet")],
             swiftSettings: fuzzed

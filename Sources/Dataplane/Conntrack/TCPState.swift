@@ -283,6 +283,7 @@ private struct TCPPassage {
             (sourceShift, destinationShift) = (source.scale.shift, destination.scale.shift)
             window = scaledDown(window, by: source.scale)
         } else {
+            // As it was before it was scaled down; where that was rounded up beyond 16 bits, Open vSwitch takes 0.
             destination.greatestWindow = UInt16(clamping: destination.window(scaledBy: destination.scale.shift))
             destination.scale = TCPScale(nil)
         }

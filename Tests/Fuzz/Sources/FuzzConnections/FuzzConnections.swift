@@ -1,0 +1,77 @@
+import Dataplane
+import Flows
+import Wire
+
+/// Packets of any bytes, cut into segments anywhere, as connection tracking reads them: as they are, or behind network
+/// headers that are right. Those of TCP go to one connection, whose quick way must agree with the whole way.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzConnections(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    var input = UnsafeBufferPointer(start: bytes, count: count)[...]
+    var state: TCPState?
+    // One octet each of what is in front, of segments and of length, then the rest of a packet.
+    while let kind = input.popFirst(), let cuts = input.popFirst(), let length = input.popFirst() {
+        let rest = Array(input.prefix(Int(length)))
+        input = input.dropFirst(rest.count)
+        let bytes = headers(kind, before: rest) + rest
+        guard !bytes.isEmpty else { continue }
+        let frame = Frame(bytes, segments: [Int(cuts & 0x7f)])
+        guard let tracked = read(frame, isChecked: cuts & 0x80 != 0), !tracked.isError else { continue }
+        guard tracked.tuple.protocolNumber == IPProtocol.tcp else { continue }
+        take(tracked.tcp, isReply: kind & 0x80 != 0, &state)
+    }
+    return 0
+}
+
+/// Nothing; or Ethernet and IPv4 or IPv6 with one of the protocols that are read.
+private func headers(_ kind: UInt8, before rest: [UInt8]) -> [UInt8] {
+    let numbers = [
+        IPProtocol.tcp, IPProtocol.udp, IPProtocol.sctp, IPProtocol.icmp, IPProtocol.icmpv6, IPProtocol.fragment,
+    ]
+    let number = numbers[Int(kind >> 2 & 0xf) % numbers.count]
+    let addresses = octets(2) + octets(1)
+    switch kind & 3 {
+    case 0: return []
+    case 1:
+        let header = IPv6Header(
+            source: IPv6Address(value: 1 << 100),
+            destination: IPv6Address(value: 1 << 101),
+            nextHeader: number,
+            payloadLength: rest.count
+        )
+        return addresses + [0x86, 0xdd] + [UInt8](count: IPv6Header.length) { header.write(to: $0) }
+    default:
+        let header = IPv4Header(
+            source: IPv4Address(value: 0x0a00_0001),
+            destination: IPv4Address(value: 0x0a00_0002),
+            protocol: number,
+            payloadLength: rest.count
+        )
+        return addresses + [0x08, 0x00] + [UInt8](count: IPv4Header.length) { header.write(to: $0) }
+    }
+}
+
+private func read(_ frame: Frame, isChecked: Bool) -> TrackedPacket? {
+    let ledger = Ledger()
+    let packet = ledger.make(frame)
+    var layout = FrameLayout()
+    let first = UnsafeRawBufferPointer(start: packet.frame, count: Int(packet.pointee.data_length))
+    guard FlowKey(frame: first, length: frame.bytes.count, layout: &layout) != nil else { return nil }
+    let tracked = TrackedPacket(packet, layout, isChecked: isChecked)
+    precondition(Ledger.bytes(of: packet) == frame.bytes, "it is read only")
+    guard let tracked else { return nil }
+    precondition(tracked.tuple.reversed.reversed == tracked.tuple, "the answer to an answer has the first tuple")
+    return tracked
+}
+
+private func take(_ segment: TCPSegment, isReply: Bool, _ state: inout TCPState?) {
+    guard var followed = state else {
+        state = TCPState.begin(segment)
+        return
+    }
+    var quick = followed
+    let passed = quick.passes(segment, isReply: isReply)
+    precondition(passed || quick == followed, "nothing is changed")
+    let result = followed.update(segment, isReply: isReply, isLiberal: false)
+    precondition(!passed || result == (.valid, .tcpEstablished) && quick == followed, "both ways agree")
+    state = result.verdict == .new ? TCPState.begin(segment) : followed
+}

@@ -1,0 +1,1 @@
+../../../../Sources/Dataplane/Flow/HeaderReader.swift

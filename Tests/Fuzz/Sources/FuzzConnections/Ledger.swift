@@ -1,0 +1,1 @@
+../../../DataplaneTests/Ledger.swift

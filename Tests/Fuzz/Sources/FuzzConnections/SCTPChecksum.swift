@@ -1,0 +1,1 @@
+../../../../Sources/Dataplane/Flow/SCTPChecksum.swift
