@@ -1,0 +1,222 @@
+"""Short conversations whose verdicts in Open vSwitch (3.1) are worth knowing: what a packet is, what is known of it when it
+is tracked again, what a commit writes. The title says what Open vSwitch does.
+
+Packets are of the ends 0 and 1, behind ports 1 and 2.
+"""
+
+from flow_cases import ALL_TAGGED, Case
+from random_tracking import report_flows
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS,
+                                ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrDestOpt,
+                                IPv6ExtHdrHopByHop)
+from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP
+from scapy.packet import Raw
+from twins import NAMES
+
+STATIONS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
+HOSTS, HOSTS6 = ("10.0.0.1", "10.0.0.2"), ("2001:db8::1", "2001:db8::2")
+ROUTER = "10.0.0.254"
+ESP = 50
+
+
+def _framed(side, packet):
+    return side + 1, bytes(Ether(src=STATIONS[side], dst=STATIONS[1 - side]) / packet)
+
+
+def four(side, content, **fields):
+    return _framed(side, IP(src=HOSTS[side], dst=HOSTS[1 - side], **fields) / content)
+
+
+def six(side, content):
+    return _framed(side, IPv6(src=HOSTS6[side], dst=HOSTS6[1 - side]) / content)
+
+
+def tcp(side, flags, sequence, acknowledgment=0, data=b"", window=8192, options=(), ports=(1025, 80), **fields):
+    source, destination = ports if side == 0 else ports[::-1]
+    return four(side, TCP(sport=source, dport=destination, flags=flags, seq=sequence, ack=acknowledgment, window=window,
+                          options=list(options)) / Raw(data), **fields)
+
+
+def udp(side, ports=(1025, 53)):
+    source, destination = ports if side == 0 else ports[::-1]
+    return four(side, UDP(sport=source, dport=destination) / Raw(b"x"))
+
+
+def sctp(side, ports=(5, 6)):
+    return four(side, SCTP(sport=ports[side], dport=ports[1 - side]))
+
+
+def icmp(side, kind, code=0, identifier=7):
+    return four(side, ICMP(type=kind, code=code, id=identifier))
+
+
+def error(side, packet, kind=3, length=None, source=None):
+    """About `packet`, of which it quotes so many octets."""
+    fields = {"src": source} if source else {}
+    return _framed(side, IP(**{"src": HOSTS[side], "dst": HOSTS[1 - side]} | fields)
+                   / ICMP(type=kind, code=1) / Raw(packet[1][14:][:length]))
+
+
+def error6(side, packet, kind=ICMPv6DestUnreach, length=None):
+    return six(side, kind() / Raw(packet[1][14:][:length]))
+
+
+SYN, ANSWER, LAST = tcp(0, "S", 1000), tcp(1, "SA", 5000, 1001), tcp(0, "A", 1001, 5001)
+HANDSHAKE = [SYN, ANSWER, LAST]
+CLOSED = HANDSHAKE + [tcp(0, "FA", 1001, 5001), tcp(1, "FA", 5001, 1002), tcp(0, "A", 1002, 5002)]
+SYN6 = six(0, TCP(sport=1025, dport=80, flags="S", seq=1))
+DATAGRAM6 = six(0, UDP(sport=1, dport=2) / b"abc")
+
+REPORT = "resubmit(,20)"
+ALL = f"table=1,priority=1 actions={REPORT}"
+TRACKED = "table=0,priority=1,ip actions=ct(table=1,zone=1)"
+# Everything new is committed when it was reported.
+STANDARD = [TRACKED, "table=0,priority=1,ipv6 actions=ct(table=1,zone=1)", ALL,
+            f"table=1,priority=2,ip,ct_state=+new actions={REPORT},ct(commit,zone=1)",
+            f"table=1,priority=2,ipv6,ct_state=+new actions={REPORT},ct(commit,zone=1)"]
+COMMITTED = "table=0,priority=1,ip actions=ct(commit,table=1,zone=1)"
+BEHIND = ["br1 table=0,priority=1,ip actions=ct(table=1,zone=1)", f"br1 table=1,priority=1 actions={REPORT}"]
+
+
+def marking(port, written):
+    return f"table=0,priority=1,udp,tp_src={port} actions=ct(commit,table=20,zone=1,exec({written}))"
+
+
+KNOWN = {
+    # TCP
+    "a repeated SYN is new until it is answered, and established then": (STANDARD, [
+        SYN, SYN, ANSWER, SYN, ANSWER, LAST, tcp(0, "PA", 1001, 5001, b"hello"), tcp(1, "A", 5001, 1006)]),
+    "a SYN of another number before the answer moves nothing, and its answer is far within the skew": (STANDARD, [
+        SYN, tcp(0, "S", 30000), tcp(1, "SA", 5000, 30001), tcp(0, "A", 30001, 5001), ANSWER, LAST]),
+    "a SYN+ACK of too great an acknowledgment is invalid only far away": (STANDARD, [
+        SYN, tcp(1, "SA", 5000, 70000), tcp(1, "SA", 5000, 900000), ANSWER, tcp(1, "R", 5001), tcp(1, "RA", 5001)]),
+    "a connection is picked up at any segment with ACK, or a reset, and the second one is established": (STANDARD, [
+        tcp(0, "PA", 1000, 5000, b"x"), tcp(0, "PA", 1001, 5000, b"x"), tcp(1, "A", 5000, 1001), tcp(1, "PA", 5000, 1001, b"y"),
+        tcp(0, "R", 1, ports=(1, 2)), tcp(0, "FA", 5, 6, ports=(5, 6)), tcp(0, "RA", 5, 6, ports=(7, 8))]),
+    "a SYN+ACK begins nothing, nor do flags that no segment has; ECN's are no others": (STANDARD, [ANSWER] + [
+        tcp(0, flags, 1000, ports=(9, port)) for port, flags in enumerate(
+            ("", "F", "P", "U", "SF", "SR", "SRA", "SFA", "SP", "SU", "SPA", "A", "AU", "FPU", "SEC", "FA"), 1)]),
+    "an acknowledgment before the answer is established": (STANDARD, [
+        SYN, tcp(0, "A", 1001, 5001), tcp(0, "PA", 1001, 5001, b"x"), ANSWER, tcp(0, "A", 1002, 5001)]),
+    "of two that open, the answering SYN is new and no reply": (STANDARD, [
+        SYN, tcp(1, "S", 5000), tcp(0, "SA", 1000, 5001), tcp(1, "SA", 5000, 1001), LAST]),
+    "behind both FINs late segments are established, and a SYN is a new connection": (STANDARD, [
+        *CLOSED, tcp(1, "FA", 5001, 1002), tcp(0, "S", 70000), tcp(1, "SA", 9000, 70001), tcp(0, "A", 70001, 9001)]),
+    "a SYN behind both FINs forgets the connection, whether it is committed or not": ([
+        TRACKED, ALL, f"table=1,priority=3,tcp,ct_state=+new,nw_ttl=64 actions={REPORT},ct(commit,zone=1)"], [
+        *CLOSED, tcp(0, "S", 99, ttl=9), tcp(1, "A", 5002, 1002), tcp(0, "A", 1002, 5002)]),
+    "a reset must be at the number that was seen last or one beside it; behind it all passes": (STANDARD, [
+        *HANDSHAKE, tcp(0, "R", 1003), tcp(0, "R", 1002), tcp(0, "R", 1001), tcp(1, "A", 5001, 1001), tcp(0, "S", 50000),
+        tcp(1, "SA", 7, 50001)]),
+    "the asked one resets": (STANDARD, [SYN, tcp(1, "RA", 0, 1001), tcp(0, "S", 1001), tcp(1, "SA", 5000, 1002)]),
+    "a SYN in an established connection is a segment like others": (STANDARD, [
+        *HANDSHAKE, SYN, tcp(0, "S", 77777777), tcp(1, "S", 5000), tcp(0, "PA", 1001, 5001, b"x")]),
+    "edges of a window without scale": (STANDARD, [
+        tcp(0, "S", 1000, window=100), tcp(1, "SA", 5000, 1001, window=200), tcp(0, "A", 1001, 5001, window=100)] + [
+        tcp(0, "A", sequence, 5001, data, window=100)
+        for sequence, data in ((1201, b"x"), (1200, b"x"), (1201, b""), (1201, b"x"), (1001, b"x"), (1000, b"x"))]),
+    "edges of windows with scales": (STANDARD, [
+        tcp(0, "S", 1000, window=100, options=[("WScale", 2)]), tcp(1, "SA", 5000, 1001, window=200, options=[("WScale", 3)]),
+        tcp(0, "A", 1001, 5001, window=100), tcp(1, "A", 5001, 1001, b"x" * 390, window=200),
+        tcp(1, "A", 5391, 1001, b"x" * 20, window=200), tcp(0, "A", 1001, 5391, b"y" * 1400, window=100),
+        tcp(0, "A", 2401, 5391, b"y" * 300, window=100)]),
+    "what is behind an IP packet is no data": (STANDARD, [
+        *HANDSHAKE, (1, LAST[1] + bytes(40)), tcp(0, "R", 1001)]),
+    # UDP and others
+    "datagrams without an answer are new, however many; behind one they are established": (STANDARD, [
+        udp(0), udp(0), udp(0), udp(0), udp(1), udp(0), udp(1)]),
+    "port 0 and a wrong checksum are invalid; UDP over IPv4 needs none": (STANDARD, [
+        udp(0, (0, 5)), udp(0, (5, 0)), four(0, UDP(sport=1, dport=2, chksum=0x1234) / b"x"),
+        four(0, UDP(sport=1, dport=2, chksum=0) / b"x"), four(0, UDP(sport=1, dport=2) / b"x", chksum=1),
+        four(0, UDP(sport=1, dport=2, len=30) / b"xyz"), six(0, UDP(sport=1, dport=2, chksum=0) / b"x")]),
+    "SCTP and others are known by their addresses alone": (STANDARD, [
+        sctp(0), sctp(0, (7, 8)), sctp(1), sctp(0), *(four(side, Raw(b"12345678"), proto=ESP) for side in (0, 0, 1, 0))]),
+    "headers of IPv6 before the transport's are looked through": (STANDARD, [
+        six(0, IPv6ExtHdrHopByHop() / UDP(sport=1, dport=2) / b"x"), six(1, IPv6ExtHdrDestOpt() / UDP(sport=2, dport=1) / b"x")]),
+    # ICMP
+    "of ICMP's types echo, timestamp and information requests begin a connection": (STANDARD, [
+        icmp(0, kind, identifier=100 + kind) for kind in (*range(19), 30, 37, 40, 42)]),
+    "a code other than 0 is invalid, and the other end's echo is another connection": (STANDARD, [
+        icmp(0, 8, 1), icmp(0, 8), icmp(1, 0, 1), icmp(1, 0), icmp(0, 8), icmp(1, 8), icmp(1, 0), icmp(0, 0),
+        icmp(0, 13), icmp(1, 14), icmp(1, 14, identifier=99)]),
+    "of ICMPv6's types echo requests begin a connection; discovery of neighbours is invalid": (STANDARD, [
+        six(0, ICMPv6EchoRequest(id=5)), six(1, ICMPv6EchoReply(id=5)), six(0, ICMPv6EchoReply(id=6)),
+        six(0, ICMPv6ND_NS(tgt=HOSTS6[1])), six(1, ICMPv6ND_NA(tgt=HOSTS6[1]))]),
+    "errors about a connection's packets are related, whoever sends them": (STANDARD, [
+        udp(0), error(1, udp(0)), error(1, udp(0), source=ROUTER), error(0, udp(0)), udp(1), error(0, udp(1)),
+        *(error(1, udp(0), kind) for kind in (11, 4, 5, 12, 6)), error(1, udp(0, (7, 7)))]),
+    "errors quote 8 octets behind IPv4's header at least": (STANDARD, [
+        udp(0), *(error(1, udp(0), length=length) for length in (28, 27, 20, 19, 0)),
+        SYN, error(1, SYN, length=28), error(1, SYN, length=27)]),
+    "errors quote the whole header behind IPv6's": (STANDARD, [
+        SYN6, DATAGRAM6, *(error6(1, SYN6, length=length) for length in (None, 60, 59, 48)),
+        *(error6(1, DATAGRAM6, length=length) for length in (48, 47)),
+        *(error6(1, DATAGRAM6, kind) for kind in (ICMPv6PacketTooBig, ICMPv6TimeExceeded, ICMPv6ParamProblem))]),
+    "errors about errors are invalid, about an echo related": (STANDARD, [
+        udp(0), error(0, error(1, udp(0))), icmp(0, 8), error(1, icmp(0, 8)), error(1, icmp(0, 0)), error(0, icmp(1, 0))]),
+    "a move out of the first packet's fields does nothing for a packet that is related alone; a match does": ([
+        COMMITTED, f"table=1,priority=2,icmp,ct_state=+rel-rpl,ct_nw_src={HOSTS[0]},ct_tp_dst=53 actions=output:3,{REPORT}",
+        ALL], [udp(0), error(1, udp(0)), udp(1), error(0, udp(1))]),
+    # Tracked again
+    "what a commit made is known when the packet is tracked again in its zone, and its state is not moved; ct_clear, another "
+    "zone, force and a write of ports or addresses forget it": ([
+        COMMITTED, *(f"table=1,priority=2,tcp,tp_src={port} actions={actions}" for port, actions in enumerate((
+            "ct(table=20,zone=1)", "ct_clear,ct(table=20,zone=1)", "mod_nw_tos:32,ct(table=20,zone=1)",
+            "mod_tp_dst:81,ct(table=2,zone=1)", "ct(zone=2),ct(table=20,zone=1)", "ct(commit,force,table=20,zone=1)",
+            "output:8"), 1)), f"table=2,priority=1,tcp actions={REPORT},mod_tp_dst:80,ct(table=20,zone=1)", *BEHIND],
+        [tcp(0, "PA", 1001, 5001, b"x", ports=(port, 80)) for port in range(1, 8)]),
+    "behind a patch a packet is not tracked for the flows": ([
+        "table=0,priority=1,ip actions=ct(commit,table=1,zone=1,exec(set_field:0x5->ct_mark))",
+        f"table=1,priority=1 actions=output:8,{REPORT}",
+        f"br1 table=0,priority=2,udp,ct_state=-trk,ct_mark=0,ct_zone=0,tp_src=1 actions={REPORT}",
+        "br1 table=0,priority=1,udp actions=ct(table=1,zone=2)", *BEHIND[1:]], [udp(0, (1, 53)), udp(0, (2, 53))]),
+    "behind a commit without a table nothing is known; with one the packet is new, with its mark": ([
+        TRACKED, ALL, *(f"table=1,priority=2,udp,ct_state=+new,tp_src={port} actions=ct(commit,zone=1,"
+                        f"exec(set_field:0x5->ct_mark,set_field:0x7->ct_label){table}),{REPORT}"
+                        for port, table in ((1, ""), (2, ",table=20")))],
+        [udp(0, (1, 53)), udp(0, (1, 53)), udp(0, (2, 53)), udp(0, (2, 53)), udp(1, (2, 53))]),
+    "what is behind ct(table) sees nothing that the table wrote, and has all from before": ([
+        "table=0,priority=1,ip actions=load:0x5->NXM_NX_REG0[],push:NXM_NX_REG0[],load:0x3->OXM_OF_METADATA[],"
+        "ct(commit,zone=1,table=1,exec(set_field:0x5->ct_mark)),pop:NXM_NX_REG2[],resubmit(,3)",
+        "table=1,priority=1,udp,reg0=5,metadata=3,in_port=1 actions=load:0x9->NXM_NX_REG0[],pop:NXM_NX_REG1[],mod_tp_dst:99,"
+        "resubmit(,4)", f"table=4,priority=1,reg1=5 actions=output:2,{REPORT}",
+        "table=3,priority=1,udp,ct_state=-trk,reg0=5,reg2=5,tp_dst=53,ct_mark=0,ct_zone=0 actions=output:3"], [udp(0)]),
+    "a clone's tracking is its own, and what follows is not tracked": ([
+        f"table=0,priority=1,udp actions=clone(ct(commit,table=20,zone=1)),{REPORT},ct(zone=1),{REPORT},ct(table=20,zone=1)"],
+        [udp(0), udp(0)]),
+    "each zone has connections of its own": ([
+        "table=0,priority=1,ip actions=ct(commit,table=1,zone=1,exec(set_field:0x1->ct_mark))",
+        f"table=1,priority=1,ip actions={REPORT},ct(table=2,zone=2)",
+        f"table=2,priority=1,ip actions={REPORT},ct(table=20,zone=1)"], [udp(0), udp(0), udp(1), ANSWER]),
+    # Commits
+    "a later commit writes the bits of its mask, also in the other direction; a move out of ct_mark writes all it reads": ([
+        marking(1, "set_field:0x555->ct_mark,set_field:0x777->ct_label"),
+        marking(53, "set_field:0xa0/0xf0->ct_mark,load:0x1->NXM_NX_CT_LABEL[8..11]"),
+        marking(2, "set_field:0x555->ct_mark"), marking(54, "move:NXM_NX_CT_MARK[0..7]->NXM_NX_CT_LABEL[0..7]")], [
+        udp(0, (1, 53)), udp(1, (1, 53)), udp(0, (1, 53)), udp(0, (2, 54)), udp(1, (2, 54))]),
+    "an error has the mark of its connection, and its commit writes it": ([
+        TRACKED, ALL, f"table=1,priority=3,ip,ct_state=+rel actions={REPORT},"
+        "ct(commit,zone=1,table=20,exec(set_field:0x9->ct_mark))",
+        "table=1,priority=2,ip,ct_state=+new actions=ct(commit,zone=1,table=20,exec(set_field:0x5->ct_mark))"],
+        [udp(0), error(1, udp(0)), udp(0), udp(1), error(1, udp(0, (3, 3)))]),
+    "force in the other direction begins a connection anew, without its mark": ([
+        TRACKED, ALL, f"table=1,priority=3,udp,ct_state=+rpl,tp_src=53 actions={REPORT},ct(commit,force,zone=1,table=20)",
+        f"table=1,priority=3,udp,ct_state=+est-rpl,tp_src=9 actions={REPORT},ct(commit,force,zone=1,table=20)",
+        "table=1,priority=2,udp,ct_state=+new actions=ct(commit,zone=1,table=20,exec(set_field:0x5->ct_mark))"],
+        [udp(0), udp(1), udp(0), udp(1), udp(0, (9, 1)), udp(1, (9, 1)), udp(0, (9, 1))]),
+    "a segment outside of the window has the connection's mark; one of a wrong checksum has none": ([
+        "table=0,priority=1,ip actions=ct(table=1,zone=7)", ALL,
+        "table=1,priority=2,tcp,ct_state=+new actions=ct(commit,zone=7,table=20,exec(set_field:0x5->ct_mark))"], [
+        *HANDSHAKE, tcp(0, "S", 99999999), four(0, TCP(sport=1025, dport=80, flags="A", seq=1001, ack=5001, chksum=1))]),
+    "a commit of what is invalid makes nothing": ([
+        "table=0,priority=1,ip actions=ct(commit,table=20,zone=3,exec(set_field:0x5->ct_mark))"], [
+        ANSWER, SYN, tcp(1, "SA", 1, 90000000)]),
+}
+
+
+def case(name):
+    flows, packets = KNOWN[name]
+    reports = report_flows("br0") + [f"br1 {flow}" for flow in report_flows("br1")]
+    return Case(dict.fromkeys(NAMES, ALL_TAGGED), flows + reports, packets)

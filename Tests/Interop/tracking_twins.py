@@ -1,0 +1,36 @@
+"""The bridges of `twins` with connection tracking: every case begins without a connection."""
+
+from collections import Counter
+
+from random_tracking import REPORTS, state_of
+from twins import MartletTwin, OpenVSwitchTwin
+
+
+class TrackingOpenVSwitch(OpenVSwitchTwin):
+    """Its userspace datapath, with the sequence checks of TCP. It counts what its tracker said, see `state_of`."""
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self.states = Counter()
+
+    def load(self, flows):
+        super().load(flows)
+        self._call("dpctl/flush-conntrack")
+
+    def exchange(self, groups):
+        left = super().exchange(groups)
+        for sent in left:
+            self.states.update(state_of(frame) for port in REPORTS.values() for frame in sent.get(port, ()))
+        return left
+
+    def drops(self, *_):
+        """For the test that has it beside itself: frames that it drops for what they would cost. It tells of none."""
+        return 0
+
+
+class TrackingMartlet(MartletTwin):
+    """Martlet with the same."""
+
+    def load(self, flows):
+        super().load(flows)
+        self._call("conntrack.flush")
