@@ -12,7 +12,7 @@ from draw import Draw
 from random_frames import checksum
 from twins import BRIDGES
 
-ICMP, TCP, UDP, ICMP6, SCTP, GRE = 1, 6, 17, 58, 132, 47
+ICMP, TCP, UDP, ICMP6, GRE = 1, 6, 17, 58, 47
 # Without connections of their own that a tracker would read: ESP, OSPF, IGMP and an unassigned one.
 OTHERS = (50, 89, 2, 253)
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
@@ -336,16 +336,16 @@ class EchoConversation(PlainConversation):
 
 
 class OtherConversation(PlainConversation):
-    """Of protocols that trackers know by their addresses alone, SCTP with ports among them."""
+    """Of protocols that trackers know by their addresses alone. Not SCTP, of which Open vSwitch does not know ports."""
 
     def __init__(self, draw):
         super().__init__(draw)
-        self.number = draw.pick((SCTP, SCTP, GRE) + OTHERS)
+        self.number = draw.pick((GRE,) + OTHERS)
 
     def message(self):
         side = self.side()
         octets = self.draw.octets(self.draw.pick((0, 4, 20, 40)))
-        return side, self.ports(side) + self.draw.octets(8) + octets if self.number == SCTP else octets
+        return side, octets
 
 
 KINDS = ((TCPConversation, 8), (UDPConversation, 4), (EchoConversation, 3), (OtherConversation, 2))

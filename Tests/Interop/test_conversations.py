@@ -58,7 +58,6 @@ def oracle(module_room):
 
 @pytest.fixture(scope="module")
 def bench(module_room, oracle):
-    pytest.skip("Martlet has no ct() yet")
     return Bench(oracle, TrackingMartlet(module_room))
 
 
