@@ -120,7 +120,8 @@ KNOWN = {
         for sequence, data in ((1201, b"x"), (1200, b"x"), (1201, b""), (1201, b"x"), (1001, b"x"), (1000, b"x"))]),
     "edges of windows with scales": (STANDARD, [
         tcp(0, "S", 1000, window=100, options=[("WScale", 2)]),
-        tcp(1, "SA", 5000, 1001, window=200, options=[("WScale", 3)]), tcp(0, "A", 1001, 5001, window=100), tcp(1, "A", 5001, 1001, b"x" * 390, window=200),
+        tcp(1, "SA", 5000, 1001, window=200, options=[("WScale", 3)]), tcp(0, "A", 1001, 5001, window=100),
+        tcp(1, "A", 5001, 1001, b"x" * 390, window=200),
         tcp(1, "A", 5391, 1001, b"x" * 20, window=200), tcp(0, "A", 1001, 5391, b"y" * 1400, window=100),
         tcp(0, "A", 2401, 5391, b"y" * 300, window=100)]),
     "what is behind an IP packet is no data": (STANDARD, [
@@ -159,7 +160,8 @@ KNOWN = {
     "errors about errors are invalid, about an echo related": (STANDARD, [
         udp(0), error(0, error(1, udp(0))), icmp(0, 8), error(1, icmp(0, 8)), error(1, icmp(0, 0)), error(0, icmp(1, 0))]),
     "a move out of the first packet's fields does nothing for a packet that is related alone; a match does": ([
-        COMMITTED, f"table=1,priority=2,icmp,ct_state=+rel-rpl,ct_nw_src={HOSTS[0]},ct_tp_dst=53 actions=output:3,{REPORT}",
+        COMMITTED, f"table=1,priority=2,icmp,ct_state=+rel-rpl,ct_nw_src={HOSTS[0]},ct_nw_proto=17,"
+        f"ct_tp_dst=53 actions=output:3,{REPORT}",
         ALL], [udp(0), error(1, udp(0)), udp(1), error(0, udp(1))]),
     # Tracked again
     "what a commit made is known when the packet is tracked again in its zone, and its state is not moved; ct_clear, "

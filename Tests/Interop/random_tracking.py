@@ -195,7 +195,8 @@ class TrackingDraw(Draw):
             "set_field:0x1->ct_mark", "set_field:0x5->ct_mark", "set_field:0->ct_mark", "set_field:0x10/0xf0->ct_mark",
             "load:0x5->NXM_NX_CT_MARK[4..11]", "set_field:0x1->ct_label", "set_field:0x2/0x3->ct_label",
             "load:0x5->NXM_NX_CT_LABEL[64..79]", "load:0x7->NXM_NX_CT_LABEL[112..127]",
-            "move:NXM_NX_REG0[]->NXM_NX_CT_MARK[]", "move:NXM_OF_ETH_SRC[]->NXM_NX_CT_LABEL[0..47]", "move:NXM_OF_IN_PORT[]->NXM_NX_CT_MARK[0..15]",
+            "move:NXM_NX_REG0[]->NXM_NX_CT_MARK[]", "move:NXM_OF_ETH_SRC[]->NXM_NX_CT_LABEL[0..47]",
+            "move:NXM_OF_IN_PORT[]->NXM_NX_CT_MARK[0..15]",
             "move:NXM_NX_CT_MARK[0..15]->NXM_NX_CT_LABEL[0..15]", "move:NXM_NX_CT_STATE[0..7]->NXM_NX_CT_MARK[24..31]"))
             for _ in range(self.pick((1, 1, 2)))]
         return f",exec({','.join(written)})"
