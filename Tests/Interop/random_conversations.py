@@ -45,17 +45,14 @@ class End:
 
 
 class Conversation:
-    """Between the ends 0, which began it, and 1."""
+    """Between the ends 0, which began it, and 1. Each kind has `message`: which side sends next, and what it sends behind
+    the IP header, checksum included."""
 
     number = None
 
     def __init__(self, draw):
         self.draw, self.six, self.is_over = draw, draw.chance(3), False
         self.ends = draw.ends(self.six)
-
-    def message(self):
-        """The side that sends next, and what it sends behind the IP header, checksum included."""
-        raise NotImplementedError
 
     def summed(self, side, octets, place, number=None):
         """A message with its checksum at `place`, which is wrong at times."""
@@ -267,7 +264,7 @@ class TCPConversation(Conversation):
 
     def _over(self):
         """What is late, and a new beginning of the same ports."""
-        turn = self.draw.weighted(("begin", 5), ("end", 4), ("late", 2), ("reset", 1), ("begin", 3))
+        turn = self.draw.weighted(("begin", 8), ("end", 4), ("late", 2), ("reset", 1))
         side = self.draw.number(0, 1)
         if turn == "late":
             return self._segment(side, self.draw.pick((ACK, FIN | ACK)), sequence=self.streams[side].next - 1)
