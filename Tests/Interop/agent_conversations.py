@@ -1,5 +1,6 @@
 """Conversations of two guests behind a Neutron agent's firewall, with each other and with hosts elsewhere, from a seed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from flow_cases import ALL_TAGGED, Case, is_meant
@@ -45,7 +46,6 @@ def firewall_flows():
 
 def drawn(seed, number, count):
     """Case `number` of a run, of `count` packets."""
-    vlans = dict.fromkeys(NAMES, ALL_TAGGED) | dict.fromkeys((3, 4), ACCESS)
-    case = Case(vlans, firewall_flows(), [])
+    case = Case(dict.fromkeys(NAMES, ALL_TAGGED) | dict.fromkeys((3, 4), ACCESS), firewall_flows(), [])
     packets = GuestConversationDraw(f"guests/{seed}/{number}").packets(count)
-    return Case(vlans, case.flows, [packet for packet in packets if not is_meant(packet[1], case)])
+    return replace(case, packets=[packet for packet in packets if not is_meant(packet[1], case)])

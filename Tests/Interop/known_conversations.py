@@ -88,7 +88,8 @@ KNOWN = {
     "a SYN+ACK of too great an acknowledgment is invalid only far away": (STANDARD, [
         SYN, tcp(1, "SA", 5000, 70000), tcp(1, "SA", 5000, 900000), ANSWER, tcp(1, "R", 5001), tcp(1, "RA", 5001)]),
     "a connection is picked up at any segment with ACK, or a reset, and the second one is established": (STANDARD, [
-        tcp(0, "PA", 1000, 5000, b"x"), tcp(0, "PA", 1001, 5000, b"x"), tcp(1, "A", 5000, 1001), tcp(1, "PA", 5000, 1001, b"y"),
+        tcp(0, "PA", 1000, 5000, b"x"), tcp(0, "PA", 1001, 5000, b"x"), tcp(1, "A", 5000, 1001),
+        tcp(1, "PA", 5000, 1001, b"y"),
         tcp(0, "R", 1, ports=(1, 2)), tcp(0, "FA", 5, 6, ports=(5, 6)), tcp(0, "RA", 5, 6, ports=(7, 8))]),
     "a SYN+ACK begins nothing, nor do flags that no segment has; ECN's are no others": (STANDARD, [ANSWER] + [
         tcp(0, flags, 1000, ports=(9, port)) for port, flags in enumerate(
@@ -113,8 +114,9 @@ KNOWN = {
         tcp(0, "A", sequence, 5001, data, window=100)
         for sequence, data in ((1201, b"x"), (1200, b"x"), (1201, b""), (1201, b"x"), (1001, b"x"), (1000, b"x"))]),
     "edges of windows with scales": (STANDARD, [
-        tcp(0, "S", 1000, window=100, options=[("WScale", 2)]), tcp(1, "SA", 5000, 1001, window=200, options=[("WScale", 3)]),
-        tcp(0, "A", 1001, 5001, window=100), tcp(1, "A", 5001, 1001, b"x" * 390, window=200),
+        tcp(0, "S", 1000, window=100, options=[("WScale", 2)]),
+        tcp(1, "SA", 5000, 1001, window=200, options=[("WScale", 3)]), tcp(0, "A", 1001, 5001, window=100),
+        tcp(1, "A", 5001, 1001, b"x" * 390, window=200),
         tcp(1, "A", 5391, 1001, b"x" * 20, window=200), tcp(0, "A", 1001, 5391, b"y" * 1400, window=100),
         tcp(0, "A", 2401, 5391, b"y" * 300, window=100)]),
     "what is behind an IP packet is no data": (STANDARD, [
@@ -129,7 +131,8 @@ KNOWN = {
     "protocols without ports are known by their addresses alone": (STANDARD, [
         *(four(side, Raw(b"12345678"), proto=ESP) for side in (0, 0, 1, 0))]),
     "headers of IPv6 before the transport's are looked through": (STANDARD, [
-        six(0, IPv6ExtHdrHopByHop() / UDP(sport=1, dport=2) / b"x"), six(1, IPv6ExtHdrDestOpt() / UDP(sport=2, dport=1) / b"x")]),
+        six(0, IPv6ExtHdrHopByHop() / UDP(sport=1, dport=2) / b"x"),
+        six(1, IPv6ExtHdrDestOpt() / UDP(sport=2, dport=1) / b"x")]),
     # ICMP
     "of ICMP's types echo, timestamp and information requests begin a connection": (STANDARD, [
         icmp(0, kind, identifier=100 + kind) for kind in (*range(19), 30, 37, 40, 42)]),
@@ -152,11 +155,13 @@ KNOWN = {
     "errors about errors are invalid, about an echo related": (STANDARD, [
         udp(0), error(0, error(1, udp(0))), icmp(0, 8), error(1, icmp(0, 8)), error(1, icmp(0, 0)), error(0, icmp(1, 0))]),
     "a move out of the first packet's fields does nothing for a packet that is related alone; a match does": ([
-        COMMITTED, f"table=1,priority=2,icmp,ct_state=+rel-rpl,ct_nw_src={HOSTS[0]},ct_nw_proto=17,ct_tp_dst=53 actions=output:3,{REPORT}",
+        COMMITTED, f"table=1,priority=2,icmp,ct_state=+rel-rpl,ct_nw_src={HOSTS[0]},ct_nw_proto=17,"
+        f"ct_tp_dst=53 actions=output:3,{REPORT}",
         ALL], [udp(0), error(1, udp(0)), udp(1), error(0, udp(1))]),
     # Tracked again
-    "what a commit made is known when the packet is tracked again in its zone, and its state is not moved; ct_clear, another "
-    "zone, force and a write of ports or addresses forget it, and find it anew": ([
+    "what a commit made is known when the packet is tracked again in its zone, and its state is not moved; ct_clear, "
+    "another zone, force and a write of ports or addresses forget it, and find it "
+    "anew": ([
         COMMITTED, *(f"table=1,priority=2,tcp,tp_src={port} actions={actions}" for port, actions in enumerate((
             "ct(table=20,zone=1)", "ct_clear,ct(table=20,zone=1)", "mod_nw_tos:32,ct(table=20,zone=1)",
             "mod_tp_dst:81,ct(table=2,zone=1)", "ct(zone=2),ct(table=20,zone=1)", "ct(commit,force,table=20,zone=1)",
@@ -180,7 +185,8 @@ KNOWN = {
         "resubmit(,4)", f"table=4,priority=1,reg1=5 actions=output:2,{REPORT}",
         "table=3,priority=1,udp,ct_state=-trk,reg0=5,reg2=5,tp_dst=53,ct_mark=0,ct_zone=0 actions=output:3"], [udp(0)]),
     "a clone's tracking is its own, and what follows is not tracked": ([
-        f"table=0,priority=1,udp actions=clone(ct(commit,table=20,zone=1)),{REPORT},ct(zone=1),{REPORT},ct(table=20,zone=1)"],
+        f"table=0,priority=1,udp actions=clone(ct(commit,table=20,zone=1)),{REPORT},ct(zone=1),{REPORT},"
+        "ct(table=20,zone=1)"],
         [udp(0), udp(0)]),
     "each zone has connections of its own": ([
         "table=0,priority=1,ip actions=ct(commit,table=1,zone=1,exec(set_field:0x1->ct_mark))",

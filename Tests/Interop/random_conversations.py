@@ -45,17 +45,14 @@ class End:
 
 
 class Conversation:
-    """Between the ends 0, which began it, and 1."""
+    """Between the ends 0, which began it, and 1. Each kind has `message`: which side sends next, and what it sends behind
+    the IP header, checksum included."""
 
     number = None
 
     def __init__(self, draw):
         self.draw, self.six, self.is_over = draw, draw.chance(3), False
         self.ends = draw.ends(self.six)
-
-    def message(self):
-        """The side that sends next, and what it sends behind the IP header, checksum included."""
-        raise NotImplementedError
 
     def summed(self, side, octets, place, number=None):
         """A message with its checksum at `place`, which is wrong at times."""
@@ -141,10 +138,12 @@ class TCPConversation(Conversation):
                                      (b"\0\0\0\0" + given, 1), (b"\3\3", 1), (b"\xfe\x0c\1\1" + given, 1))
         options += bytes(-len(options) % 4)
         length = self.draw.weighted((0, 20), (10, 1))
+        # Where the other side does not scale, Open vSwitch reckons this window in 16 bits, which may overflow.
+        window = min(self.streams[side].window, 0xC000)
         if moves:
-            return self._sent(side, flags, length, options=options)
+            return self._sent(side, flags, length, options=options, window=window)
         # The same again, as it was sent.
-        return self._segment(side, flags, length, self.streams[side].next - 1, options=options)
+        return self._segment(side, flags, length, self.streams[side].next - 1, options=options, window=window)
 
     # Phases
 
@@ -267,7 +266,7 @@ class TCPConversation(Conversation):
 
     def _over(self):
         """What is late, and a new beginning of the same ports."""
-        turn = self.draw.weighted(("begin", 5), ("end", 4), ("late", 2), ("reset", 1), ("begin", 3))
+        turn = self.draw.weighted(("begin", 8), ("end", 4), ("late", 2), ("reset", 1))
         side = self.draw.number(0, 1)
         if turn == "late":
             return self._segment(side, self.draw.pick((ACK, FIN | ACK)), sequence=self.streams[side].next - 1)

@@ -10,8 +10,10 @@ What is meant to differ is not drawn:
   other once.
 """
 
+from dataclasses import replace
+
 from draw import Draw
-from flow_cases import ALL_TAGGED, PACKETS, Case
+from flow_cases import ALL_TAGGED, PACKETS, Case, is_meant
 from random_conversations import ADDRESSES, ADDRESSES6, CLIENT_PORTS, ICMP, ICMP6, SERVER_PORTS, TCP, UDP, ConversationDraw
 from random_flows import ipv4, ipv6
 from twins import BRIDGES, NAMES, PATCH
@@ -83,7 +85,8 @@ class TrackingDraw(Draw):
                 flows.append(f"priority=1,{kind} actions={zone},{actions}")
             elif self._zoning == "ports":
                 ports = BRIDGES[self._bridge][:2]
-                flows += [f"priority=2,{kind},in_port={port} actions=load:0x5->NXM_NX_REG6[0..15],{actions}" for port in ports]
+                flows += [f"priority=2,{kind},in_port={port} actions=load:0x5->NXM_NX_REG6[0..15],{actions}"
+                          for port in ports]
                 flows.append(f"priority=1,{kind} actions={actions}")
             else:
                 load = f"load:{self._zone_of_all:#x}->NXM_NX_REG6[0..15],"
@@ -191,8 +194,9 @@ class TrackingDraw(Draw):
         written = [self.pick((
             "set_field:0x1->ct_mark", "set_field:0x5->ct_mark", "set_field:0->ct_mark", "set_field:0x10/0xf0->ct_mark",
             "load:0x5->NXM_NX_CT_MARK[4..11]", "set_field:0x1->ct_label", "set_field:0x2/0x3->ct_label",
-            "load:0x5->NXM_NX_CT_LABEL[64..79]", "load:0x7->NXM_NX_CT_LABEL[112..127]", "move:NXM_NX_REG0[]->NXM_NX_CT_MARK[]",
-            "move:NXM_OF_ETH_SRC[]->NXM_NX_CT_LABEL[0..47]", "move:NXM_OF_IN_PORT[]->NXM_NX_CT_MARK[0..15]",
+            "load:0x5->NXM_NX_CT_LABEL[64..79]", "load:0x7->NXM_NX_CT_LABEL[112..127]",
+            "move:NXM_NX_REG0[]->NXM_NX_CT_MARK[]", "move:NXM_OF_ETH_SRC[]->NXM_NX_CT_LABEL[0..47]",
+            "move:NXM_OF_IN_PORT[]->NXM_NX_CT_MARK[0..15]",
             "move:NXM_NX_CT_STATE[0..7]->NXM_NX_CT_MARK[24..31]"))
             for _ in range(self.pick((1, 1, 2)))]
         return f",exec({','.join(written)})"
@@ -220,4 +224,6 @@ def drawn(seed, number):
     seed = f"tracking/{seed}/{number}"
     flows = [line if bridge == "br0" else f"{bridge} {line}"
              for bridge in BRIDGES for line in TrackingDraw(f"{seed}/{bridge}", bridge).lines()]
-    return Case(dict.fromkeys(NAMES, ALL_TAGGED), flows, ConversationDraw(f"{seed}/frames").packets(PACKETS))
+    case = Case(dict.fromkeys(NAMES, ALL_TAGGED), flows, [])
+    packets = ConversationDraw(f"{seed}/frames").packets(PACKETS)
+    return replace(case, packets=[packet for packet in packets if not is_meant(packet[1], case)])

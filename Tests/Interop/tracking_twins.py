@@ -26,6 +26,16 @@ class TrackingOpenVSwitch(OpenVSwitchTwin):
             self.states.update(state_of(frame) for port in REPORTS.values() for frame in sent.get(port, ()))
         return left
 
+    def set_timeouts(self, zone, timeouts):
+        """Of connections that are made later, in seconds. Its clock stops and is moved by `warp` alone."""
+        self._vsctl_run("--id=@dummy", "create", "Datapath", "datapath_version=0", "--", "set", "Open_vSwitch", ".",
+                        "datapaths:dummy=@dummy")
+        self._vsctl_run("add-zone-tp", "dummy", f"zone={zone}", *(f"{name}={value}" for name, value in timeouts.items()))
+        self._call("time/stop")
+
+    def warp(self, seconds):
+        self._call("time/warp", str(round(seconds * 1000)))
+
     def drops(self, *_):
         """For the test that has it beside itself: frames that it drops for what they would cost. It tells of none."""
         return 0
@@ -40,6 +50,10 @@ class TrackingMartlet(MartletTwin):
 
     def counts(self):
         return without_bytes(super().counts())
+
+    def set_timeouts(self, timeouts):
+        """Of all connections, in seconds."""
+        self._call("conntrack.set", timeouts=timeouts)
 
 
 def without_bytes(counts):
