@@ -175,6 +175,8 @@ extension Lane {
         packet.pointee.data_length &-= UInt16(truncatingIfNeeded: offset)
         packet.pointee.packet_length &-= UInt32(truncatingIfNeeded: offset)
         truncate(packet, to: UInt32(truncatingIfNeeded: length))
+        // They were the outer headers'.
+        packet.forgetChecksums()
         row[CounterTable.receivedPackets] &+= 1
         row[CounterTable.receivedBytes] &+= UInt64(truncatingIfNeeded: length)
     }

@@ -168,6 +168,11 @@ KNOWN = {
             "output:8"), 1)), f"table=2,priority=1,tcp actions={REPORT},mod_tp_dst:80,ct(table=20,zone=1)", *BEHIND],
         # Of other segments Open vSwitch says that they are established, as if they had come twice.
         [tcp(0, "S", 1001, ports=(port, 80)) for port in range(1, 8)]),
+    "what flows have written is what another zone tracks": ([
+        "table=0,priority=1,ip actions=ct(commit,table=1,zone=1)",
+        f"table=1,priority=1,udp actions={REPORT},mod_nw_dst:10.9.9.9,mod_tp_src:77,ct(commit,table=2,zone=2)",
+        f"table=1,priority=1,tcp actions={REPORT},mod_tp_src:77,ct(commit,table=2,zone=2)",
+        f"table=2,priority=1 actions={REPORT}"], [udp(0), udp(0), *HANDSHAKE]),
     "behind a patch a packet is not tracked for the flows": ([
         "table=0,priority=1,ip actions=ct(commit,table=1,zone=1,exec(set_field:0x5->ct_mark))",
         f"table=1,priority=1 actions=output:8,{REPORT}",

@@ -14,6 +14,14 @@ struct Track: BitwiseCopyable {
     var stamp: UInt32 = 0
     var mark: UInt32 = 0
     var label: UInt128 = 0
+    /// `bits`, and whether there is a connection: what checks ask for.
+    var check: UInt16 { UInt16(bits) | (number != 0 ? Self.hasConnection : 0) }
+    static var hasConnection: UInt16 { 0x100 }
+    /// The connection that ends when this one begins, known by `stamp` too; 0 for none.
+    var replaced: UInt32 = 0
+    /// A walk has found that the packet begins it; and that it was tracked again then.
+    var isBegun = false
+    var isTrackedAgain = false
 
     fileprivate init(_ tuple: ConnectionTuple, zone: UInt16, bits: UInt8) {
         (self.tuple, self.zone, self.bits) = (tuple, zone, bits)
@@ -124,19 +132,25 @@ struct PacketTracker {
     /// - Returns: the place of what is known of it then; nil beyond `trackLimit` zones.
     func track(zone: UInt16, now: UInt32) -> Int? {
         if let index = index(of: zone) { return index }
+        guard let tracked = read() else { return add(Self.invalid(zone)) }
+        return add(track(tracked, tracked.tuple, zone: zone, now: now))
+    }
+
+    /// The packet's headers, read once; nil when it is invalid.
+    private func read() -> TrackedPacket? {
         if !state.pointee.isRead, let packet = state.pointee.packet {
             let isChecked = packet.hasCheckedTransport
             state.pointee.tracked = TrackedPacket(packet, state.pointee.layout, isChecked: isChecked)
             state.pointee.isRead = true
         }
-        return add(state.pointee.tracked.map { track($0, $0.tuple, zone: zone, now: now) } ?? Self.invalid(zone))
+        return state.pointee.tracked
     }
 
     /// The same of a packet whose addresses and ports flows have written.
     /// - Parameter tuple: what they are by now, in the zone.
     func track(rewritten tuple: ConnectionTuple, now: UInt32) -> Int? {
         forgetTrack(of: tuple.zone)
-        guard let tracked = state.pointee.tracked, !tracked.isError else { return add(Self.invalid(tuple.zone)) }
+        guard let tracked = read(), !tracked.isError else { return add(Self.invalid(tuple.zone)) }
         return add(track(tracked, tuple, zone: tuple.zone, now: now))
     }
 
@@ -160,14 +174,22 @@ struct PacketTracker {
     /// What a packet is when its connection makes room for one that it begins itself.
     func replaced(_ track: Track) -> Track {
         let begins = state.pointee.tracked.map { !$0.isError && Self.canBegin($0, track.tuple) } ?? true
-        return Track(track.tuple, zone: track.zone, bits: TrackBits.tracked | (begins ? TrackBits.new : TrackBits.invalid))
+        let bits = TrackBits.tracked | (begins ? TrackBits.new : TrackBits.invalid)
+        var next = Track(track.tuple, zone: track.zone, bits: bits)
+        (next.replaced, next.stamp) = (track.number, track.stamp)
+        return next
     }
 
-    /// Notes what is known of the packet after a commit that is yet to be done.
-    func note(_ track: Track, _ index: Int) {
-        state.pointee.tracks[index].bits = track.bits
-        state.pointee.tracks[index].mark = track.mark
-        state.pointee.tracks[index].label = track.label
+    /// What a packet is, seen again, to the connection that it began.
+    func trackAgain(_ index: Int) {
+        guard let segment = read()?.tcp, state.pointee.tracks[index].tuple.isTCP,
+            var tcp = TCPState.begin(segment)
+        else { return }
+        let verdict = tcp.update(segment, isReply: false, isLiberal: table.isLiberal).verdict
+        state.pointee.tracks[index].isTrackedAgain = true
+        state.pointee.tracks[index].bits =
+            TrackBits.tracked
+            | (verdict == .valid ? TrackBits.established : verdict == .validNew ? TrackBits.new : TrackBits.invalid)
     }
 
     // MARK: - Following
@@ -279,12 +301,13 @@ struct PacketTracker {
         guard let index = index(of: commit.zone) else { return true }
         var track = state.pointee.tracks[index]
         defer { state.pointee.tracks[index] = track }
-        if commit.forces && track.isReply && track.number != 0 {
-            table.remove(track.number, stamp: track.stamp, share: share)
-            track.number = 0
+        if commit.forces && track.isReply && track.number != 0 { track = replaced(track) }
+        if track.replaced != 0 {
+            table.remove(track.replaced, stamp: track.stamp, share: share)
+            track.replaced = 0
         }
         if track.number == 0 {
-            guard commit.begins, track.bits & TrackBits.new != 0 else { return true }
+            guard commit.begins, track.isBegun || track.bits & TrackBits.new != 0 else { return true }
             guard begin(&track, now: now) else { return false }
         }
         if commit.markMask != 0 { setMark(&track, commit) }
@@ -296,8 +319,12 @@ struct PacketTracker {
         var (kind, timeout) = (ConnectionState.Kind.datagram, DatagramState.first.timeout)
         var tcp: TCPState?
         if track.tuple.isTCP {
-            guard let segment = state.pointee.tracked?.tcp, let begun = TCPState.begin(segment) else { return true }
-            (kind, timeout, tcp) = (.tcp, .tcpSynSent, begun)
+            guard let segment = state.pointee.tracked?.tcp, var begun = TCPState.begin(segment) else { return true }
+            (kind, timeout) = (.tcp, .tcpSynSent)
+            if track.isTrackedAgain {
+                timeout = begun.update(segment, isReply: false, isLiberal: table.isLiberal).timeout ?? timeout
+            }
+            tcp = begun
         } else if track.tuple.isICMP {
             (kind, timeout) = (.icmp, ICMPState.first.timeout)
         }

@@ -209,8 +209,9 @@ extension Packet {
     /// (rte_mbuf_core.h, `RTE_MBUF_F_RX_L4_CKSUM_GOOD` and `_NONE`). Says nothing of a packet that this one had around it.
     @inline(__always) var hasCheckedTransport: Bool { pointee.ol_flags & 1 &<< 8 != 0 }
 
-    /// The same of the IPv4 header's checksum (`RTE_MBUF_F_RX_IP_CKSUM_GOOD` and `_NONE`).
-    @inline(__always) var hasCheckedNetwork: Bool { pointee.ol_flags & 1 &<< 7 != 0 }
+    /// What the driver says of checksums is no more of the packet's headers.
+    @inline(__always)
+    func forgetChecksums() { if hasCheckedTransport { pointee.ol_flags &= ~(1 &<< 8) } }
 
     /// Whether a plain packet's checksums are right, and UDP's length: with `PlainPacket` and ports that are not 0, all that
     /// `TrackedPacket` asks of it.

@@ -5,7 +5,8 @@ import Wire
 struct TrackInterest: BitwiseCopyable {
     /// Before actions wrote its mark and label.
     let track: Track
-    var bits: UInt8 = 0
+    /// Of `Track.check`.
+    var bits: UInt16 = 0
     var mark: UInt32 = 0
     var label: UInt128 = 0
 }
@@ -31,12 +32,17 @@ extension Walk {
         let zone = instruction.width == 0 ? instruction.value : UInt64(read(instruction.from, instruction.width))
         let request = TrackRequest(flags: instruction.word)
         settleTrack()
-        guard let place = track(zone: UInt16(truncatingIfNeeded: zone)) else { return fail(.flowTooLong) }
+        guard let place = track(zone: UInt16(truncatingIfNeeded: zone), forces: request.forces) else {
+            return fail(.flowTooLong)
+        }
         let interest = interest(in: place)
         // Whether the packet answers decides what becomes of its connection.
-        if request.forces { memory.interests[interest].bits |= TrackBits.reply | TrackBits.invalid }
+        if request.forces { memory.interests[interest].bits |= UInt16(TrackBits.reply | TrackBits.invalid) }
+        // What is written shows where there is a connection, or will be.
+        if instruction.count != 0 { memory.interests[interest].bits |= UInt16(TrackBits.new) | Track.hasConnection }
         let written = connectionWrites(writes, count: Int(instruction.count))
         let track = commit(request, place, written)
+        heldZone = track.number != 0 || memory.tracker[place].isBegun ? track.zone : nil
         if Observer.isActive { observer.noted(.tracked(zone: track.zone, bits: track.bits)) }
         if instruction.table != Instruction.thisTable { fork(to: instruction.table, interest, track, written) }
         forgetTrack()
@@ -46,21 +52,29 @@ extension Walk {
     mutating func clearTrack() {
         guard tracked != nil else { return }
         settleTrack()
-        tracked = nil
+        (tracked, heldZone) = (nil, nil)
         forgetTrack()
     }
 
     // MARK: - Looking
 
     /// - Returns: the place of the packet's track in the tracker.
-    private mutating func track(zone: UInt16) -> Int? {
+    private mutating func track(zone: UInt16, forces: Bool) -> Int? {
         let (tracker, now) = (memory.tracker, context.now)
         guard context.hasEffects else {
             // A described packet of no flags is a first one.
             let flags = key[4] >> 16 & 0x17
             return tracker.look(currentTuple(zone), isFirst: flags == 0 || flags == UInt64(TCPSegment.syn), now: now)
         }
-        guard hasOtherTuple else { return tracker.track(zone: zone, now: now) }
+        guard hasOtherTuple else {
+            guard let place = tracker.track(zone: zone, now: now) else { return nil }
+            if tracker[place].isBegun && (forces || heldZone != zone) {
+                // It depends on the packet's flags.
+                program.isSingular = true
+                tracker.trackAgain(place)
+            }
+            return place
+        }
         // The cache's checks are of packets as they come in.
         program.isSingular = true
         return tracker.track(rewritten: currentTuple(zone), now: now)
@@ -135,11 +149,12 @@ extension Walk {
             record(.octets(UInt64(truncatingIfNeeded: writes.labelMask >> 64), UInt64(truncatingIfNeeded: writes.labelMask)))
         }
         if request.forces && track.isReply && track.number != 0 { track = memory.tracker.replaced(track) }
-        if track.number != 0 || track.bits & TrackBits.new != 0 && request.commits {
+        if track.number != 0 || track.isBegun || track.bits & TrackBits.new != 0 && request.commits {
             track.mark = track.mark & ~writes.markMask | writes.mark
             track.label = track.label & ~writes.labelMask | writes.label
+            track.isBegun = track.isBegun || track.number == 0
         }
-        memory.tracker.note(track, place)
+        memory.tracker[place] = track
         return track
     }
 
@@ -199,7 +214,7 @@ extension Walk {
         // Whose first packet a connection was no check says.
         if others != 0 { program.isSingular = true }
         guard let number = number ?? tracked else { return }
-        memory.interests[number].bits |= UInt8(truncatingIfNeeded: bits)
+        memory.interests[number].bits |= UInt16(truncatingIfNeeded: bits & 0xff)
         memory.interests[number].mark |= UInt32(truncatingIfNeeded: bits >> 32)
         memory.interests[number].label |= label
     }
@@ -212,7 +227,7 @@ extension Walk {
                 .track(
                     TrackCheck(
                         zone: interest.track.zone,
-                        bits: interest.track.bits & interest.bits,
+                        bits: interest.track.check & interest.bits,
                         bitMask: interest.bits,
                         mark: interest.track.mark & interest.mark,
                         markMask: interest.mark
@@ -282,14 +297,15 @@ extension ConnectionTuple {
 /// What the tracker must say of a packet in a zone.
 struct TrackCheck: Equatable, BitwiseCopyable {
     let zone: UInt16
-    let bits: UInt8
-    let bitMask: UInt8
+    /// Of `Track.check`.
+    let bits: UInt16
+    let bitMask: UInt16
     let mark: UInt32
     let markMask: UInt32
 
     @inline(__always)
     func holds(_ track: Track) -> Bool {
-        track.bits & bitMask == bits && track.mark & markMask == mark
+        track.check & bitMask == bits && track.mark & markMask == mark
     }
 }
 

@@ -69,6 +69,8 @@ struct Walk<Observer: WalkObserver> {
     /// Zones that the packet was tracked in; and the one, by its number among them, that the key shows.
     var interestCount = 0
     var tracked: Int?
+    /// The zone whose connection the packet holds: it is not tracked there again.
+    var heldZone: UInt16?
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
     var hasFailed: Bool { failure != nil }
@@ -386,11 +388,11 @@ struct Walk<Observer: WalkObserver> {
     mutating func scoped(_ body: (inout Walk) -> Void) {
         let (formerKey, formerTags, formerWritten, formerPending) = (key.all, tags, written.all, pending.all)
         let (formerRecorded, formerTagChanges, hadOtherTags) = (recorded.all, tagChanges, hasOtherTags)
-        let formerTracked = tracked
+        let (formerTracked, formerZone) = (tracked, heldZone)
         recorded.clear()
         body(&self)
         settleTrack()
-        tracked = formerTracked
+        (tracked, heldZone) = (formerTracked, formerZone)
         (key.all, tags, written.all, pending.all) = (formerKey, formerTags, formerWritten, formerPending)
         pendingWords = 0
         widenLinkAddresses()
