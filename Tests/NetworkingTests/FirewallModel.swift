@@ -92,7 +92,7 @@ struct FlowMachine {
         var outputs: [UInt32?] = []
         /// The marks of what was committed.
         var commits: [UInt128] = []
-        /// Where it was dropped.
+
         var isDropped: Bool { outputs.isEmpty }
     }
 

@@ -37,7 +37,13 @@ struct FirewallVerdictTests {
             + "\"vif\": {\"type\": \"ring\"}}",
     ]
 
-    private static func packet(_ from: String, _ to: String, _ number: UInt8, _ first: UInt16, _ second: UInt16) -> Packet {
+    private static func packet(
+        _ from: String,
+        _ to: String,
+        _ number: UInt8,
+        _ first: UInt16,
+        _ second: UInt16
+    ) -> Packet {
         Packet(from: IPAddress(from)!, to: IPAddress(to)!, number: number, first: first, second: second)
     }
 
@@ -125,7 +131,8 @@ struct FirewallVerdictTests {
         let ports = reference.state.ports.values.sorted { $0.id < $1.id }
         let sender = fromWire ? nil : ports.first { $0.mac == packet.source } ?? ports[0]
         packet.tag = fromWire ? 1 : packet.tag
-        let outcome = machine.run(packet, inPort: sender.map { machine.portNumbers[$0.deviceName]! } ?? Self.wire, conversation)
+        let inPort = sender.map { machine.portNumbers[$0.deviceName]! } ?? Self.wire
+        let outcome = machine.run(packet, inPort: inPort, conversation)
         var expected: [UInt32?] = []
         if sender.map({ reference.mayLeave(packet, $0, conversation) }) ?? true {
             // ARP and neighbor discovery that passed are switched as they are.

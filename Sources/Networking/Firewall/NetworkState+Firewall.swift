@@ -48,7 +48,8 @@ extension NetworkState {
         guard !ports.isEmpty, let vlan = localVLANs[station.network] else { return }
         let loads = ports.map(PortFilter.loads)
         // A router's virtual address (RFC 9568) is several ports': each has the frame, if its filter lets it.
-        let ways = ports.count == 1 ? "\(loads[0]),goto_table:81" : loads.map { "\($0),resubmit(,81)" }.joined(separator: ",")
+        let ways =
+            ports.count == 1 ? "\(loads[0]),goto_table:81" : loads.map { "\($0),resubmit(,81)" }.joined(separator: ",")
         flows.integration(
             "table=60,priority=90,dl_vlan=\(vlan),dl_dst=\(station.mac) "
                 + "actions=\(PortFilter.loads(vlan)),strip_vlan,\(ways)",
@@ -70,7 +71,8 @@ extension NetworkState {
 
     /// The address set of a group's members. Its name has no colon, which an id may have.
     static func addressSet(of group: String) -> String {
-        let name = group.contains { "_:".contains($0) }
+        let name =
+            group.contains { "_:".contains($0) }
             ? group.replacing("_", with: "__").replacing(":", with: "_.") : group
         return addressSetPrefix + name
     }
