@@ -73,6 +73,9 @@ extension Field {
     /// Whether the field can only be written within `ct(...,exec(...))`.
     var isConntrackState: Bool { self == .ctMark || self == .ctLabel }
 
+    /// Whether it is the view of a register that is 32 bits wide.
+    var isRegister: Bool { (Field.reg0.rawValue...Field.reg15.rawValue).contains(rawValue) }
+
     /// The view of register `number` that is 32 bits wide.
     public static func register(_ number: Int) -> Field { Field(rawValue: Field.reg0.rawValue + UInt8(number))! }
 }

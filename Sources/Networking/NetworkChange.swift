@@ -11,6 +11,8 @@ public struct NetworkChange: Sendable {
     public var isEmpty: Bool { documents.isEmpty && outdated.isEmpty }
     public let flows: Difference<BridgeFlow>
     public let ports: Difference<PlannedPort>
+    /// Of those that flows name: they come before the flows, and go after them.
+    public let addressSets: [AddressSetDifference]
     /// What there was in their place.
     let former: [KeyedDocument]
     let formerDigests: [(DocumentKey, DocumentDigests.Entry?)]
@@ -30,8 +32,9 @@ public struct Difference<Element: Hashable & Sendable>: Sendable {
         for (place, new) in after.enumerated() {
             let old = before.isEmpty ? [] : before[place]
             guard old != new else { continue }
-            removed += old.filter { !new.contains($0) }
-            added += new.filter { !old.contains($0) }
+            let (former, present) = (Set(old), Set(new))
+            removed += old.filter { !present.contains($0) }
+            added += new.filter { !former.contains($0) }
         }
     }
 }
@@ -75,7 +78,8 @@ extension NetworkState {
         } catch {
             throw error.at(news.documents)
         }
-        let (before, units, vlans) = work(before: wanted, former)
+        let touched = touchedMembers(wanted + former)
+        let (before, units, vlans) = work(before: wanted, former, touched)
         let after = work(of: units)
         return NetworkChange(
             documents: news.documents,
@@ -83,6 +87,7 @@ extension NetworkState {
             outdated: news.outdated,
             flows: Difference(from: before.flows, to: after.flows),
             ports: Difference(from: before.ports, to: after.ports),
+            addressSets: differences(of: touched, from: before.members),
             former: former,
             formerDigests: digests.exchange(news.documents.map { ($0.key, $0.digestEntry) }),
             formerOutdated: outdated.exchange(news.outdated),
@@ -105,7 +110,8 @@ extension NetworkState {
     /// What there was to do before documents changed, for all that they touch; networks get their VLANs, or lose them.
     private mutating func work(
         before wanted: [KeyedDocument],
-        _ former: [KeyedDocument]
+        _ former: [KeyedDocument],
+        _ touched: TouchedMembers
     ) -> (Work, of: [Unit], LocalVLANs) {
         let vlans = localVLANs
         let placings = placings(of: wanted + former)
@@ -122,6 +128,7 @@ extension NetworkState {
         units.formUnion(self.units(of: wanted.map(\.key), toggled))
         units.formUnion(placed.symmetricDifference(placings.filter(isPlaced)).map { .network($0.network) })
         before = work(of: Array(units))
+        before.members = status(of: touched)
         back(to: wanted)
         for network in toggled { toggle(network) }
         return (before, Array(units), vlans)
@@ -131,6 +138,7 @@ extension NetworkState {
     private struct Work {
         var flows: [[BridgeFlow]] = []
         var ports: [[PlannedPort]] = []
+        var members = MemberStatus()
     }
 
     private func work(of units: [Unit]) -> Work {
@@ -232,6 +240,7 @@ extension NetworkState {
         case host(String)
         case network(String)
         case port(String)
+        case station(Station)
     }
 
     /// A network on a host.
@@ -262,16 +271,20 @@ extension NetworkState {
             switch key.type {
             case .host: units.formUnion(unitsOfHost(key.id))
             case .network: units.formUnion(unitsOfNetwork(key.id))
-            case .port: units.insert(.port(key.id))
+            case .port: units.formUnion(unitsOfPort(key.id))
+            case .securityGroup: units.formUnion((security.groups[key.id]?.ports ?? []).map(Unit.port))
             // Nothing follows from them yet.
-            case .subnet, .securityGroup, .router, .floatingIP: break
+            case .subnet, .router, .floatingIP: break
             }
         }
         return units
     }
 
     private var allUnits: Set<Unit> {
-        Set([.base] + hosts.keys.map(Unit.host) + networks.keys.map(Unit.network) + ports.keys.map(Unit.port))
+        Set(
+            [.base] + hosts.keys.map(Unit.host) + networks.keys.map(Unit.network) + ports.keys.map(Unit.port)
+                + security.holders.keys.map(Unit.station)
+        )
     }
 
     /// A host stands in the flood lists of its networks, and without l2population of all.
@@ -282,7 +295,11 @@ extension NetworkState {
     }
 
     private func unitsOfNetwork(_ network: String) -> Set<Unit> {
-        Set([.network(network)] + (members[network]?.ports ?? []).map(Unit.port))
+        Set([.network(network)] + (members[network]?.ports ?? []).flatMap(unitsOfPort))
+    }
+
+    private func unitsOfPort(_ id: String) -> [Unit] {
+        [.port(id)] + (ports[id]?.stations(on: hostName).map(Unit.station) ?? [])
     }
 }
 

@@ -19,8 +19,9 @@ extension NetworkState {
                 try check(port)
                 networks.insert(port.network)
             case .subnet(let subnet): try checkNetwork(subnet.network, of: one.key)
+            case .securityGroup(let group): try check(group)
             // What they name is looked for where it is made use of.
-            case .securityGroup, .router, .floatingIP: break
+            case .router, .floatingIP: break
             }
         }
         for network in networks.sorted() { try checkSize(of: network) }
@@ -38,7 +39,10 @@ extension NetworkState {
         case .network:
             try checkAbsence(of: key, "port", members[key.id]?.ports)
             try checkAbsence(of: key, "subnet", subnetsOfNetwork[key.id])
-        case .subnet, .port, .securityGroup, .router, .floatingIP: break
+        case .securityGroup:
+            try checkAbsence(of: key, "port", security.groups[key.id]?.ports)
+            try checkAbsence(of: key, "security_group", security.groups[key.id]?.naming)
+        case .subnet, .port, .router, .floatingIP: break
         }
     }
 
@@ -79,6 +83,20 @@ extension NetworkState {
             let reason = "host '\(name)' \(lack), which network '\(network.id)' needs"
             throw DocumentRefusal(key, field: field, reason)
         }
+        guard port.isFiltered(on: hostName) else { return }
+        for group in port.security.groups { try checkGroup(group, of: key, "security_groups") }
+    }
+
+    private func check(_ group: SecurityGroupDocument) throws(DocumentRefusal) {
+        for (place, rule) in group.rules.enumerated() {
+            guard let named = rule.remoteGroup else { continue }
+            try checkGroup(named, of: DocumentKey(.securityGroup, group.id), "rules.\(place).remote_group_id")
+        }
+    }
+
+    private func checkGroup(_ group: String, of key: DocumentKey, _ field: String) throws(DocumentRefusal) {
+        guard securityGroups[group] == nil else { return }
+        throw DocumentRefusal(key, field: field, "security group '\(group)' is unknown: send its document first")
     }
 
     private func checkSize(of network: String) throws(DocumentRefusal) {

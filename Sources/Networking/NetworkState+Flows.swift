@@ -15,7 +15,12 @@ extension NetworkState {
         case .base: addBase(here, to: &flows)
         case .host(let id): hosts[id].map { addHost($0, here, to: &flows) }
         case .network(let id): networks[id].map { addNetwork($0, here, to: &flows) }
-        case .port(let id): ports[id].map { addPort($0, here, to: &flows) }
+        case .port(let id):
+            if let port = ports[id] {
+                addPort(port, here, to: &flows)
+                addFilter(of: port, to: &flows)
+            }
+        case .station(let station): addStation(station, to: &flows)
         }
         return flows.flows
     }
@@ -29,9 +34,13 @@ extension NetworkState {
             "table=59,priority=0 actions=goto_table:60",
             "table=60,priority=1 actions=NORMAL"
         )
+        addFirewallBase(to: &flows)
         for bridge in here.bridgeMappings.values {
             flows.integration("table=0,priority=2,in_port=\"int-\(bridge)\" actions=drop")
             flows.add(bridge, "table=0,priority=2,in_port=\"phy-\(bridge)\" actions=drop")
+            for match in Self.infrastructure {
+                flows.add(bridge, "table=0,priority=5,in_port=\"phy-\(bridge)\",\(match) actions=drop")
+            }
             // A tag that a guest hid behind an empty one (IEEE 802.1Q clause 9.6) would be the frame's own now.
             flows.add(bridge, "table=\(Self.untaggedTable),priority=1,vlan_tci=0x0000/0x1fff actions=NORMAL")
             flows.add(bridge, "table=\(Self.untaggedTable),priority=0 actions=drop")
@@ -188,7 +197,7 @@ struct FlowList {
     mutating func tunnel(_ lines: String...) { for line in lines { add(NetworkState.tunnelBridge, line) } }
 }
 
-private func hex(_ number: UInt32) -> String { "0x" + String(number, radix: 16) }
+func hex(_ number: UInt32) -> String { "0x" + String(number, radix: 16) }
 
 extension HostDocument {
     fileprivate var answers: Bool { hasL2Population && hasARPResponder }

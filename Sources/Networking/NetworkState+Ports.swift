@@ -7,8 +7,8 @@ extension NetworkState {
         return switch unit {
         case .base: plannedPorts(of: here)
         case .port(let id): ports[id].flatMap(plannedPort).map { [$0] } ?? []
-        // Its MTU and its VLAN are its ports'.
-        case .network, .host: []
+        // A network's MTU and its VLAN are its ports'.
+        case .network, .host, .station: []
         }
     }
 

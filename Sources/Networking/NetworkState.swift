@@ -10,14 +10,16 @@ public struct NetworkState: Sendable {
     var hosts: [String: HostDocument] = [:]
     var networks: [String: NetworkDocument] = [:]
     var ports: [String: PortDocument] = [:]
+    var securityGroups: [String: SecurityGroupDocument] = [:]
     // Kept for what will follow from them.
     var subnets: [String: SubnetDocument] = [:]
-    var securityGroups: [String: SecurityGroupDocument] = [:]
     var routers: [String: RouterDocument] = [:]
     var floatingIPs: [String: FloatingIPDocument] = [:]
     var subnetsOfNetwork: [String: Set<String>] = [:]
     /// What is held, to be compared with what others hold.
     var digests = DocumentDigests()
+    /// Who has to do with security groups.
+    var security = SecurityIndex()
     /// What is too old to be taken in.
     var outdated = OutdatedRevisions()
     /// By network.
@@ -85,10 +87,13 @@ public struct NetworkState: Sendable {
             members[port.network]?.remove(port)
             if members[port.network]?.ports.isEmpty == true { members[port.network] = nil }
             for host in port.hosts { portsOfHost.remove(port.id, of: host) }
+            security.remove(port, here: hostName)
         case .subnet(let subnet):
             subnets[subnet.id] = nil
             subnetsOfNetwork.remove(subnet.id, of: subnet.network)
-        case .securityGroup(let group): securityGroups[group.id] = nil
+        case .securityGroup(let group):
+            securityGroups[group.id] = nil
+            security.remove(group)
         case .router(let router): routers[router.id] = nil
         case .floatingIP(let address): floatingIPs[address.id] = nil
         }
@@ -102,7 +107,9 @@ public struct NetworkState: Sendable {
         case .subnet(let subnet):
             subnets[subnet.id] = subnet
             subnetsOfNetwork[subnet.network, default: []].insert(subnet.id)
-        case .securityGroup(let group): securityGroups[group.id] = group
+        case .securityGroup(let group):
+            securityGroups[group.id] = group
+            security.insert(group)
         case .router(let router): routers[router.id] = router
         case .floatingIP(let address): floatingIPs[address.id] = address
         }
@@ -138,6 +145,7 @@ public struct NetworkState: Sendable {
         try members[port.network, default: NetworkMembers()].insert(port)
         ports[port.id] = port
         for host in port.hosts { portsOfHost[host, default: []].insert(port.id) }
+        security.insert(port, here: hostName)
     }
 }
 

@@ -36,12 +36,63 @@ import Testing
         let guest = try #require(ports.first { $0.name == "vhup1" })
         #expect(guest.bridge == "br-int" && guest.vlan.tag == 1 && guest.mtu == 1450 && guest.link == "up")
         #expect(bench.dump("br-tun", table: 20).count == 3)
-        #expect(bench.dump("br-int", table: 60) == ["table=60, priority=1 actions=NORMAL"])
+        #expect(bench.dump("br-int", table: 94) == ["table=94, priority=0 actions=NORMAL"])
         let tunnels = await bench.control.listTunnels().tunnels
         #expect(tunnels.map { "\($0.type) \($0.networks) \($0.entries)" } == ["geneve 0 0", "gre 0 0", "vxlan 1 1"])
         let network = try await bench.control.showNetwork(NetworkShow(id: "blue"))
         #expect(network.floodingEntries == ["192.0.2.2"] && network.network.localVLAN == 1)
         #expect(network.ports.map(\.port) == ["vhup1", nil])
+    }
+
+    /// A group that names itself, and a member on another host.
+    private static let group = """
+        {"type": "security_group", "id": "g", "rules": [{"direction": "ingress", "ethertype": "IPv4", \
+        "remote_group_id": "g"}]}
+        {"type": "port", "id": "p3", "network_id": "blue", "mac_address": "fa:16:3e:00:00:03", "host": "b", \
+        "fixed_ips": [{"ip_address": "10.0.0.3"}], "security_groups": ["g"], \
+        "allowed_address_pairs": [{"ip_address": "10.9.0.0/16"}]}
+        """
+
+    @Test func theMembersOfAGroupAreAnAddressSet() async throws {
+        let bench = try await Self.populated()
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: Self.group))
+        let show = AddressSetShow(name: "group.g")
+        #expect(try await bench.control.members(show).response.members == ["10.0.0.3", "10.9.0.0/16"])
+        #expect(try bench.store.load().addressSets.isEmpty, "it follows from documents")
+        let next = try await bench.restarted()
+        #expect(try await next.control.members(show).response.members == ["10.0.0.3", "10.9.0.0/16"])
+        let fewer = Self.group.replacing("10.9.0.0/16", with: "10.0.0.3")
+        _ = try await next.control.applyNetwork(NetworkApply(documents: fewer))
+        #expect(try await next.control.members(show).response.members == ["10.0.0.3"])
+        #expect(await next.control.memberCount == 1)
+        _ = try await next.control.applyNetwork(NetworkApply(documents: Self.cloud, snapshot: true))
+        #expect(await next.control.listAddressSets().addressSets.isEmpty)
+        #expect(await next.control.memberCount == 0)
+    }
+
+    @Test func anOperatorLeavesTheMembersOfAGroupAlone() async throws {
+        let bench = try await Self.populated()
+        _ = try await bench.control.applyNetwork(NetworkApply(documents: Self.group))
+        for call in [
+            { _ = try await bench.control.addMembers(AddressSetAddMembers(name: "group.g", members: "10.0.0.9")) },
+            {
+                _ = try await bench.control.deleteMembers(AddressSetDeleteMembers(name: "group.g", members: "10.0.0.3"))
+            },
+            { _ = try await bench.control.deleteAddressSet(AddressSetDelete(name: "group.g")) },
+            { _ = try await bench.control.addAddressSet(AddressSetAdd(name: "group.h", members: "")) },
+        ] as [() async throws -> Void] {
+            let error = await #expect(throws: Refusal.self) { try await call() }
+            #expect(error?.reason.contains("is a security group's") == true)
+        }
+    }
+
+    @Test func aChangeThatIsNotWrittenLeavesNoAddressSet() async throws {
+        let bench = try await Self.populated()
+        try bench.store.close()
+        await #expect(throws: (any Error).self) {
+            try await bench.control.applyNetwork(NetworkApply(documents: Self.group))
+        }
+        #expect(await bench.control.listAddressSets().addressSets.isEmpty)
     }
 
     @Test func theEndpointAsksForHostsOfItsNetworksAtOnce() async throws {

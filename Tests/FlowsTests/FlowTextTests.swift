@@ -114,4 +114,13 @@ import Testing
         let error = #expect(throws: FlowSyntaxError.self) { try FlowText.flow("actions=\(deep)") }
         #expect(error?.reason.contains("nested") == true)
     }
+
+    @Test func aRegisterMayBeGivenAPortByItsName() throws {
+        let ports: PortResolver = { $0 == "vhu1" ? 7 : nil }
+        let flow = try FlowText.flow("reg5=\"vhu1\",actions=set_field:\"vhu1\"->reg6", ports: ports)
+        #expect(FlowText.print(flow) == "reg5=0x7 actions=set_field:0x7->reg6")
+        for text in ["reg5=\"vhu2\"", "reg5=vhu1", "metadata=\"vhu1\"", "xreg1=\"vhu1\""] {
+            #expect(throws: FlowSyntaxError.self, "\(text)") { try FlowText.flow(text + ",actions=drop", ports: ports) }
+        }
+    }
 }

@@ -36,6 +36,7 @@ class Guest:
     def document(self, **changes):
         return {"type": "port", "id": self.id, "network_id": self.tenant, "mac_address": self.mac, "host": self.host,
                 "fixed_ips": [{"ip_address": self.ip}, {"ip_address": self.ip6}], "vif": {"path": str(self.path)},
+                "port_security_enabled": False,
                 **changes}
 
     def plug(self, room):
@@ -283,7 +284,7 @@ def test_vlan_and_flat_networks_leave_by_their_bridge(room, host):
         {"type": "network", "id": "v", "network_type": "vlan", "physical_network": "physnet1", "segmentation_id": 1024},
         {"type": "network", "id": "f", "network_type": "flat", "physical_network": "physnet2"},
         *({"type": "port", "id": name, "network_id": name, "mac_address": f"fa:16:3e:00:00:0{number}", "host": "h1",
-           "vif": {"path": str(path)}} for number, (name, path) in enumerate(guests.items(), 1))])
+           "vif": {"path": str(path)}, "port_security_enabled": False} for number, (name, path) in enumerate(guests.items(), 1))])
     machines = {name: room.keeps(FrontEnd(path)).connect() for name, path in {**ports, **guests}.items()}
     host.wait_for_link("nic", "nic2", "vhuv", "vhuf")
     for name, nic, tag in (("v", "nic", 1024), ("f", "nic2", None)):

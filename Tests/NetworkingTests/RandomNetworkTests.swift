@@ -1,5 +1,6 @@
 import Seeds
 import Testing
+import Wire
 
 @testable import Networking
 
@@ -42,6 +43,7 @@ private struct History {
     var cloud = Cloud()
     var flows: Set<BridgeFlow> = []
     var ports: Set<PlannedPort> = []
+    var sets: [String: Set<IPPrefix>] = [:]
 
     mutating func happen(_ random: inout SeededGenerator) throws {
         let lines = (0...Int.random(in: 0..<4, using: &random)).map { _ in Self.document(&random) }
@@ -54,7 +56,22 @@ private struct History {
         #expect(flows.isDisjoint(with: change.flows.added) && ports.isDisjoint(with: change.ports.added))
         flows.formUnion(change.flows.added)
         ports.formUnion(change.ports.added)
+        for one in change.addressSets { follow(one) }
         try check()
+    }
+
+    private mutating func follow(_ change: AddressSetDifference) {
+        switch change.fate {
+        case .goes: #expect(sets.removeValue(forKey: change.name) != nil)
+        case .comes:
+            #expect(sets[change.name] == nil)
+            sets[change.name] = Set(change.added)
+        case .stays:
+            #expect(sets[change.name]?.isDisjoint(with: change.added) == true)
+            #expect(sets[change.name]?.isSuperset(of: change.removed) == true)
+            sets[change.name]?.formUnion(change.added)
+            sets[change.name]?.subtract(change.removed)
+        }
     }
 
     /// Beside a host that never knew anything else.
@@ -65,18 +82,20 @@ private struct History {
         fresh.localVLANs = state.localVLANs
         let documents =
             state.hosts.values.map(Document.host) + state.networks.values.map(Document.network)
-            + state.ports.values.map(Document.port)
+            + state.ports.values.map(Document.port) + state.securityGroups.values.map(Document.securityGroup)
         let change = try fresh.apply(
             documents.map { DocumentChange(key: $0.key, revision: 0, document: $0, text: "", digest: .zero, line: nil) }
         )
         #expect(Set(change.flows.added) == flows)
         #expect(Set(change.ports.added) == ports)
+        let all = change.addressSets.map { ($0.name, Set($0.added)) }
+        #expect(Dictionary(uniqueKeysWithValues: all) == sets)
     }
 
     private static func document(_ random: inout SeededGenerator) -> String {
         let host = ["here", "b", "c"].randomElement(using: &random)!
         let network = ["blue", "red", "plain"].randomElement(using: &random)!
-        switch Int.random(in: 0..<10, using: &random) {
+        switch Int.random(in: 0..<13, using: &random) {
         case 0, 1:
             let flags = ["true", "false"].randomElement(using: &random)!
             let address = Int.random(in: 1..<6, using: &random)
@@ -92,15 +111,30 @@ private struct History {
             return "{\"type\": \"network\", \"id\": \"\(network)\", \"network_type\": \"vlan\", "
                 + "\"physical_network\": \"physnet1\", \"segmentation_id\": 7}"
         case 4:
-            let type = ["host", "network", "port"].randomElement(using: &random)!
-            let id = type == "host" ? host : type == "network" ? network : "p\(Int.random(in: 1..<9, using: &random))"
+            let port = "p\(Int.random(in: 1..<9, using: &random))"
+            let kinds = [("host", host), ("network", network), ("port", port), ("security_group", group(&random))]
+            let (type, id) = kinds.randomElement(using: &random)!
             return "{\"type\": \"\(type)\", \"id\": \"\(id)\", \"deleted\": true}"
+        case 5, 6, 7:
+            let named = Bool.random(using: &random) ? ", \"remote_group_id\": \"\(group(&random))\"" : ""
+            let rules = [FirewallTests.all, FirewallTests.ingress("tcp", named)]
+            return FirewallTests.group(group(&random), rules.randomElement(using: &random)!)
         default:
             let number = Int.random(in: 1..<9, using: &random)
             let place = ["here", "b", "c", nil].randomElement(using: &random)!
             let isUp = Int.random(in: 0..<6, using: &random) > 0
-            let more = ", \"admin_state_up\": \(isUp), \"vif\": {\"type\": \"ring\"}"
+            let more = ", \"admin_state_up\": \(isUp), \"vif\": {\"type\": \"ring\"}" + security(&random)
             return Cloud.port("p\(number)", number, on: place, network, more: more)
         }
+    }
+
+    private static func group(_ random: inout SeededGenerator) -> String { "g\(Int.random(in: 1..<4, using: &random))" }
+
+    private static func security(_ random: inout SeededGenerator) -> String {
+        let groups = Bool.random(using: &random) ? "\"\(group(&random))\"" : ""
+        let pair = "{\"ip_address\": \"10.0.9.0/24\", \"mac_address\": \"00:00:5e:00:01:01\"}"
+        let isSecured = Int.random(in: 0..<4, using: &random) > 0
+        return ", \"security_groups\": [\(groups)], \"port_security_enabled\": \(isSecured), "
+            + "\"allowed_address_pairs\": [\(Bool.random(using: &random) ? pair : "")]"
     }
 }

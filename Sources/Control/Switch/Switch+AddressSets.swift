@@ -11,6 +11,7 @@ extension Switch {
     /// - Throws: `Refusal`, or `FlowRefusal` with the place in the text.
     @inline(never) public func addAddressSet(_ request: AddressSetAdd) throws -> AddressSetAdd.Response {
         try checkName(request.name, of: "address set")
+        try checkUnplanned(addressSet: request.name)
         guard dataplane.members(of: request.name) == nil else {
             throw Refusal("address set '\(request.name)' exists already: change it with address-set add-members")
         }
@@ -26,6 +27,7 @@ extension Switch {
     }
 
     @inline(never) public func addMembers(_ request: AddressSetAddMembers) throws -> AddressSetAddMembers.Response {
+        try checkUnplanned(addressSet: request.name)
         let adding = try MemberDocument(request.neededText()).members(absentFrom: try addressSet(request.name))
         try checkRoom(for: adding.count)
         try store.changeMembers(of: request.name, adding: adding)
@@ -36,6 +38,7 @@ extension Switch {
 
     @inline(never)
     public func deleteMembers(_ request: AddressSetDeleteMembers) throws -> AddressSetDeleteMembers.Response {
+        try checkUnplanned(addressSet: request.name)
         let document = try MemberDocument(request.neededText())
         try document.check(areIn: try addressSet(request.name), named: request.name)
         let removing = document.members
@@ -46,6 +49,7 @@ extension Switch {
     }
 
     public func deleteAddressSet(_ request: AddressSetDelete) throws(Refusal) -> Done {
+        try checkUnplanned(addressSet: request.name)
         let count = try addressSet(request.name).count
         for bridge in bridges.keys.sorted() {
             guard let flow = dataplane.flow(of: bridge, usingAddressSet: request.name) else { continue }
@@ -92,7 +96,7 @@ extension Switch {
         return members
     }
 
-    private func checkRoom(for count: Int) throws(Refusal) {
+    func checkRoom(for count: Int) throws(Refusal) {
         guard memberCount + count <= Self.memberLimit else {
             throw Refusal(
                 "address sets would have \(memberCount + count) members together; allowed are \(Self.memberLimit): "

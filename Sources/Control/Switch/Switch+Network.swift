@@ -60,6 +60,18 @@ extension Switch {
         try checkInterfaces(of: change.ports.added)
         let plan = try portPlan(change.ports, former: records, leaving: change.ports.removed.map(\.name))
         let bridges = try newBridges(change)
+        let sets = try setPlan(change.addressSets)
+        // Flows are checked against the sets that they name.
+        install(sets.coming)
+        do {
+            try carryOut(change, plan, bridges, sets)
+        } catch {
+            removeSets(sets.coming.map(\.name))
+            throw error
+        }
+    }
+
+    private func carryOut(_ change: NetworkChange, _ plan: PortPlan, _ bridges: [String], _ sets: SetPlan) throws {
         let flows = try flowPlans(change.flows, among: plan.records)
         var records = Store.NetworkRecords()
         records.documents = change.documents
@@ -70,7 +82,10 @@ extension Switch {
         records.bridges = bridges.enumerated().map { firstFlow(of: $1, offset: $0) }
         try store.change(records)
         for first in records.bridges { install(bridge: first.bridge, BridgeSettings(), first: first) }
+        install(sets.growing)
         for plan in flows { install(plan) }
+        install(sets.shrinking)
+        removeSets(sets.going)
         replug(plan)
         remotesVersion += 1
         follow(change.documents.filter { $0.key.type == .port }.map(\.key.id))
@@ -90,6 +105,7 @@ extension Switch {
             // Another martletd may have planned other ports.
             let leaving = former.values.filter(\.isPlanned).map(\.name)
             let plan = try portPlan(change.ports, former: former, leaving: leaving)
+            install(try setPlan(change.addressSets).coming)
             for flows in try flowPlans(change.flows, among: plan.records) { install(flows) }
             var records = Store.NetworkRecords()
             records.portsRemoved = plan.removed

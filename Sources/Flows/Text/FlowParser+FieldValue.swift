@@ -7,6 +7,7 @@ extension FlowParser {
         let shape = field.shape
         var (value, mask): (UInt128, UInt128) =
             switch shape.format {
+            case .hexadecimal where isPortName(slice, of: field): (UInt128(try port(slice).rawValue), shape.limit)
             case .decimal, .hexadecimal: try integer(field, slice)
             case .ethernet: try ethernet(field, slice)
             case .ipv4: try ipv4(field, slice)
@@ -30,6 +31,11 @@ extension FlowParser {
             )
         }
         return (value, mask)
+    }
+
+    /// A register may hold a port, as register 5 of Neutron's flows does.
+    private func isPortName(_ slice: Slice, of field: Field) -> Bool {
+        source[slice.start] == UInt8(ascii: "\"") && field.isRegister
     }
 
     private func integer(_ field: Field, _ slice: Slice) throws(FlowSyntaxError) -> (UInt128, UInt128) {

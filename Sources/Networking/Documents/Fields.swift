@@ -221,6 +221,10 @@ struct Fields {
         guard let prefix = alone ?? IPPrefix(text) else {
             throw refusal(name, "\(name) '\(text.prefix(80))' is no CIDR: write it as 192.0.2.0/24 or 2001:db8::/64")
         }
+        guard prefix.address.value & ~prefix.mask == 0 else {
+            let words = "has bits beyond its length: write the network's address"
+            throw refusal(name, "\(name) '\(text.prefix(80))' \(words)")
+        }
         return prefix
     }
 
