@@ -171,6 +171,15 @@ struct PacketTracker {
         Track(ConnectionTuple.none, zone: zone, bits: TrackBits.tracked | TrackBits.invalid)
     }
 
+    /// What the walk has written of the connection stays.
+    private func followAgain(_ index: Int, now: UInt32) {
+        guard let tracked = read() else { return }
+        let former = state.pointee.tracks[index]
+        var next = track(tracked, former.tuple, zone: former.zone, now: now)
+        (next.mark, next.label) = (former.mark, former.label)
+        state.pointee.tracks[index] = next
+    }
+
     /// What a packet is when its connection makes room for one that it begins itself.
     func replaced(_ track: Track) -> Track {
         let begins = state.pointee.tracked.map { !$0.isError && Self.canBegin($0, track.tuple) } ?? true
@@ -180,8 +189,10 @@ struct PacketTracker {
         return next
     }
 
-    /// What a packet is, seen again, to the connection that it began.
-    func trackAgain(_ index: Int) {
+    /// What a packet is, seen again, to the connection that it is of, or that it began.
+    func trackAgain(_ index: Int, now: UInt32) {
+        if state.pointee.tracks[index].number != 0 { return followAgain(index, now: now) }
+        guard state.pointee.tracks[index].isBegun else { return }
         guard let segment = read()?.tcp, state.pointee.tracks[index].tuple.isTCP,
             var tcp = TCPState.begin(segment)
         else { return }

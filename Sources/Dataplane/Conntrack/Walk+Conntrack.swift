@@ -42,9 +42,10 @@ extension Walk {
         if instruction.count != 0 { memory.interests[interest].bits |= UInt16(TrackBits.new) | Track.hasConnection }
         let written = connectionWrites(writes, count: Int(instruction.count))
         let track = commit(request, place, written)
-        heldZone = track.number != 0 || memory.tracker[place].isBegun ? track.zone : nil
+        held = track.number != 0 || track.isBegun ? (track.zone, track.bits) : nil
         if Observer.isActive { observer.noted(.tracked(zone: track.zone, bits: track.bits)) }
         if instruction.table != Instruction.thisTable { fork(to: instruction.table, interest, track, written) }
+        tracked = nil
         forgetTrack()
     }
 
@@ -52,7 +53,7 @@ extension Walk {
     mutating func clearTrack() {
         guard tracked != nil else { return }
         settleTrack()
-        (tracked, heldZone) = (nil, nil)
+        (tracked, held) = (nil, nil)
         forgetTrack()
     }
 
@@ -68,16 +69,23 @@ extension Walk {
         }
         guard hasOtherTuple else {
             guard let place = tracker.track(zone: zone, now: now) else { return nil }
-            if tracker[place].isBegun && (forces || heldZone != zone) {
-                // It depends on the packet's flags.
+            if let held, held.zone == zone, !forces {
+                tracker[place].bits = held.bits
+            } else if wasTracked(in: zone) {
+                // What its own second coming makes of its connection no check says.
                 program.isSingular = true
-                tracker.trackAgain(place)
+                tracker.trackAgain(place, now: now)
             }
             return place
         }
         // The cache's checks are of packets as they come in.
         program.isSingular = true
         return tracker.track(rewritten: currentTuple(zone), now: now)
+    }
+
+    private func wasTracked(in zone: UInt16) -> Bool {
+        for number in 0..<interestCount where memory.interests[number].track.zone == zone { return true }
+        return false
     }
 
     /// Flows have written what connections are found by.
@@ -148,7 +156,11 @@ extension Walk {
             record(.octets(UInt64(truncatingIfNeeded: writes.label >> 64), UInt64(truncatingIfNeeded: writes.label)))
             record(.octets(UInt64(truncatingIfNeeded: writes.labelMask >> 64), UInt64(truncatingIfNeeded: writes.labelMask)))
         }
-        if request.forces && track.isReply && track.number != 0 { track = memory.tracker.replaced(track) }
+        if request.forces && track.isReply && track.number != 0 {
+            // Whether it can begin one itself depends on its flags.
+            program.isSingular = true
+            track = memory.tracker.replaced(track)
+        }
         if track.number != 0 || track.isBegun || track.bits & TrackBits.new != 0 && request.commits {
             track.mark = track.mark & ~writes.markMask | writes.mark
             track.label = track.label & ~writes.labelMask | writes.label
@@ -162,14 +174,12 @@ extension Walk {
 
     /// Has a copy of the packet go on in a table, with what is known of its connection.
     private mutating func fork(to table: UInt8, _ interest: Int, _ track: Track, _ writes: ConnectionWrites) {
-        let (formerDrop, formerTracked) = (program.drop, tracked)
+        let formerDrop = program.drop
         copied(fromMember: actionSetFloor) { walk in
             walk.tracked = interest
             walk.show(track, writes)
             walk.enter(table, port: walk.key.port)
         }
-        settleTrack(of: interest)
-        tracked = formerTracked
         endOther(formerDrop)
     }
 
@@ -203,7 +213,7 @@ extension Walk {
     // MARK: - What it went by
 
     /// Takes the bits of tracks that were asked for from the program's mask to the track that they were of.
-    mutating func settleTrack(of number: Int? = nil) {
+    mutating func settleTrack() {
         let (bits, label) = (program.mask[TrackWords.state], program.mask.label)
         var others = program.mask[TrackWords.number] & TrackWords.numberMask
         for word in TrackWords.first...TrackWords.last { others |= program.mask[word] }
@@ -213,7 +223,7 @@ extension Walk {
         for word in TrackWords.label...TrackWords.last { program.mask[word] = 0 }
         // Whose first packet a connection was no check says.
         if others != 0 { program.isSingular = true }
-        guard let number = number ?? tracked else { return }
+        guard let number = tracked else { return }
         memory.interests[number].bits |= UInt16(truncatingIfNeeded: bits & 0xff)
         memory.interests[number].mark |= UInt32(truncatingIfNeeded: bits >> 32)
         memory.interests[number].label |= label

@@ -69,8 +69,8 @@ struct Walk<Observer: WalkObserver> {
     /// Zones that the packet was tracked in; and the one, by its number among them, that the key shows.
     var interestCount = 0
     var tracked: Int?
-    /// The zone whose connection the packet holds: it is not tracked there again.
-    var heldZone: UInt16?
+    /// The zone whose connection the packet holds, and what it is there: it is not tracked again.
+    var held: (zone: UInt16, bits: UInt8)?
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
     var hasFailed: Bool { failure != nil }
@@ -310,6 +310,8 @@ struct Walk<Observer: WalkObserver> {
         let (formerBridge, formerDrop) = (bridge, program.drop)
         separate { walk in
             walk.bridge = port.pointee.bridge
+            walk.settleTrack()
+            walk.tracked = nil
             walk.forgetOwn(port: port.pointee.number)
             if Observer.isActive { walk.observer.crosses(to: peer) }
             walk.enter(0, port: port.pointee.number, endsWithSet: true)
@@ -388,11 +390,11 @@ struct Walk<Observer: WalkObserver> {
     mutating func scoped(_ body: (inout Walk) -> Void) {
         let (formerKey, formerTags, formerWritten, formerPending) = (key.all, tags, written.all, pending.all)
         let (formerRecorded, formerTagChanges, hadOtherTags) = (recorded.all, tagChanges, hasOtherTags)
-        let (formerTracked, formerZone) = (tracked, heldZone)
+        let (formerTracked, formerHeld) = (tracked, held)
         recorded.clear()
         body(&self)
         settleTrack()
-        (tracked, heldZone) = (formerTracked, formerZone)
+        (tracked, held) = (formerTracked, formerHeld)
         (key.all, tags, written.all, pending.all) = (formerKey, formerTags, formerWritten, formerPending)
         pendingWords = 0
         widenLinkAddresses()
