@@ -477,7 +477,8 @@ extension Lane {
 
     /// Whether NORMAL would decide today as it did on the walk; and learns as it would.
     @inline(__always)
-    private func passesChecks(_ program: UInt32, _ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
+    private func passesChecks(_ program: UInt32, _ run: Int, _ index: Int, _ burst: UnsafeMutablePointer<Burst>) -> Bool
+    {
         let header = flows.cache.programs.header(program)
         let count = Int(header.pointee.checkCount)
         guard count != 0 else { return true }

@@ -156,7 +156,7 @@ struct EndpointVersion: Encodable {
     /// What documents can ask for and is carried out.
     let capabilities = [
         "local", "flat", "vlan", "vxlan", "gre", "geneve", "l2population", "arp-responder", "nd-responder",
-        "live-migration",
+        "live-migration", "security-groups",
     ]
 
     enum CodingKeys: String, CodingKey {

@@ -5,13 +5,15 @@ struct ConntrackCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "conntrack",
         abstract: "Shows and ends the connections that flows with 'ct' track.",
-        subcommands: [Dump.self, Flush.self, Stats.self]
+        subcommands: [Dump.self, Flush.self, Stats.self, Set.self, Settings.self]
     )
 
     /// Which connections.
     struct Selecting: ParsableArguments {
         @Option(help: ArgumentHelp("Only those of a zone.", valueName: "n")) var zone: Int?
-        @Option(help: ArgumentHelp("Only those of a protocol: tcp, udp, icmp, icmpv6, sctp or a number.", valueName: "name"))
+        @Option(
+            help: ArgumentHelp("Only those of a protocol: tcp, udp, icmp, icmpv6, sctp or a number.", valueName: "name")
+        )
         var `protocol`: String?
         @Option(help: ArgumentHelp("Only those that an address, or one of a CIDR, began.", valueName: "address"))
         var source: String?
@@ -45,8 +47,11 @@ struct ConntrackCommand: ParsableCommand {
             var connections: [ConntrackDump.Connection] = []
             repeat {
                 let response = try reading.daemon.call(request)
-                if reading.json { connections += response.connections }
-                else { for connection in response.connections { print(connection.line(times: times)) } }
+                if reading.json {
+                    connections += response.connections
+                } else {
+                    for connection in response.connections { print(connection.line(times: times)) }
+                }
                 request.from = response.next
             } while request.from != nil
             if reading.json { print(try jsonText(connections)) }
@@ -64,6 +69,65 @@ struct ConntrackCommand: ParsableCommand {
         func run() throws {
             let response = try daemon.call(ConntrackFlush(selection: selecting.selection))
             print("\(response.flushed) ended")
+        }
+    }
+
+    struct Set: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Sets how connections are followed: survives restarts.",
+            discussion:
+                "Timeouts have the names of 'conntrack settings', and hold for connections that are used from then on."
+        )
+
+        @Option(help: ArgumentHelp("Seconds of silence after which a connection ends.", valueName: "name=seconds"))
+        var timeout: [String] = []
+        @Option(help: ArgumentHelp("The most connections of a zone; 0 takes the limit off.", valueName: "zone=n"))
+        var limit: [String] = []
+        @Option(
+            help: ArgumentHelp("Whether segments of TCP are not held against the windows.", valueName: "true|false")
+        )
+        var liberal: Bool?
+        @OptionGroup var daemon: Daemon
+
+        func run() throws {
+            let request = ConntrackSet(
+                timeouts: try Self.numbers(timeout, "--timeout"),
+                limits: try Self.numbers(limit, "--limit"),
+                liberal: liberal
+            )
+            _ = try daemon.call(request)
+        }
+
+        private static func numbers(_ pairs: [String], _ option: String) throws -> [String: Int]? {
+            var numbers: [String: Int] = [:]
+            for pair in pairs {
+                let parts = pair.split(separator: "=", omittingEmptySubsequences: false)
+                guard parts.count == 2, let number = Int(parts[1]) else {
+                    throw ValidationError("\(option) '\(pair)' is not NAME=NUMBER")
+                }
+                numbers[String(parts[0])] = number
+            }
+            return numbers.isEmpty ? nil : numbers
+        }
+    }
+
+    struct Settings: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Shows how connections are followed.")
+
+        @OptionGroup var reading: Reading
+
+        func run() throws {
+            try reading.show(ConntrackSettings()) { settings in
+                let timeouts = settings.timeouts.sorted { $0.key < $1.key }.map {
+                    ["timeout \($0.key)", "\($0.value)"]
+                }
+                let limits = settings.limits.sorted { Int($0.key) ?? 0 < Int($1.key) ?? 0 }
+                    .map { ["limit of zone \($0.key)", "\($0.value)"] }
+                return table(
+                    ["SETTING", "VALUE"],
+                    timeouts + limits + [["liberal", settings.liberal ? "true" : "false"]]
+                )
+            }
         }
     }
 

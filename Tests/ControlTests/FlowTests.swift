@@ -273,7 +273,7 @@ import Testing
     @Test func aFlowThatCannotRunKeepsTheDaemonFromStarting() async throws {
         let bench = try await Bench.furnished()
         try await bench.store.database.write {
-            try $0.execute(sql: "INSERT INTO flow VALUES (99, 'br0', 'ip actions=ct(commit)')")
+            try $0.execute(sql: "INSERT INTO flow VALUES (99, 'br0', 'ip actions=ct(commit,nat(src=10.0.0.1))')")
         }
         let error = await #expect(throws: StoreError.self) { _ = try await bench.restarted() }
         #expect(error?.description.contains("a flow of bridge 'br0' that cannot run") == true)
@@ -285,7 +285,7 @@ import Testing
         try await bench.store.database.write { database in
             for table in [
                 "flow", "flow_group", "meter", "address_set_member", "address_set", "document", "tombstone",
-                "document_floor",
+                "document_floor", "tracking",
             ] {
                 try database.execute(sql: "DROP TABLE \(table)")
             }
@@ -306,6 +306,7 @@ import Testing
         try await bench.store.database.write { database in
             for table in [
                 "flow_group", "meter", "address_set_member", "address_set", "document", "tombstone", "document_floor",
+                "tracking",
             ] {
                 try database.execute(sql: "DROP TABLE \(table)")
             }

@@ -36,8 +36,8 @@ import Testing
 
     @Test func refusesANewerSchemaAndLeavesItAlone() throws {
         try Store(directory: directory).close()
-        try alter("PRAGMA user_version = 6")
-        expectUntouched("has schema version 6 and this martletd knows 5: install the newer martlet")
+        try alter("PRAGMA user_version = 7")
+        expectUntouched("has schema version 7 and this martletd knows 6: install the newer martlet")
     }
 
     @Test func refusesAForeignDatabase() throws {

@@ -239,7 +239,7 @@ def test_who_answers_says_what_it_can(room):
     driver = client(room, daemon)
     version = driver.get("/v1/version").done()
     assert version["host"] == "cmp1" and version["schema"] == 1 and "vxlan" in version["capabilities"]
-    assert "security-groups" not in version["capabilities"]
+    assert "security-groups" in version["capabilities"]
     offer = driver.get("/v1/host").done()
     assert offer == {"type": "host", "id": "cmp1", "tunnel_address": "192.0.2.1", "tunnel_types": ["vxlan", "gre"],
                      "bridge_mappings": {"physnet1": "br-phys"}}

@@ -72,6 +72,38 @@ public struct ConntrackFlush: Request {
     public init(selection: ConnectionSelection? = nil) { self.selection = selection }
 }
 
+/// Sets how connections are followed; what is absent stays as it is. Outlives the daemon.
+public struct ConntrackSet: Request {
+    public static let method = "conntrack.set"
+    public typealias Response = Done
+
+    /// Seconds, by the names of ovs-vswitchd.conf.db(5), "CT_Timeout_Policy". For connections that are used from then on.
+    public var timeouts: [String: Int]?
+    /// The most connections by zone; 0 for no limit of its own.
+    public var limits: [String: Int]?
+    /// Whether segments of TCP are not held against the windows.
+    public var liberal: Bool?
+
+    public init(timeouts: [String: Int]? = nil, limits: [String: Int]? = nil, liberal: Bool? = nil) {
+        self.timeouts = timeouts
+        self.limits = limits
+        self.liberal = liberal
+    }
+}
+
+/// How connections are followed.
+public struct ConntrackSettings: Request {
+    public static let method = "conntrack.settings"
+
+    public struct Response: Codable, Hashable, Sendable {
+        public let timeouts: [String: Int]
+        public let limits: [String: Int]
+        public let liberal: Bool
+    }
+
+    public init() {}
+}
+
 /// How many connections there are, and what became of the others since the start.
 public struct ConntrackStats: Request {
     public static let method = "conntrack.stats"

@@ -33,6 +33,8 @@ struct Method: Sendable {
             Method(FDBFlush.self) { try $0.flushFDB($1) },
             Method(ConntrackDump.self, { try $0.dumpConnections($1) }, { $0.response }),
             Method(ConntrackFlush.self) { try $0.flushConnections($1) },
+            Method(ConntrackSet.self) { try $0.setTracking($1) },
+            Method(ConntrackSettings.self) { control, _ in control.trackingSettings() },
             Method(ConntrackStats.self) { control, _ in control.connectionStatistics() },
             Method(NeighborList.self) { try $0.listNeighbors($1) },
             Method(NetworkApply.self) { try $0.applyNetwork($1) },

@@ -34,6 +34,7 @@ extension Store {
                     try FlowText.meter(text)
                 }
                 state.addressSets = try Self.addressSets(in: database)
+                state.tracking = try Self.tracking(in: database)
                 state.documents = try Self.documents(in: database)
                 state.outdated = try Self.outdated(in: database)
                 return state

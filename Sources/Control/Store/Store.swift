@@ -262,6 +262,9 @@ public final class Store: Sendable {
             revision INTEGER NOT NULL
         ) STRICT;
         """,
+        """
+        CREATE TABLE tracking (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        """,
     ]
 }
 

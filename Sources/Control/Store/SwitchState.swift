@@ -16,6 +16,7 @@ struct SwitchState: Hashable, Sendable {
     var groups: [NumberedRecord<Group>] = []
     var meters: [NumberedRecord<Meter>] = []
     var addressSets: [String: Set<AddressSetMember>] = [:]
+    var tracking: TrackingSettings?
     /// Of desired state, as they were said.
     var documents: [String] = []
     var outdated = OutdatedRevisions.Change()

@@ -7,7 +7,9 @@ extension Switch {
         guard (1...Self.connectionLimit).contains(limit) else {
             throw Refusal("limit \(limit) is outside 1 to \(Self.connectionLimit)")
         }
-        guard let first = UInt32(exactly: request.from ?? 1) else { throw Refusal("from \(request.from ?? 0) is no place") }
+        guard let first = UInt32(exactly: request.from ?? 1) else {
+            throw Refusal("from \(request.from ?? 0) is no place")
+        }
         var next: UInt32?
         let filter = try ConnectionFilter(request.selection)
         let connections = dataplane.connections(filter, from: first, limit: limit, next: &next)
@@ -29,6 +31,43 @@ extension Switch {
             refused: statistics.refused
         )
     }
+
+    func setTracking(_ request: ConntrackSet) throws(Refusal) -> Done {
+        var change = dataplane.trackingSettings
+        change.isLiberal = request.liberal ?? change.isLiberal
+        for (name, seconds) in request.timeouts ?? [:] {
+            guard TrackingSettings.timeoutNames.contains(name) else {
+                let known = TrackingSettings.timeoutNames.joined(separator: ", ")
+                throw Refusal("timeout '\(name)' is unknown: use \(known)")
+            }
+            guard (1...Self.longestTimeout).contains(seconds) else {
+                throw Refusal("timeout \(name) \(seconds) is outside 1 to \(Self.longestTimeout) seconds")
+            }
+            change.timeouts[name] = UInt32(seconds)
+        }
+        for (name, limit) in request.limits ?? [:] {
+            guard let zone = UInt16(name) else { throw Refusal("zone '\(name)' is outside 0 to 65535") }
+            guard let most = UInt32(exactly: limit) else {
+                throw Refusal("limit \(limit) is outside 0 to \(UInt32.max)")
+            }
+            change.limits[zone] = most
+        }
+        try store.setTracking(change)
+        dataplane.trackingSettings = change
+        return Done()
+    }
+
+    func trackingSettings() -> ConntrackSettings.Response {
+        let settings = dataplane.trackingSettings
+        return ConntrackSettings.Response(
+            timeouts: settings.timeouts.mapValues(Int.init),
+            limits: Dictionary(uniqueKeysWithValues: settings.limits.map { ("\($0.key)", Int($0.value)) }),
+            liberal: settings.isLiberal
+        )
+    }
+
+    /// A year.
+    private static let longestTimeout = 365 * 24 * 60 * 60
 
     /// The most connections of one answer.
     private static let connectionLimit = 4096
@@ -82,7 +121,9 @@ extension ConnectionFilter {
 
     private static func number<Number: FixedWidthInteger>(_ value: Int?, _ name: String) throws(Refusal) -> Number? {
         guard let value else { return nil }
-        guard let number = Number(exactly: value) else { throw Refusal("\(name) \(value) is outside 0 to \(Number.max)") }
+        guard let number = Number(exactly: value) else {
+            throw Refusal("\(name) \(value) is outside 0 to \(Number.max)")
+        }
         return number
     }
 

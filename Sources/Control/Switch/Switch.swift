@@ -107,6 +107,7 @@ public actor Switch {
         stations = state.stations
         pins = state.pins
         commit()
+        if let tracking = state.tracking { dataplane.trackingSettings = tracking }
         // Each names those before it.
         restoreAddressSets(state.addressSets)
         try restoreGroups(state.groups)

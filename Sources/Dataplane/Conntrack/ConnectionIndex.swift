@@ -3,10 +3,10 @@ import Synchronization
 /// From what packets of either direction have in common to the numbers of connections, shared by all workers.
 ///
 /// Buckets are cache lines of seven ways. A reader takes no lock: it looks through a bucket and holds what it finds
-/// against the connection. A writer locks the bucket that a hash leads to; when that is full the number goes to a second
-/// one, and the first counts those. With four of seven ways in use on average hardly any does.
+/// against the connection. A writer locks the bucket that a hash leads to; when that is full the number goes to one of two
+/// others, and the first counts those. With two of seven ways in use on average hardly any does.
 struct ConnectionIndex {
-    /// What a bucket begins with: the lock, and above it how many of its own are in second buckets.
+    /// What a bucket begins with: the lock, and above it how many of its own are in other buckets.
     private static var lockBit: UInt64 { 1 }
     private static var spillShift: UInt64 { 1 }
     static var ways: Int { 7 }
@@ -18,7 +18,7 @@ struct ConnectionIndex {
     private let mask: Int
 
     init(capacity: Int) {
-        let needed = max(capacity / 4, 4)
+        let needed = max(capacity / 2, 4)
         let bucketCount = 1 << (Int.bitWidth - (needed - 1).leadingZeroBitCount)
         mask = bucketCount - 1
         words = LazyMemory.allocateAtomics(bucketCount * Self.bucketLength)
@@ -28,16 +28,22 @@ struct ConnectionIndex {
 
     /// Where a hash leads.
     struct Place: BitwiseCopyable {
-        let first: Int
-        let second: Int
-        let tag: UInt32
+        fileprivate let first: Int
+        fileprivate let tag: UInt32
     }
 
     @inline(__always)
     func place(_ hash: UInt64) -> Place {
-        let tag = UInt32(truncatingIfNeeded: hash &>> 32) | 1
-        let first = Int(truncatingIfNeeded: hash) & mask
-        return Place(first: first, second: (first ^ Int(truncatingIfNeeded: UInt64(tag) &* 0x9e37_79b1 | 1)) & mask, tag: tag)
+        Place(first: Int(truncatingIfNeeded: hash) & mask, tag: UInt32(truncatingIfNeeded: hash &>> 32) | 1)
+    }
+
+    /// Buckets that a number may be in: that of its hash, and two others.
+    static var steps: Int { 3 }
+
+    /// - Parameter step: below `steps`.
+    @inline(__always)
+    private func bucket(_ place: Place, _ step: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        bucket((place.first &+ step &* Int(place.tag)) & mask)
     }
 
     @inline(__always)
@@ -47,12 +53,12 @@ struct ConnectionIndex {
 
     /// The number in a way, if its tag is that of a place; else 0.
     @inline(__always)
-    func candidate(_ place: Place, way: Int, isSecond: Bool) -> UInt32 {
-        let word = bucket(isSecond ? place.second : place.first)[way &+ 1].load(ordering: .acquiring)
+    func candidate(_ place: Place, step: Int, way: Int) -> UInt32 {
+        let word = bucket(place, step)[way &+ 1].load(ordering: .acquiring)
         return UInt32(truncatingIfNeeded: word &>> 32) == place.tag ? UInt32(truncatingIfNeeded: word) : 0
     }
 
-    /// Whether what leads to a place may be in its second bucket.
+    /// Whether what leads to a place may be in another bucket than the first.
     @inline(__always)
     func hasSpilled(_ place: Place) -> Bool {
         bucket(place.first).pointee.load(ordering: .relaxed) &>> Self.spillShift != 0
@@ -72,12 +78,15 @@ struct ConnectionIndex {
         let word = UInt64(place.tag) << 32 | UInt64(number)
         let home = bucket(place.first)
         if put(word, in: home) { return true }
-        let other = bucket(place.second)
-        guard other != home, lock(other) else { return false }
-        defer { unlock(other) }
-        guard put(word, in: other) else { return false }
-        addSpill(1, home)
-        return true
+        for step in 1..<Self.steps {
+            let other = bucket(place, step)
+            guard other != home, lock(other) else { continue }
+            defer { unlock(other) }
+            guard put(word, in: other) else { continue }
+            addSpill(1, home)
+            return true
+        }
+        return false
     }
 
     /// Takes a number out.
@@ -87,12 +96,15 @@ struct ConnectionIndex {
         let word = UInt64(place.tag) << 32 | UInt64(number)
         let home = bucket(place.first)
         if take(word, from: home) { return true }
-        let other = bucket(place.second)
-        guard other != home, lock(other) else { return false }
-        defer { unlock(other) }
-        guard take(word, from: other) else { return false }
-        addSpill(-1, home)
-        return true
+        for step in 1..<Self.steps {
+            let other = bucket(place, step)
+            guard other != home, lock(other) else { continue }
+            defer { unlock(other) }
+            guard take(word, from: other) else { continue }
+            addSpill(-1, home)
+            return true
+        }
+        return false
     }
 
     private func put(_ word: UInt64, in bucket: UnsafeMutablePointer<Atomic<UInt64>>) -> Bool {

@@ -42,7 +42,9 @@ struct ConnectionTable: @unchecked Sendable {
         let limit = Atomic<UInt32>(1)
         /// The queue of free numbers.
         var first = 0
-        var count = 0
+        var freeCount = 0
+        /// Connections that there are.
+        let count = Atomic<Int>(0)
         let isLiberal = Atomic<Bool>(false)
     }
 
@@ -81,7 +83,10 @@ struct ConnectionTable: @unchecked Sendable {
         shared = .allocate(capacity: 1)
         shared.initialize(to: Shared())
         shares = .allocate(capacity: shareCount)
-        for share in 0..<shareCount { (shares + share).initialize(to: Share()) }
+        for share in 0..<shareCount {
+            (shares + share).initialize(to: Share())
+            shares[share].sweepCursor = 1 + UInt32(share)
+        }
         zones = LazyMemory.allocateAtomics(Self.zoneCount)
         timeouts = LazyMemory.allocateAtomics(TrackTimeout.allCases.count)
         for timeout in TrackTimeout.allCases {
@@ -93,7 +98,10 @@ struct ConnectionTable: @unchecked Sendable {
 
     func free() {
         let numberCount = Self.numberCount(capacity: capacity, shareCount: shareCount)
-        LazyMemory.free(UnsafeMutableRawPointer(connections).assumingMemoryBound(to: UInt64.self), (numberCount + 1) * 8)
+        LazyMemory.free(
+            UnsafeMutableRawPointer(connections).assumingMemoryBound(to: UInt64.self),
+            (numberCount + 1) * 8
+        )
         LazyMemory.free(names, numberCount + 1)
         index.free()
         LazyMemory.free(queue, numberCount)
@@ -131,17 +139,33 @@ struct ConnectionTable: @unchecked Sendable {
         return find(tuple, reversed, index.place(hash(tuple)), now: now)
     }
 
-    private func find(_ tuple: ConnectionTuple, _ reversed: ConnectionTuple, _ place: ConnectionIndex.Place, now: UInt32)
+    private func find(
+        _ tuple: ConnectionTuple,
+        _ reversed: ConnectionTuple,
+        _ place: ConnectionIndex.Place,
+        now: UInt32
+    )
         -> Found?
     {
-        for way in 0..<ConnectionIndex.ways {
-            let number = index.candidate(place, way: way, isSecond: false)
-            if number != 0, let found = read(number, tuple, reversed), !isOver(found.number, now: now) { return found }
-        }
+        if let found = find(tuple, reversed, place, step: 0, now: now) { return found }
         guard index.hasSpilled(place) else { return nil }
+        for step in 1..<ConnectionIndex.steps {
+            if let found = find(tuple, reversed, place, step: step, now: now) { return found }
+        }
+        return nil
+    }
+
+    @inline(__always)
+    private func find(
+        _ tuple: ConnectionTuple,
+        _ reversed: ConnectionTuple,
+        _ place: ConnectionIndex.Place,
+        step: Int,
+        now: UInt32
+    ) -> Found? {
         for way in 0..<ConnectionIndex.ways {
-            let number = index.candidate(place, way: way, isSecond: true)
-            if number != 0, let found = read(number, tuple, reversed), !isOver(found.number, now: now) { return found }
+            let number = index.candidate(place, step: step, way: way)
+            if number != 0, let found = read(number, tuple, reversed), !isOver(number, now: now) { return found }
         }
         return nil
     }
@@ -210,7 +234,7 @@ struct ConnectionTable: @unchecked Sendable {
         now: UInt32
     ) -> Result<Found, Failure> {
         guard enter(zone: tuple.zone) else { return .failure(refuse(.zoneLimit, share)) }
-        guard let number = take(share, now: now) else {
+        guard makeRoom(share, now: now), let number = take(share) else {
             leave(zone: tuple.zone)
             return .failure(refuse(.tableFull, share))
         }
@@ -230,6 +254,7 @@ struct ConnectionTable: @unchecked Sendable {
             self[number].pointee.stamp.store(stamp &+ 1, ordering: .releasing)
             return .failure(giveBack(number, tuple.zone, share))
         }
+        shared.pointee.count.wrappingAdd(1, ordering: .relaxed)
         shares[share].created.add(1)
         return .success(Found(number: number, stamp: stamp, isReply: false))
     }
@@ -287,6 +312,7 @@ struct ConnectionTable: @unchecked Sendable {
             index.unlock(place)
         }
         leave(zone: tuple.zone)
+        shared.pointee.count.wrappingSubtract(1, ordering: .relaxed)
         shares[share].removed.add(1)
         put(number, share)
         return true
@@ -321,12 +347,17 @@ struct ConnectionTable: @unchecked Sendable {
         }
     }
 
-    /// Ends one of the next connections that nobody has agreed to, so that another may begin; of the zone that has most.
-    /// - Returns: whether there was one.
+    /// Has a full table end a connection that nobody has agreed to.
+    /// - Returns: false when there is none.
+    private func makeRoom(_ share: Int, now: UInt32) -> Bool {
+        shared.pointee.count.load(ordering: .relaxed) < capacity || evict(share, now: now)
+    }
+
+    /// Ends one of the next connections that nobody has agreed to, of the zone that has most.
     private func evict(_ share: Int, now: UInt32) -> Bool {
         let limit = shared.pointee.limit.load(ordering: .relaxed)
-        var (victim, stamp, most) = (UInt32(0), UInt32(0), UInt64(0))
-        for _ in 0..<Self.evictionReach {
+        var (victim, stamp, most, candidates) = (UInt32(0), UInt32(0), UInt64(0), 0)
+        for _ in 0..<Self.evictionReach where candidates < Self.candidateLimit {
             if shares[share].evictCursor >= limit { shares[share].evictCursor = 1 }
             let number = shares[share].evictCursor
             shares[share].evictCursor &+= 1
@@ -334,6 +365,7 @@ struct ConnectionTable: @unchecked Sendable {
             guard known & 1 != 0 else { continue }
             let state = ConnectionState(word: self[number].pointee.state.load(ordering: .relaxed))
             guard !state.isAssured || isOver(number, now: now) else { continue }
+            candidates &+= 1
             let count = population(of: names[Int(number)].tuple.zone)
             if count > most { (victim, stamp, most) = (number, known, count) }
         }
@@ -342,19 +374,14 @@ struct ConnectionTable: @unchecked Sendable {
         return true
     }
 
-    /// Connections looked at for one that may go.
-    private static var evictionReach: Int { 64 }
+    /// Connections looked at for one that may go, and those that may among them.
+    private static var evictionReach: Int { 256 }
+    private static var candidateLimit: Int { 8 }
 
     // MARK: - Numbers
 
-    private func take(_ share: Int, now: UInt32) -> UInt32? {
+    private func take(_ share: Int) -> UInt32? {
         if shares[share].ready.count == 0 { refill(share) }
-        if shares[share].ready.count == 0 {
-            guard evict(share, now: now) else { return nil }
-            while shares[share].done.count < Batch.capacity, evict(share, now: now) {}
-            flush(share)
-            refill(share)
-        }
         guard shares[share].ready.count != 0 else { return nil }
         shares[share].ready.count &-= 1
         return shares[share].ready.numbers[shares[share].ready.count]
@@ -380,13 +407,13 @@ struct ConnectionTable: @unchecked Sendable {
             shares[share].ready.count = unused
             return
         }
-        let rested = min(Batch.capacity, shared.pointee.count &- Self.resting)
+        let rested = min(Batch.capacity, shared.pointee.freeCount &- Self.resting)
         guard rested > 0 else { return }
         for index in 0..<rested {
             shares[share].ready.numbers[index] = queue[(shared.pointee.first &+ index) % numberCount]
         }
         shared.pointee.first = (shared.pointee.first &+ rested) % numberCount
-        shared.pointee.count &-= rested
+        shared.pointee.freeCount &-= rested
         shares[share].ready.count = rested
     }
 
@@ -396,8 +423,8 @@ struct ConnectionTable: @unchecked Sendable {
         defer { unlockQueue() }
         let numberCount = Self.numberCount(capacity: capacity, shareCount: shareCount)
         for index in 0..<shares[share].done.count {
-            queue[(shared.pointee.first &+ shared.pointee.count) % numberCount] = shares[share].done.numbers[index]
-            shared.pointee.count &+= 1
+            queue[(shared.pointee.first &+ shared.pointee.freeCount) % numberCount] = shares[share].done.numbers[index]
+            shared.pointee.freeCount &+= 1
         }
         shares[share].done.count = 0
     }

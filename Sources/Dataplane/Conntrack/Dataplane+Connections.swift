@@ -52,6 +52,20 @@ public struct ConnectionFilter: Sendable {
     }
 }
 
+/// What of connection tracking can be set.
+public struct TrackingSettings: Hashable, Sendable {
+    /// Seconds, by the names of ovs-vswitchd.conf.db(5), 'CT_Timeout_Policy'.
+    public var timeouts: [String: UInt32] = [:]
+    /// The most connections of a zone; 0 for no limit of its own.
+    public var limits: [UInt16: UInt32] = [:]
+    /// Segments of TCP are not held against the windows.
+    public var isLiberal = false
+
+    public static let timeoutNames = TrackTimeout.allCases.map(\.name)
+
+    public init() {}
+}
+
 extension Dataplane {
     /// Connections whose numbers begin at `first`, in the order of those.
     /// - Parameters:
@@ -86,6 +100,26 @@ extension Dataplane {
             if connections.remove(number, stamp: stamp, share: lanes.count) { count += 1 }
         }
         return count
+    }
+
+    /// How connections are followed. A setter that is given fewer timeouts or limits leaves the others as they are.
+    public var trackingSettings: TrackingSettings {
+        get {
+            var settings = TrackingSettings()
+            settings.isLiberal = connections.isLiberal
+            for timeout in TrackTimeout.allCases { settings.timeouts[timeout.name] = connections.seconds(timeout) }
+            for zone in UInt16.min...UInt16.max where connections.usage(of: zone).limit != 0 {
+                settings.limits[zone] = connections.usage(of: zone).limit
+            }
+            return settings
+        }
+        set {
+            connections.isLiberal = newValue.isLiberal
+            for timeout in TrackTimeout.allCases {
+                if let seconds = newValue.timeouts[timeout.name] { connections.setTimeout(timeout, seconds: seconds) }
+            }
+            for (zone, limit) in newValue.limits { connections.setLimit(limit, zone: zone) }
+        }
     }
 
     public var connectionStatistics: ConnectionStatistics { connections.statistics() }

@@ -86,7 +86,9 @@ extension Lane {
     /// - Returns: false when a connection should begin, and none may.
     func commit(_ commit: Commit, _ octets: UnsafePointer<Program.Step>, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
         var label: (value: UInt128, mask: UInt128) = (0, 0)
-        if commit.hasLabel, case .octets(let high, let low) = octets[0], case .octets(let highMask, let lowMask) = octets[1] {
+        if commit.hasLabel, case .octets(let high, let low) = octets[0],
+            case .octets(let highMask, let lowMask) = octets[1]
+        {
             label = (UInt128(high) << 64 | UInt128(low), UInt128(highMask) << 64 | UInt128(lowMask))
         }
         return flows.walk.tracker.commit(commit, label: label, now: burst.pointee.context.now)

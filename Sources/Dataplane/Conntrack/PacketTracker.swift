@@ -339,7 +339,14 @@ struct PacketTracker {
         } else if track.tuple.isICMP {
             (kind, timeout) = (.icmp, ICMPState.first.timeout)
         }
-        guard case .success(let found) = table.create(track.tuple, ConnectionState(kind, timeout), tcp, share: share, now: now)
+        guard
+            case .success(let found) = table.create(
+                track.tuple,
+                ConnectionState(kind, timeout),
+                tcp,
+                share: share,
+                now: now
+            )
         else { return false }
         (track.number, track.stamp, track.isReply) = (found.number, found.stamp, found.isReply)
         return true
@@ -370,7 +377,9 @@ struct PacketTracker {
     func look(_ tuple: ConnectionTuple, isFirst: Bool, now: UInt32) -> Int? {
         if let index = index(of: tuple.zone) { return index }
         guard let found = table.find(tuple, now: now) else {
-            return add(Track(tuple, zone: tuple.zone, bits: TrackBits.tracked | (isFirst ? TrackBits.new : TrackBits.invalid)))
+            return add(
+                Track(tuple, zone: tuple.zone, bits: TrackBits.tracked | (isFirst ? TrackBits.new : TrackBits.invalid))
+            )
         }
         let state = ConnectionState(word: table[found.number].pointee.state.load(ordering: .relaxed))
         let isNew = !state.isAssured && !found.isReply

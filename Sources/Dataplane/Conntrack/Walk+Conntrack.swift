@@ -154,7 +154,12 @@ extension Walk {
         )
         if hasLabel {
             record(.octets(UInt64(truncatingIfNeeded: writes.label >> 64), UInt64(truncatingIfNeeded: writes.label)))
-            record(.octets(UInt64(truncatingIfNeeded: writes.labelMask >> 64), UInt64(truncatingIfNeeded: writes.labelMask)))
+            record(
+                .octets(
+                    UInt64(truncatingIfNeeded: writes.labelMask >> 64),
+                    UInt64(truncatingIfNeeded: writes.labelMask)
+                )
+            )
         }
         if request.forces && track.isReply && track.number != 0 {
             // Whether it can begin one itself depends on its flags.
@@ -246,7 +251,9 @@ extension Walk {
             )
             guard interest.label != 0 else { continue }
             let (value, mask) = (interest.track.label & interest.label, interest.label)
-            record(.labelHigh(value: UInt64(truncatingIfNeeded: value >> 64), mask: UInt64(truncatingIfNeeded: mask >> 64)))
+            record(
+                .labelHigh(value: UInt64(truncatingIfNeeded: value >> 64), mask: UInt64(truncatingIfNeeded: mask >> 64))
+            )
             record(.labelLow(value: UInt64(truncatingIfNeeded: value), mask: UInt64(truncatingIfNeeded: mask)))
         }
     }

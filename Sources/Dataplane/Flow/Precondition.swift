@@ -28,7 +28,8 @@ enum Precondition: UInt8 {
         case .ndTarget, .ndReserved, .ndOptionsType: self = .discovery
         case .ndSLL: self = .solicitation
         case .ndTLL: self = .advertisement
-        case .ctNWProto, .ctNWSource, .ctNWDestination, .ctIPv6Source, .ctIPv6Destination, .ctTPSource, .ctTPDestination:
+        case .ctNWProto, .ctNWSource, .ctNWDestination, .ctIPv6Source, .ctIPv6Destination, .ctTPSource,
+            .ctTPDestination:
             self = .connected
         default: return nil
         }

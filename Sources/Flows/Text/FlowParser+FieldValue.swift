@@ -169,7 +169,9 @@ enum ConntrackStateFlags {
 extension FlowText {
     /// What the tracker says of a packet, such as "+est+rpl+trk"; "-trk" for nothing.
     public static func print(ctState bits: UInt8) -> String {
-        let words = ConntrackStateFlags.names.enumerated().filter { bits >> UInt8($0.offset) & 1 != 0 }.map { "+" + $0.element }
+        let words = ConntrackStateFlags.names.enumerated().filter { bits >> UInt8($0.offset) & 1 != 0 }.map {
+            "+" + $0.element
+        }
         return words.isEmpty ? "-trk" : words.joined()
     }
 }

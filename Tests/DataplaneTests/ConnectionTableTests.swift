@@ -1,0 +1,168 @@
+import Seeds
+import Testing
+import Wire
+
+@testable import Dataplane
+
+/// The table that workers share: what it finds, how much it holds, and what it gives up.
+@Suite struct ConnectionTableTests {
+    @Test func findsBothDirectionsInTheirZoneOnly() throws {
+        let bench = TableBench(capacity: 64)
+        defer { bench.table.free() }
+        let made = try bench.create(1, zone: 7)
+        let forward = try #require(bench.table.find(TableBench.tuple(1, zone: 7), now: 0))
+        let reply = try #require(bench.table.find(TableBench.tuple(1, zone: 7).reversed, now: 0))
+        #expect(forward.number == made.number && !forward.isReply && reply.number == made.number && reply.isReply)
+        #expect(bench.table.find(TableBench.tuple(1, zone: 8), now: 0) == nil)
+        #expect(bench.table.find(TableBench.tuple(2, zone: 7), now: 0) == nil)
+    }
+
+    @Test func whatTwoWorkersBeginIsOneConnection() throws {
+        let bench = TableBench(capacity: 64)
+        defer { bench.table.free() }
+        let one = try bench.create(1)
+        let other = try bench.create(1, share: 1)
+        #expect(one.number == other.number && one.stamp == other.stamp)
+        #expect(bench.table.statistics().count == 1 && bench.table.usage(of: 0).count == 1)
+        let answer = bench.table.create(TableBench.tuple(1).reversed, TableBench.state, nil, share: 1, now: 0)
+        #expect(try answer.get().number == one.number && answer.get().isReply)
+    }
+
+    @Test func aNumberIsAnothersUnderAnotherStamp() throws {
+        let bench = TableBench(capacity: 64)
+        defer { bench.table.free() }
+        let made = try bench.create(1)
+        #expect(!bench.table.remove(made.number, stamp: made.stamp &+ 2, share: 0))
+        let next = try #require(bench.table.restamp(made.number, made.stamp))
+        #expect(bench.table.restamp(made.number, made.stamp) == nil)
+        #expect(bench.table.find(TableBench.tuple(1), now: 0)?.stamp == next)
+        #expect(bench.table.remove(made.number, stamp: next, share: 1))
+        #expect(!bench.table.remove(made.number, share: 0) && bench.table.find(TableBench.tuple(1), now: 0) == nil)
+        #expect(bench.table.statistics().count == 0 && bench.table.usage(of: 0).count == 0)
+    }
+
+    @Test func endsWhatIsSilent() throws {
+        let bench = TableBench(capacity: 64)
+        defer { bench.table.free() }
+        bench.table.setTimeout(.udpFirst, seconds: 5)
+        for number in 1...20 { _ = try bench.create(UInt16(number), now: 100) }
+        #expect(
+            bench.table.find(TableBench.tuple(1), now: 104) != nil
+                && bench.table.find(TableBench.tuple(1), now: 105) == nil
+        )
+        // Another one may take its place before it is swept.
+        let again = try bench.create(1, now: 105)
+        #expect(bench.table.find(TableBench.tuple(1), now: 105)?.number == again.number)
+        for share in 0..<2 { for _ in 0..<4 { bench.table.sweep(64, share: share, now: 105) } }
+        #expect(bench.table.statistics().expired == 20 && bench.table.statistics().count == 1)
+    }
+
+    @Test func aZoneHasItsLimit() throws {
+        let bench = TableBench(capacity: 64)
+        defer { bench.table.free() }
+        bench.table.setLimit(2, zone: 9)
+        let first = try bench.create(1, zone: 9)
+        _ = try bench.create(2, zone: 9)
+        #expect(throws: ConnectionTable.Failure.zoneLimit) { try bench.create(3, zone: 9) }
+        _ = try bench.create(3, zone: 8)
+        bench.table.remove(first.number, share: 0)
+        _ = try bench.create(3, zone: 9)
+        #expect(bench.table.usage(of: 9) == (2, 2) && bench.table.statistics().refused == 1)
+        bench.table.setLimit(0, zone: 9)
+        for number in UInt16(4)...9 { _ = try bench.create(number, zone: 9) }
+    }
+
+    /// A full table gives up what nobody has answered, of the zone that has most, and nothing that was.
+    @Test func givesUpHalfOpenConnectionsOnly() throws {
+        let bench = TableBench(capacity: 256)
+        defer { bench.table.free() }
+        var kept: [UInt16] = []
+        for number in UInt16(1)...200 {
+            let made = try bench.create(number, zone: 1)
+            guard number % 2 == 0 else { continue }
+            bench.assure(made)
+            kept.append(number)
+        }
+        for number in UInt16(1)...5000 { _ = try bench.create(number, zone: 2) }
+        #expect(bench.table.statistics().evicted > 3000)
+        for number in kept { #expect(bench.table.find(TableBench.tuple(number, zone: 1), now: 0) != nil) }
+        // Of the others of the smaller zone most are there: the greater one pays.
+        let others = (UInt16(1)...200).filter {
+            $0 % 2 == 1 && bench.table.find(TableBench.tuple($0, zone: 1), now: 0) != nil
+        }
+        #expect(others.count > 80)
+    }
+
+    @Test func refusesWhenAllAreBetter() throws {
+        let bench = TableBench(capacity: 64)
+        defer { bench.table.free() }
+        var count = UInt16(0)
+        while case .success(let made) = bench.table.create(
+            TableBench.tuple(count + 1),
+            TableBench.state,
+            nil,
+            share: 0,
+            now: 0
+        ) {
+            bench.assure(made)
+            count += 1
+        }
+        #expect(count >= 64)
+        #expect(throws: ConnectionTable.Failure.tableFull) { try bench.create(count + 1) }
+        for number in 1...count { #expect(bench.table.find(TableBench.tuple(number), now: 0) != nil) }
+    }
+
+    /// Connections of random names come and go; all that are there are found, and nothing else is.
+    @Test(arguments: seeds) func findsWhatThereIs(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let bench = TableBench(capacity: 4096)
+        defer { bench.table.free() }
+        var there: [UInt16: UInt32] = [:]
+        for _ in 0..<40_000 {
+            let number = UInt16.random(in: 1...6000, using: &random)
+            if let known = there[number] {
+                #expect(bench.table.remove(known, share: Int.random(in: 0...1, using: &random)))
+                there[number] = nil
+            } else if there.count < 4000 {
+                there[number] = try bench.create(number, share: Int.random(in: 0...1, using: &random)).number
+            }
+        }
+        for number in UInt16(1)...6000 {
+            let isReply = Bool.random(using: &random)
+            let tuple = TableBench.tuple(number)
+            #expect(bench.table.find(isReply ? tuple.reversed : tuple, now: 0)?.number == there[number])
+        }
+        #expect(bench.table.statistics().count == UInt64(there.count))
+    }
+}
+
+/// A table for two workers and the control plane.
+private struct TableBench {
+    let table: ConnectionTable
+
+    init(capacity: Int) { table = ConnectionTable(capacity: capacity, shareCount: 3) }
+
+    static var state: ConnectionState { ConnectionState(.datagram, .udpFirst) }
+
+    static func tuple(_ port: UInt16, zone: UInt16 = 0) -> ConnectionTuple {
+        var tuple = ConnectionTuple(
+            source: IPv4Address(value: 1),
+            destination: IPv4Address(value: 2),
+            protocol: IPProtocol.udp
+        )
+        (tuple.sourcePort, tuple.destinationPort, tuple.zone) = (port, 53, zone)
+        return tuple
+    }
+
+    func create(_ port: UInt16, zone: UInt16 = 0, share: Int = 0, now: UInt32 = 0) throws -> ConnectionTable.Found {
+        try table.create(Self.tuple(port, zone: zone), Self.state, nil, share: share, now: now).get()
+    }
+
+    /// As if it had been answered.
+    func assure(_ found: ConnectionTable.Found) {
+        var state = Self.state
+        state.isAssured = true
+        table[found.number].pointee.lock()
+        table[found.number].pointee.unlock(state)
+    }
+}
