@@ -47,13 +47,13 @@ import Wire
         bench.table.setTimeout(.udpFirst, seconds: 5)
         for number in 1...20 { _ = try bench.create(UInt16(number), now: 100) }
         #expect(
-            bench.table.find(TableBench.tuple(1), now: 104) != nil
-                && bench.table.find(TableBench.tuple(1), now: 105) == nil
+            bench.table.find(TableBench.tuple(1), now: 105) != nil
+                && bench.table.find(TableBench.tuple(1), now: 106) == nil
         )
         // Another one may take its place before it is swept.
-        let again = try bench.create(1, now: 105)
-        #expect(bench.table.find(TableBench.tuple(1), now: 105)?.number == again.number)
-        for share in 0..<2 { for _ in 0..<4 { bench.table.sweep(64, share: share, now: 105) } }
+        let again = try bench.create(1, now: 106)
+        #expect(bench.table.find(TableBench.tuple(1), now: 106)?.number == again.number)
+        for share in 0..<2 { for _ in 0..<4 { bench.table.sweep(64, share: share, now: 106) } }
         #expect(bench.table.statistics().expired == 20 && bench.table.statistics().count == 1)
     }
 
@@ -76,21 +76,16 @@ import Wire
     @Test func givesUpHalfOpenConnectionsOnly() throws {
         let bench = TableBench(capacity: 256)
         defer { bench.table.free() }
-        var kept: [UInt16] = []
-        for number in UInt16(1)...200 {
+        for number in UInt16(1)...100 {
             let made = try bench.create(number, zone: 1)
-            guard number % 2 == 0 else { continue }
-            bench.assure(made)
-            kept.append(number)
+            if number % 2 == 0 { bench.assure(made) }
         }
         for number in UInt16(1)...5000 { _ = try bench.create(number, zone: 2) }
-        #expect(bench.table.statistics().evicted > 3000)
-        for number in kept { #expect(bench.table.find(TableBench.tuple(number, zone: 1), now: 0) != nil) }
-        // Of the others of the smaller zone most are there: the greater one pays.
-        let others = (UInt16(1)...200).filter {
-            $0 % 2 == 1 && bench.table.find(TableBench.tuple($0, zone: 1), now: 0) != nil
-        }
-        #expect(others.count > 80)
+        #expect(bench.table.statistics().evicted > 4000 && bench.table.statistics().count == 256)
+        let there = (UInt16(1)...100).filter { bench.table.find(TableBench.tuple($0, zone: 1), now: 0) != nil }
+        #expect(there.filter { $0 % 2 == 0 }.count == 50)
+        // The greater zone pays, but for chance.
+        #expect(there.count > 75)
     }
 
     @Test func refusesWhenAllAreBetter() throws {

@@ -124,7 +124,8 @@ import Testing
 
     @Test func refusesWhatItCannotRunAndChangesNothing() throws {
         let tables = FlowTables.alone()
-        let flows = try ["in_port=1,actions=output:2", "ip,ct_state=+est,actions=resubmit(,1,ct)"].map { try FlowText.flow($0) }
+        let lines = ["in_port=1,actions=output:2", "ip,ct_state=+est,actions=resubmit(,1,ct)"]
+        let flows = try lines.map { try FlowText.flow($0) }
         let refusal = try #require(throws: Refusal.self) { try tables.commit(adding: flows) }
         #expect(refusal.reason == "action 'resubmit(,1,ct)' cannot be run yet: see the README's known limits")
         #expect(tables.all.isEmpty)

@@ -21,7 +21,10 @@ struct ConnectionTable: @unchecked Sendable {
         var done = Batch()
         /// Where it looks for what ends.
         var sweepCursor: UInt32 = 1
-        var evictCursor: UInt32 = 1
+        /// There was none to give up, so far as was looked since the last sweep.
+        var isHopeless = false
+        /// Of a generator of numbers.
+        var chance = UInt64.random(in: .min ... .max)
         let created = Atomic<UInt64>(0)
         let removed = Atomic<UInt64>(0)
         let refused = Atomic<UInt64>(0)
@@ -191,10 +194,11 @@ struct ConnectionTable: @unchecked Sendable {
     /// The tuple of a connection's first packet.
     func tuple(of number: UInt32) -> ConnectionTuple { names[Int(number)].tuple }
 
-    /// The second at which a connection ends that was last used now.
+    /// The second at which a connection ends that was last used now: as late as its timeout says, and no more than a second
+    /// later.
     @inline(__always)
     func expiry(_ timeout: TrackTimeout, now: UInt32) -> UInt32 {
-        now &+ UInt32(truncatingIfNeeded: timeouts[Int(timeout.rawValue)].load(ordering: .relaxed))
+        now &+ 1 &+ UInt32(truncatingIfNeeded: timeouts[Int(timeout.rawValue)].load(ordering: .relaxed))
     }
 
     // MARK: - Hashes
@@ -332,6 +336,7 @@ struct ConnectionTable: @unchecked Sendable {
 
     /// Looks at the next numbers of a share's, and ends what is over.
     func sweep(_ count: Int, share: Int, now: UInt32) {
+        shares[share].isHopeless = false
         let limit = shared.pointee.limit.load(ordering: .relaxed)
         let workers = UInt32(max(shareCount - 1, 1))
         for _ in 0..<count {
@@ -348,24 +353,20 @@ struct ConnectionTable: @unchecked Sendable {
     }
 
     /// Has a full table end a connection that nobody has agreed to.
-    /// - Returns: false when there is none.
+    /// - Returns: false when none was found of late.
     private func makeRoom(_ share: Int, now: UInt32) -> Bool {
-        shared.pointee.count.load(ordering: .relaxed) < capacity || evict(share, now: now)
+        guard shared.pointee.count.load(ordering: .relaxed) >= capacity else { return true }
+        guard !shares[share].isHopeless else { return false }
+        shares[share].isHopeless = !evict(share, now: now)
+        return !shares[share].isHopeless
     }
 
-    /// Ends one of the next connections that nobody has agreed to, of the zone that has most.
+    /// Ends a connection that nobody has agreed to: of some that are met by chance, one of the zone that has most.
     private func evict(_ share: Int, now: UInt32) -> Bool {
-        let limit = shared.pointee.limit.load(ordering: .relaxed)
-        var (victim, stamp, most, candidates) = (UInt32(0), UInt32(0), UInt64(0), 0)
-        for _ in 0..<Self.evictionReach where candidates < Self.candidateLimit {
-            if shares[share].evictCursor >= limit { shares[share].evictCursor = 1 }
-            let number = shares[share].evictCursor
-            shares[share].evictCursor &+= 1
-            let known = self[number].pointee.stamp.load(ordering: .acquiring)
-            guard known & 1 != 0 else { continue }
-            let state = ConnectionState(word: self[number].pointee.state.load(ordering: .relaxed))
-            guard !state.isAssured || isOver(number, now: now) else { continue }
-            candidates &+= 1
+        var (victim, stamp, most) = (UInt32(0), UInt32(0), UInt64(0))
+        var reach = Self.reach
+        for _ in 0..<Self.candidateLimit {
+            guard let (number, known) = candidate(share, &reach, now: now) else { break }
             let count = population(of: names[Int(number)].tuple.zone)
             if count > most { (victim, stamp, most) = (number, known, count) }
         }
@@ -374,9 +375,25 @@ struct ConnectionTable: @unchecked Sendable {
         return true
     }
 
-    /// Connections looked at for one that may go, and those that may among them.
-    private static var evictionReach: Int { 256 }
+    /// The first connection that may go, and its stamp, from a number on that chance says.
+    /// - Parameter reach: how many numbers may be looked at.
+    private func candidate(_ share: Int, _ reach: inout Int, now: UInt32) -> (number: UInt32, stamp: UInt32)? {
+        let limit = shared.pointee.limit.load(ordering: .relaxed)
+        shares[share].chance = shares[share].chance &* 0x5851_f42d_4c95_7f2d &+ 1
+        var number = 1 &+ UInt32(truncatingIfNeeded: shares[share].chance &>> 33) % (limit &- 1)
+        while reach > 0 {
+            reach &-= 1
+            let stamp = self[number].pointee.stamp.load(ordering: .acquiring)
+            let state = ConnectionState(word: self[number].pointee.state.load(ordering: .relaxed))
+            if stamp & 1 != 0 && (!state.isAssured || isOver(number, now: now)) { return (number, stamp) }
+            number = number &+ 1 == limit ? 1 : number &+ 1
+        }
+        return nil
+    }
+
+    /// Connections that are met for one to go, and numbers looked at for them: more than those that rest.
     private static var candidateLimit: Int { 8 }
+    private static var reach: Int { 8 * resting }
 
     // MARK: - Numbers
 
