@@ -8,7 +8,7 @@ import Testing
         try await serving { path, _ in
             let client = try SocketClient(path)
             let version = try await client.call(VersionShow())
-            #expect(version == VersionDescription(version: Martlet.version, dpdk: "DPDK 0.0", schema: 5))
+            #expect(version == VersionDescription(version: Martlet.version, dpdk: "DPDK 0.0", schema: 6))
             #expect(try await client.call(Show()).bridges.first?.ports.map(\.name) == ["p1", "vm1"])
         }
     }

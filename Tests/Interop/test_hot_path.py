@@ -20,7 +20,7 @@ LOOP = [
     r"ForwardingDatabase\.\((update|read|readFurther|probe|find|insert|write|link|unlink) in ",
 ]
 # What the loop must be made of at least: a renamed function must not make the test see nothing.
-REQUIRED = ["Worker.(run in ", "Lane.receive(", "Lane.(forward in ", "Lane.(classify in "]
+REQUIRED = ["Worker.(run in ", "Lane.receive(", "Lane.forward(", "Lane.classify(", "Lane.switchTracked("]
 FORBIDDEN = re.compile(
     r"\bcall\s.*<(swift_(retain|release|bridgeObject\w+|allocObject|slowAlloc|beginAccess|once|initStackObject"
     r"|getGenericMetadata|dynamicCast\w*)|malloc|calloc|realloc|free|posix_memalign|pthread_mutex_\w+)(@plt)?>"
