@@ -45,7 +45,9 @@ def test_a_flood_reaches_each_of_several_remotes_once(room, ends):
         tap.send(broadcast(number))
     for peer in remotes.values():
         assert peer.wait_for(broadcast(2)).count(broadcast(1)) == 1
-    assert lan.daemon.drops("vx2") == lan.daemon.drops("wire") == {}
+    assert lan.daemon.drops("vx2") == {}
+    # The LAN floods here what it has for stations that it has not learned yet.
+    assert set(lan.daemon.drops("wire")) <= {"no_other_port"}
     for number in (2, 3, 4):
         eventually(lambda: pings(lan.near, f"10.88.0.{number}", count=1), 10, f"an answer of host {number}")
 

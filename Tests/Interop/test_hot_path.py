@@ -15,8 +15,11 @@ LOOP = [
     r"Worker\.\(run in ",
     r"Worker\.\(settle in |Worker\.\(send",
     r"Lane\.receive\(",
-    r"Lane\.\((classify|forward|flood|emitCopy|emitRun|discard|discardRun|discardAll) in ",
-    r"Lane\.finish\(",
+    r"Lane\.(receiveByFlows|fetchTables|switchTracked|switchOther|passes|passesTracks|commit|classify|forward|finish)\(",
+    r"Lane\.\((takeKeys|find|run|runOthers|sendEach|classifyAny|forwardOther|flood|emitCopy|emitRun|discardAll) in ",
+    r"PacketTracker\.\(?(track|trackAgain|begin|follow|update|index)\b",
+    r"ConnectionTable\.\(?(find|create|take|evict|refill|remove|giveBack|sweep)\b",
+    r"ConnectionIndex\.\(?(find|insert|remove)\b",
     r"ForwardingDatabase\.\((update|read|readFurther|probe|find|insert|write|link|unlink) in ",
 ]
 # What the loop must be made of at least: a renamed function must not make the test see nothing.

@@ -157,8 +157,9 @@ def test_fragments_in_any_order_make_the_packet(room, ends, tag):
     assert not sender.lost()
     counters = sender.daemon.counters("wire")
     if not ends:
-        # With IPv6 Linux has something to say as well.
-        assert (counters["rx_packets"], counters["rx_bytes"]) == (sender.sent, sender.octets)
+        # With IPv6 Linux has more to say than an ARP message of 42 octets now and then.
+        asked = counters["rx_packets"] - sender.sent
+        assert asked in (0, 1, 2) and counters["rx_bytes"] == sender.octets + 42 * asked
     assert sender.daemon.counters("vx0")["rx_packets"] == 7
 
 
