@@ -507,7 +507,7 @@ extension Lane {
                 if fdb.lookup(key, bucket: fdb.bucket(of: key)).place != place { return false }
             case .tell(let telling): tell(checks + index, telling, now: burst.pointee.context.now)
             // Passed before.
-            case .word, .track, .labelHigh, .labelLow: break
+            case .word, .track, .connection, .labelHigh, .labelLow: break
             case .neighbor(let cell, let station):
                 if cell.pointee.station != station { return false }
                 cell.pointee.use(now: burst.pointee.context.now)
@@ -570,7 +570,7 @@ extension Lane {
         remember(block, run, burst, replacing: present)
         // Under all bits of interest the exact entry says it already.
         let isWild = mask != MaskTable.none && Int(mask) <= MaskTable.levels && !cache.masks.isInterest(mask)
-        if isWild { generalize(block, mask, run, burst) }
+        if isWild && !program.isOfConnection { generalize(block, mask, run, burst) }
         return block
     }
 

@@ -75,6 +75,62 @@ COMMITTED = "table=0,priority=1,ip actions=ct(commit,table=1,zone=1)"
 BEHIND = ["br1 table=0,priority=1,ip actions=ct(table=1,zone=1)", f"br1 table=1,priority=1 actions={REPORT}"]
 
 
+# What `SOURCE` and `DESTINATION` make of the ends.
+NEW_CLIENT, NEW_SERVER, NEW_SERVER6 = "10.1.1.1", "10.1.1.2", "2001:db8::99"
+BACK = "table=0,priority=1,in_port=2,{} actions=ct(zone=1,nat,table=20)"
+SOURCE = [f"table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src={NEW_CLIENT}),table=20)", BACK.format("ip")]
+DESTINATION = [f"table=0,priority=2,in_port=1,{name} actions=ct(commit,zone=1,nat(dst={NEW_SERVER}{port}),table=20)"
+               for name, port in (("udp", ":5353"), ("tcp", ":8080"), ("icmp", ""))] + [BACK.format("ip")]
+DESTINATION6 = [f"table=0,priority=1,in_port=1,ipv6 actions=ct(commit,zone=1,nat(dst={NEW_SERVER6}),table=20)",
+                BACK.format("ipv6")]
+
+
+def _rebuilt(side, packet):
+    """With lengths and checksums as they are to be."""
+    for layer in (IP, UDP, TCP, ICMP, ICMPv6EchoRequest):
+        if layer in packet:
+            for name in ("len", "chksum", "cksum"):
+                packet[layer].delfieldval(name) if name in packet[layer].fields else None
+    return side + 1, bytes(packet)
+
+
+def answer(packet, address=NEW_CLIENT, port=None):
+    """To what a packet of end 0 became: to its new source, or from its new destination."""
+    packet = Ether(packet[1])
+    inner, is_source = packet[IP], address == NEW_CLIENT
+    packet.src, packet.dst = packet.dst, packet.src
+    inner.src, inner.dst = (inner.dst, address) if is_source else (address, inner.src)
+    if UDP in packet:
+        inner[UDP].sport, inner[UDP].dport = inner[UDP].dport, inner[UDP].sport
+        if port:
+            setattr(inner[UDP], "dport" if is_source else "sport", port)
+    if ICMP in packet:
+        inner[ICMP].type = 0
+    return _rebuilt(1, packet)
+
+
+def translated(packets, address=NEW_CLIENT, port=None):
+    """A conversation in which end 1 answers what it gets. Of one packet of end 0 alone, what that becomes."""
+    result = []
+    for number, content in packets:
+        packet = Ether(content)
+        if number == 2 and address == NEW_CLIENT:
+            packet[IP].dst = address
+        elif number == 2:
+            packet[IP].src = address
+            packet[TCP].sport = port
+        elif len(packets) == 1:
+            packet[IP].src = address
+        result.append(_rebuilt(number - 1, packet))
+    return result
+
+
+def became6(packet):
+    packet = Ether(packet[1])
+    packet[IPv6].dst = NEW_SERVER6
+    return _rebuilt(0, packet)
+
+
 def marking(port, written):
     return f"table=0,priority=1,udp,tp_src={port} actions=ct(commit,table=20,zone=1,exec({written}))"
 
@@ -197,6 +253,52 @@ KNOWN = {
         "table=0,priority=1,ip actions=ct(commit,table=1,zone=1,exec(set_field:0x1->ct_mark))",
         f"table=1,priority=1,ip actions={REPORT},ct(table=2,zone=2)",
         f"table=2,priority=1,ip actions={REPORT},ct(table=20,zone=1)"], [udp(0), udp(0), udp(1), ANSWER]),
+    # Translation
+    "a source becomes another one, and the answers go to who it was": ([*SOURCE], [
+        udp(0), udp(0), answer(udp(0)), udp(0), answer(udp(0)), icmp(0, 8), answer(icmp(0, 8)),
+        *translated(HANDSHAKE), udp(1, (3, 3)), udp(0, (3, 3)), answer(udp(0, (3, 3)))]),
+    "a destination becomes another one with another port": ([*DESTINATION], [
+        udp(0), udp(0), answer(udp(0), NEW_SERVER, 5353), udp(0), answer(udp(0), NEW_SERVER, 5353), icmp(0, 8),
+        answer(icmp(0, 8), NEW_SERVER), *translated(HANDSHAKE, NEW_SERVER, 8080), udp(1, (3, 3))]),
+    "an error is translated, and the packet in it is as its sender sent it": ([*SOURCE, *DESTINATION6], [
+        udp(0), error(1, udp(0), source=ROUTER), error(1, translated([udp(0)])[0], source=ROUTER),
+        error(1, translated([udp(0)])[0], kind=11), answer(udp(0)), error(0, udp(1)), error(0, udp(1), source=ROUTER),
+        icmp(0, 8), error(1, translated([icmp(0, 8)])[0]), *translated(HANDSHAKE), error(1, translated([LAST])[0]),
+        DATAGRAM6, error6(1, became6(DATAGRAM6)), error6(1, became6(DATAGRAM6), kind=ICMPv6PacketTooBig)]),
+    "tables behind see what the packet has become": ([
+        *SOURCE[:1], "table=0,priority=1,in_port=2,ip actions=ct(zone=1,nat,table=3)", ALL,
+        f"table=3,priority=2,ip,nw_dst={HOSTS[0]} actions=mod_nw_tos:4,{REPORT}", f"table=3,priority=1 actions={REPORT}"],
+        [udp(0), answer(udp(0)), answer(udp(0)), udp(0, (5, 53)), answer(udp(0, (5, 53))), answer(udp(0, (9, 9)))]),
+    "another zone tracks what the packet has become": ([
+        "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src=10.1.1.1),table=3)",
+        f"table=3,priority=1,in_port=1,ip actions={REPORT},ct(commit,zone=2,table=20)",
+        f"table=0,priority=1,in_port=2,ip actions=ct(zone=2,table=4)",
+        f"table=4,priority=1,ip actions={REPORT},ct(zone=1,nat,table=20)"],
+        [udp(0), udp(0), answer(udp(0)), udp(0), answer(udp(0)), *translated(HANDSHAKE), answer(udp(0, (9, 9)))]),
+    "what is translated once is not translated again in its zone": ([
+        "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src=10.1.1.1),table=3)",
+        f"table=3,priority=1,ip actions={REPORT},ct(zone=1,nat,table=4)", f"table=4,priority=1,ip actions={REPORT}",
+        "table=0,priority=1,in_port=2,ip actions=ct(zone=1,nat,table=3)"],
+        [udp(0), udp(0), answer(udp(0)), udp(0)]),
+    "without nat a connection's packets stay what they are": ([
+        "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src=10.1.1.1),table=20)",
+        "table=0,priority=1,in_port=2,ip actions=ct(zone=1,table=20)"],
+        [udp(0), answer(udp(0)), udp(0), udp(1)]),
+    "a connection that has begun without it does not get a translation": ([
+        "table=0,priority=1,in_port=2,ip actions=ct(zone=1,nat,table=20)", ALL,
+        "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,table=3)",
+        f"table=3,priority=1,ip actions={REPORT},ct(commit,zone=1,nat(src=10.1.1.1),table=20)"],
+        [udp(0), udp(0), udp(1), udp(0)]),
+    "what was said before a translation is of the packet as it was": ([
+        f"table=0,priority=2,in_port=1,udp,tp_src=5 actions={REPORT},ct(commit,zone=1,nat(src=10.1.1.1:7),table=20)",
+        f"table=0,priority=1,in_port=1,ip,nw_src={HOSTS[0]} actions=ct(commit,zone=1,nat(src=10.1.1.1:7-7),table=20)",
+        "table=0,priority=1,in_port=2,ip actions=ct(zone=1,nat,table=20)"],
+        [udp(0, (5, 53)), udp(0, (5, 53)), answer(udp(0, (5, 53)), port=7), udp(0, (6, 54))]),
+    "an invalid segment is translated as its connection is": ([*SOURCE], [
+        *translated(HANDSHAKE), tcp(0, "S", 99999999), tcp(0, "A", 1001, 5001)]),
+    "a copy is translated, and the packet goes on as it was": ([
+        f"table=0,priority=1,in_port=1,udp actions=clone(ct(commit,zone=1,nat(src=10.1.1.1),table=20)),{REPORT},output:3"],
+        [udp(0), udp(0)]),
     # Commits
     # A move out of ct_mark within ct does not write it, other than in Open vSwitch.
     "a later commit writes the bits of its mask, also in the other direction": ([

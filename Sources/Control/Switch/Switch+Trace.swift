@@ -141,6 +141,7 @@ struct TraceListing: Sendable {
         case .expired: "the flow ends: time_to_live"
         case .failed(let reason): "all ends here: \(reason.name)"
         case .tracked(let zone, let bits): "zone \(zone): ct_state=\(FlowText.print(ctState: bits))"
+        case .translated(let zone): "translated as its connection in zone \(zone)"
         case .learns(let flow): "learns \(FlowText.print(flow))"
         case .finishes(let idle, let hard):
             "the connection ends: the flow's timeouts become at most idle \(idle), hard \(hard) (0: as it was)"

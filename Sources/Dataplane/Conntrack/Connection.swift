@@ -123,4 +123,6 @@ enum TrackBits {
     static var reply: UInt8 { 0x08 }
     static var invalid: UInt8 { 0x10 }
     static var tracked: UInt8 { 0x20 }
+    static var sourceTranslated: UInt8 { 0x40 }
+    static var destinationTranslated: UInt8 { 0x80 }
 }

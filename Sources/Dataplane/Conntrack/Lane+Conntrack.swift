@@ -59,10 +59,15 @@ extension Lane {
         for index in 0..<count {
             switch checks[index] {
             case .track(let check):
-                guard let found = tracker.track(zone: check.zone, now: burst.pointee.context.now),
-                    check.holds(tracker[found])
-                else { return false }
+                let now = burst.pointee.context.now
+                let found =
+                    check.isTranslated
+                    ? tracker.track(zone: check.zone, translatedIn: check.former, now: now)
+                    : tracker.track(zone: check.zone, now: now)
+                guard let found, check.holds(tracker[found]) else { return false }
                 place = found
+            case .connection(let number, let stamp):
+                guard tracker[place].number == number, tracker[place].stamp == stamp else { return false }
             case .labelHigh(let value, let mask):
                 if UInt64(truncatingIfNeeded: tracker[place].label >> 64) & mask != value { return false }
             case .labelLow(let value, let mask):
@@ -83,15 +88,18 @@ extension Lane {
     }
 
     /// - Parameter octets: the steps behind it.
-    /// - Returns: false when a connection should begin, and none may.
-    func commit(_ commit: Commit, _ octets: UnsafePointer<Program.Step>, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
-        var label: (value: UInt128, mask: UInt128) = (0, 0)
-        if commit.hasLabel, case .octets(let high, let low) = octets[0],
-            case .octets(let highMask, let lowMask) = octets[1]
-        {
-            label = (UInt128(high) << 64 | UInt128(low), UInt128(highMask) << 64 | UInt128(lowMask))
+    /// - Returns: why no connection begins that should; else nil.
+    func commit(_ commit: Commit, _ octets: UnsafePointer<Program.Step>, _ burst: UnsafeMutablePointer<Burst>)
+        -> DropReason?
+    {
+        var (label, octets): ((value: UInt128, mask: UInt128), UnsafePointer<Program.Step>) = ((0, 0), octets)
+        if commit.hasLabel {
+            let (value, mask) = (octets[0].octetPair, octets[1].octetPair)
+            label = (UInt128(value.0) << 64 | UInt128(value.1), UInt128(mask.0) << 64 | UInt128(mask.1))
+            octets += 2
         }
-        return flows.walk.tracker.commit(commit, label: label, now: burst.pointee.context.now)
+        let range = commit.rangeCount == 0 ? TranslationRange() : TranslationRange { octets[$0].octetPair }
+        return flows.walk.tracker.commit(commit, label: label, range, now: burst.pointee.context.now)
     }
 
     /// What packets that were sent, or go nowhere, do to their connections all the same.
@@ -100,5 +108,12 @@ extension Lane {
             guard case .commit(let commit) = program.steps[index] else { continue }
             _ = self.commit(commit, program.steps + index + 1, burst)
         }
+    }
+}
+
+extension Program.Step {
+    fileprivate var octetPair: (UInt64, UInt64) {
+        guard case .octets(let first, let second) = self else { return (0, 0) }
+        return (first, second)
     }
 }

@@ -41,8 +41,9 @@ struct Instruction: BitwiseCopyable {
         /// `source`, with `width` bits of `from`.
         case learn, source
         /// The packet is tracked in zone `value`, or in that of `width` bits of `from`; table `table` sees what comes of it,
-        /// unless it is 255. `word` is a `TrackRequest`, and the next `count` instructions write to the connection.
-        case track
+        /// unless it is 255. `word` is a `TrackRequest`. Of the next `count` instructions, the first may be the words of a
+        /// `TranslationRange`, each `translation`; the others write to the connection.
+        case track, translation
         case clearTrack
         /// The flow gets timeouts when its packet ends a connection: idle in the lower 16 bits of `value`, hard above.
         case finish

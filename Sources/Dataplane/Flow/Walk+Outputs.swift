@@ -25,6 +25,8 @@ public enum WalkNote: Hashable, Sendable {
     case failed(DropReason)
     /// What the tracker said, `TrackBits`.
     case tracked(zone: UInt16, bits: UInt8)
+    /// The packet became what its connection says.
+    case translated(zone: UInt16)
     /// A flow that is added or refreshed for a packet of a worker.
     case learns(Flow)
     /// Timeouts that the flow gets, in seconds, unless it has shorter ones; 0 for none.

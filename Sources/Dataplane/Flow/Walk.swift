@@ -71,6 +71,8 @@ struct Walk<Observer: WalkObserver> {
     var tracked: Int?
     /// The zone whose connection the packet holds, and what it is there: it is not tracked again.
     var held: (zone: UInt16, bits: UInt8)?
+    /// Nil as long as the packet has the addresses and ports that it came in with, or that flows have written.
+    var translation: Translated?
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
     var hasFailed: Bool { failure != nil }
@@ -97,6 +99,7 @@ struct Walk<Observer: WalkObserver> {
         pending.clear()
         recorded.clear()
         memory.mask.clear()
+        memory.tuple.clear()
         // What is kept of a walk is for packets of one port.
         memory.mask[0] = KeyWords.portMask
         // It is the tables' own, and no packet's.
@@ -135,6 +138,9 @@ struct Walk<Observer: WalkObserver> {
         walk.enter(0, port: walk.key.port)
         walk.runActionSet()
         walk.settleTrack()
+        walk.settleTranslation()
+        walk.translation = nil
+        walk.restoreTuple()
         walk.recordTracks()
         if let failure = walk.failure {
             walk.program.count = 0
@@ -272,8 +278,8 @@ struct Walk<Observer: WalkObserver> {
                 track(instruction, instructions + next)
                 next += Int(instruction.count)
             case .clearTrack: clearTrack()
-            // Within `writeActions` and `learn` only.
-            case .member, .source: break
+            // Within `writeActions`, `learn` and `track` only.
+            case .member, .source, .translation: break
             case .exit: hasExited = true
             }
         }
@@ -390,11 +396,13 @@ struct Walk<Observer: WalkObserver> {
     mutating func scoped(_ body: (inout Walk) -> Void) {
         let (formerKey, formerTags, formerWritten, formerPending) = (key.all, tags, written.all, pending.all)
         let (formerRecorded, formerTagChanges, hadOtherTags) = (recorded.all, tagChanges, hasOtherTags)
-        let (formerTracked, formerHeld) = (tracked, held)
+        let (formerTracked, formerHeld, formerTranslation) = (tracked, held, translation)
         recorded.clear()
         body(&self)
         settleTrack()
-        (tracked, held) = (formerTracked, formerHeld)
+        settleTranslation()
+        (tracked, held, translation) = (formerTracked, formerHeld, formerTranslation)
+        restoreTuple()
         (key.all, tags, written.all, pending.all) = (formerKey, formerTags, formerWritten, formerPending)
         pendingWords = 0
         widenLinkAddresses()

@@ -33,6 +33,8 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case timeToLive
     /// A connection would have begun, and its zone, or the table, is full.
     case connectionLimit
+    /// A connection would have begun, and whatever its addresses and ports may become is another's.
+    case translationExhausted
     /// Beyond the rate of a meter.
     case meter
     /// New connections beyond what a burst may bring.
@@ -100,6 +102,7 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .flowTooLong: "flow_too_long"
         case .timeToLive: "time_to_live"
         case .connectionLimit: "connection_limit"
+        case .translationExhausted: "translation_exhausted"
         case .meter: "meter"
         case .missBudget: "miss_budget"
         case .tunnelHeader: "tunnel_header"
