@@ -108,17 +108,20 @@ extension Lane {
     @inline(__always)
     private func switchRuns(_ burst: UnsafeMutablePointer<Burst>, _ runCount: Int) {
         var unknownCount = 0
+        let isTracking = flows.walk.tracker.table.isUsed
         for run in 0..<runCount {
             let candidate = flows.cache.index.candidate(flows.runs[run].hash)
             flows.runs[run].candidate = candidate
             if candidate == 0 { unknownCount &+= 1 }
             martlet_prefetch(flows.cache.entry(candidate))
+            if isTracking { martlet_prefetch(flows.cache.connection(candidate)) }
         }
         if unknownCount != 0 { beginMisses(burst) }
         for run in 0..<runCount {
             let program = flows.cache.entry(flows.runs[run].candidate).pointee.program
             martlet_prefetch(flows.cache.programs.header(program))
         }
+        if isTracking { fetchConnections(runCount) }
         for run in 0..<runCount {
             if run &+ Self.fetchDistance < runCount {
                 let candidate = flows.runs[run &+ Self.fetchDistance].candidate
@@ -128,9 +131,11 @@ extension Lane {
             switchRun(run, burst)
         }
         if burst.pointee.missesSince != 0 { chargeMisses(burst) }
-        flows.cache.statistics.pointee.exactHits &+= UInt64(burst.pointee.hits &- burst.pointee.wildcardHits)
+        let hits = burst.pointee.hits &- burst.pointee.wildcardHits
+        flows.cache.statistics.pointee.exactHits &+= UInt64(hits)
         flows.cache.statistics.pointee.wildcardHits &+= UInt64(burst.pointee.wildcardHits)
-        flows.missBudget.note(packets: burst.pointee.count, hits: burst.pointee.hits)
+        // The others take of the budget, and would make it small.
+        flows.missBudget.note(packets: burst.pointee.count, hits: hits)
     }
 
     /// Runs between the fetch of what a tunnel's program has behind its header and its use.

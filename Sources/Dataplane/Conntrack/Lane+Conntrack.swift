@@ -13,6 +13,15 @@ extension Lane {
     @inline(__always)
     private func layout(_ run: Int) -> FrameLayout { flows.runs[run].isPlain ? Self.plainLayout : flows.layouts[run] }
 
+    /// Has the connections that runs' entries know on their way.
+    @inline(__always)
+    func fetchConnections(_ runCount: Int) {
+        let tracker = flows.walk.tracker
+        for run in 0..<runCount {
+            tracker.fetch(KnownConnection(word: flows.cache.connection(flows.runs[run].candidate).pointee))
+        }
+    }
+
     /// A run with an exact entry that is current and whose program asks the tracker. As long as its packets are more of an
     /// established connection that the entry knows, none of them is looked up.
     @inline(never)
@@ -23,12 +32,18 @@ extension Lane {
         let program = flows.cache.entry(candidate).pointee.program
         let header = flows.cache.programs.header(program)
         let (first, end) = (flows.runs[run].first, flows.runs[run &+ 1].first)
-        guard passes(flows.cache.programs.checks(program), Int(header.pointee.checkCount), first, burst) else {
+        let checkCount = Int(header.pointee.checkCount)
+        // One is the tracker's.
+        guard checkCount == 1 || passes(flows.cache.programs.checks(program), checkCount, first, burst) else {
             return switchOther(run, burst)
         }
-        let layout = layout(run)
         var index = first
-        while index < end, tracker.passes(burst.pointee.packets[index].unsafelyUnwrapped, layout, known, now: now) {
+        if flows.runs[run].isPlain {
+            while index < end, tracker.passesPlain(burst.pointee.packets[index].unsafelyUnwrapped, known, now: now) {
+                index &+= 1
+            }
+        } else if tracker.passes(burst.pointee.packets[index].unsafelyUnwrapped, flows.layouts[run], known, now: now) {
+            // It is alone.
             index &+= 1
         }
         if index != first {

@@ -345,17 +345,48 @@ struct PacketTracker {
             let tracked = TrackedPacket(packet, layout, isChecked: packet.hasCheckedTransport)
         else { return false }
         let state = ConnectionState(word: connection.pointee.state.load(ordering: .relaxed))
-        if state.kind == .tcp {
-            let former = connection.pointee.tcp
-            var tcp = former
-            guard tcp.passes(tracked.tcp, isReply: known.isReply) else { return false }
-            connection.pointee.store(tcp, formerly: former)
-        } else {
-            guard state.kind == .datagram, state.datagram == .bidirectional else { return false }
-        }
+        return state.kind == .tcp
+            ? passes(tracked.tcp, connection, state, known, now: now) : passes(connection, state, now: now)
+    }
+
+    /// The same of a plain packet, which has the connection's tuple: of that nothing is read again.
+    @inline(__always)
+    func passesPlain(_ packet: Packet, _ known: KnownConnection, now: UInt32) -> Bool {
+        let connection = table[known.number]
+        guard connection.pointee.stamp.load(ordering: .acquiring) == known.stamp else { return false }
+        let state = ConnectionState(word: connection.pointee.state.load(ordering: .relaxed))
+        let isTCP = state.kind == .tcp
+        guard packet.isRightPlain(isTCP: isTCP, isChecked: packet.hasCheckedTransport) else { return false }
+        return isTCP
+            ? passes(packet.plainSegment, connection, state, known, now: now) : passes(connection, state, now: now)
+    }
+
+    @inline(__always)
+    private func passes(
+        _ segment: TCPSegment,
+        _ connection: UnsafeMutablePointer<Connection>,
+        _ state: ConnectionState,
+        _ known: KnownConnection,
+        now: UInt32
+    ) -> Bool {
+        let former = connection.pointee.tcp
+        var tcp = former
+        guard tcp.passes(segment, isReply: known.isReply) else { return false }
+        connection.pointee.store(tcp, formerly: former)
         connection.pointee.extend(to: table.expiry(state.timeout, now: now))
         return true
     }
+
+    @inline(__always)
+    private func passes(_ connection: UnsafeMutablePointer<Connection>, _ state: ConnectionState, now: UInt32) -> Bool {
+        guard state.kind == .datagram, state.datagram == .bidirectional else { return false }
+        connection.pointee.extend(to: table.expiry(state.timeout, now: now))
+        return true
+    }
+
+    /// Has what `passes` will ask for on its way.
+    @inline(__always)
+    func fetch(_ known: KnownConnection) { martlet_prefetch(table[known.number]) }
 
     // MARK: - Committing
 

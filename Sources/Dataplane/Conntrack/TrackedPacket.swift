@@ -240,6 +240,13 @@ extension Packet {
         return isChecked || isRightPlain(length)
     }
 
+    /// What a plain packet's TCP header says.
+    /// - Precondition: the packet is as `PlainPacket` reads it, and of TCP.
+    @inline(__always) var plainSegment: TCPSegment {
+        let length = Int(HeaderBytes(unchecked: frame + 14).number16(at: 2)) &- IPv4Header.length
+        return TCPSegment(HeaderBytes(unchecked: frame + 34), length: length)
+    }
+
     /// The checksum of what follows a plain packet's network header.
     @inline(never)
     private func isRightPlain(_ length: Int) -> Bool {
