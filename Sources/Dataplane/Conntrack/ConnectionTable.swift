@@ -211,8 +211,12 @@ struct ConnectionTable: @unchecked Sendable {
     /// The second at which a connection ends that was last used now: as late as its timeout says, and no more than a second
     /// later.
     @inline(__always)
-    func expiry(_ timeout: TrackTimeout, now: UInt32) -> UInt32 {
-        now &+ 1 &+ UInt32(truncatingIfNeeded: timeouts[Int(timeout.rawValue)].load(ordering: .relaxed))
+    func expiry(_ timeout: TrackTimeout, now: UInt32) -> UInt32 { expiry(number: timeout.rawValue, now: now) }
+
+    /// The same of a timeout's number.
+    @inline(__always)
+    func expiry(number: UInt8, now: UInt32) -> UInt32 {
+        now &+ 1 &+ UInt32(truncatingIfNeeded: timeouts[Int(number)].load(ordering: .relaxed))
     }
 
     // MARK: - Hashes

@@ -373,14 +373,14 @@ struct PacketTracker {
         var tcp = former
         guard tcp.passes(segment, isReply: known.isReply) else { return false }
         connection.pointee.store(tcp, formerly: former)
-        connection.pointee.extend(to: table.expiry(state.timeout, now: now))
+        connection.pointee.extend(to: table.expiry(number: state.timeoutNumber, now: now))
         return true
     }
 
     @inline(__always)
     private func passes(_ connection: UnsafeMutablePointer<Connection>, _ state: ConnectionState, now: UInt32) -> Bool {
         guard state.kind == .datagram, state.datagram == .bidirectional else { return false }
-        connection.pointee.extend(to: table.expiry(state.timeout, now: now))
+        connection.pointee.extend(to: table.expiry(number: state.timeoutNumber, now: now))
         return true
     }
 

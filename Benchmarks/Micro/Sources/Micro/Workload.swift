@@ -130,8 +130,8 @@ struct Workload {
 
     private static let firewall = [
         "ip,ct_state=-trk,actions=ct(table=1)",
-        "table=1,ct_state=+new,actions=ct(commit),output:2",
-        "table=1,ct_state=+est,actions=output:2",
+        "table=1,ip,ct_state=+new,actions=ct(commit),output:2",
+        "table=1,ip,ct_state=+est,actions=output:2",
     ]
 
     /// A whole packet of a connection, with checksums: of UDP, or an acknowledgment of TCP.
