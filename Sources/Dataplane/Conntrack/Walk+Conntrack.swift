@@ -45,7 +45,9 @@ extension Walk {
         // Whether the packet answers decides what becomes of its connection.
         if request.forces { memory.interests[interest].bits |= UInt16(TrackBits.reply | TrackBits.invalid) }
         // What is written shows where there is a connection, or will be.
-        if Int(instruction.count) != request.rangeCount { memory.interests[interest].bits |= UInt16(TrackBits.new) | Track.hasConnection }
+        if Int(instruction.count) != request.rangeCount {
+            memory.interests[interest].bits |= UInt16(TrackBits.new) | Track.hasConnection
+        }
         if request.translates { memory.interests[interest].bits |= Self.translationInterest }
         let written = connectionWrites(writes, count: Int(instruction.count) - request.rangeCount)
         guard var track = commit(request, range, place, written) else { return fail(.translationExhausted) }
@@ -303,9 +305,13 @@ extension Walk {
             asked |= program.mask[word] & translatable(word)
             program.mask[word] &= ~translatable(word)
         }
-        guard asked != 0 else { return }
-        if memory.interests[translation.interest].track.number == 0 { program.isSingular = true }
-        memory.interests[translation.interest].isOfConnection = true
+        if asked != 0 { bind(translation.interest) }
+    }
+
+    /// Has the program be for packets of one connection; for one packet alone, if that begins it.
+    private mutating func bind(_ interest: Int) {
+        if memory.interests[interest].track.number == 0 { program.isSingular = true }
+        memory.interests[interest].isOfConnection = true
         program.isOfConnection = true
     }
 
@@ -358,6 +364,37 @@ extension Walk {
         for word in TrackWords.label...TrackWords.last { key[word] = 0 }
     }
 
+    /// The key shows a connection's first packet.
+    var hasOriginalTuple: Bool { key[TrackWords.number] & TrackWords.numberMask != 0 }
+
+    /// The flow of a table that the first packet of the connection would meet, all else being the packet's
+    /// (ovs-actions(7), 'resubmit').
+    mutating func findByOriginal(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
+        let (formerKey, formerMask) = (key.all, program.mask.all)
+        for word in Self.tupleWords { program.mask[word] &= ~originalMask(word) }
+        key[2] = key[2] & ~0xff00 | key[TrackWords.number] & TrackWords.numberMask
+        key[4] = key[4] & 0xffff_ffff | key[30] << 32
+        if key.isIPv6 {
+            for word in 19...22 { key[word] = key[word + 12] }
+        } else {
+            key[3] = key[29]
+        }
+        let rule = find(in: table, port: port)
+        var asked: UInt64 = 0
+        for word in Self.tupleWords {
+            let bits = originalMask(word)
+            asked |= program.mask[word] & bits
+            program.mask[word] = program.mask[word] & ~bits | formerMask[word] & bits
+        }
+        key.all = formerKey
+        // Whichever of them it was.
+        if asked != 0 { program.mask[TrackWords.first] |= 1 }
+        return rule
+    }
+
+    /// Of ICMP, type and code are the first packet's too.
+    private func originalMask(_ word: Int) -> UInt64 { word == 4 ? .max << 32 : translatable(word) }
+
     // MARK: - What it went by
 
     /// Takes the bits of tracks that were asked for from the program's mask to the track that they were of.
@@ -369,9 +406,9 @@ extension Walk {
         program.mask[TrackWords.state] = 0
         program.mask[TrackWords.number] &= ~TrackWords.numberMask
         for word in TrackWords.label...TrackWords.last { program.mask[word] = 0 }
-        // Whose first packet a connection was no check says.
-        if others != 0 { program.isSingular = true }
         guard let number = tracked else { return }
+        // What its first packet was goes by the connection.
+        if others != 0 { bind(number) }
         memory.interests[number].bits |= UInt16(truncatingIfNeeded: bits & 0xff)
         memory.interests[number].mark |= UInt32(truncatingIfNeeded: bits >> 32)
         memory.interests[number].label |= label

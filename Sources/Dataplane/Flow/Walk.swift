@@ -154,8 +154,10 @@ struct Walk<Observer: WalkObserver> {
     // MARK: - Tables
 
     /// Looks the packet up in a table, as if it had come from a port, and runs what it finds.
-    /// - Parameter endsWithSet: also runs the action set, which so counts as deep as the table.
-    mutating func enter(_ next: UInt8, port: UInt16, endsWithSet: Bool = false) {
+    /// - Parameters:
+    ///   - endsWithSet: also runs the action set, which so counts as deep as the table.
+    ///   - seesOriginal: flows are matched with the addresses and ports of the connection's first packet.
+    mutating func enter(_ next: UInt8, port: UInt16, endsWithSet: Bool = false, seesOriginal: Bool = false) {
         guard depth < WalkLimit.depth else { return fail(.flowLoop) }
         guard program.visitCount <= WalkLimit.flows else { return fail(.flowLoop) }
         let (former, formerRule) = (table, self.rule)
@@ -167,7 +169,7 @@ struct Walk<Observer: WalkObserver> {
             (table, self.rule) = (former, formerRule)
             if deepens { depth -= 1 }
         }
-        let rule = find(in: next, port: port)
+        let rule = seesOriginal ? findByOriginal(in: next, port: port) : find(in: next, port: port)
         self.rule = rule
         program.visits[program.visitCount] = Program.Visit(place: TablePlace(bridge: bridge, table: next), rule: rule)
         program.visitCount += 1
@@ -178,7 +180,7 @@ struct Walk<Observer: WalkObserver> {
     }
 
     /// Changes nothing of the walk's own; but what is not mutating is called with a copy of it.
-    private mutating func find(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
+    mutating func find(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
         let (former, transport) = (key[0], key[4])
         // The next to read the word would wait for this to be written.
         if key.port != port { key.port = port }
@@ -288,7 +290,9 @@ struct Walk<Observer: WalkObserver> {
     private mutating func resubmit(_ instruction: Instruction) {
         let port = instruction.value == Instruction.samePort ? key.port : UInt16(instruction.value & 0xffff)
         let next = instruction.table == Instruction.thisTable ? table : instruction.table
-        enter(next, port: port)
+        guard instruction.word != 0 else { return enter(next, port: port) }
+        // As Open vSwitch has it, of a packet without a connection nothing becomes.
+        if key.isIP && hasOriginalTuple { enter(next, port: port, seesOriginal: true) }
     }
 
     /// Runs the rest of a flow, if there is one, with a bit that says whether the packet is longer than so much, as it is by
