@@ -50,7 +50,11 @@ extension Walk {
         }
         if request.translates { memory.interests[interest].bits |= Self.translationInterest }
         let written = connectionWrites(writes, count: Int(instruction.count) - request.rangeCount)
-        guard var track = commit(request, range, place, written) else { return fail(.translationExhausted) }
+        guard var track = commit(request, range, place, written) else {
+            // The next one may find something.
+            program.isSingular = true
+            return fail(.translationExhausted)
+        }
         if request.translates { translate(track, interest) }
         if let translation, translation.zone == track.zone { track.bits |= translation.bits }
         // What is translated is tracked again where it comes by.
