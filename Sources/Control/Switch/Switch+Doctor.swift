@@ -4,7 +4,7 @@ import Glibc
 extension Switch {
     /// What is wrong as the daemon sees it, each with its mend; what is well is said too.
     public func doctor() -> Doctor.Response {
-        var findings = [workersFinding(), documentsFinding()]
+        var findings = [workersFinding(), documentsFinding(), connectionsFinding()] + zoneFindings()
         for bridge in bridges.keys.sorted() {
             findings.append(lengthFinding(of: bridge))
             for port in portsInOrder(of: bridge) { findings.append(portFinding(port)) }
@@ -27,6 +27,32 @@ extension Switch {
             ok: false,
             "there are documents, but none of host '\(hostName)': give martletd --host the name that Neutron has for it"
         )
+    }
+
+    /// Beyond nine tenths there is little left for a burst.
+    private func isNearly(_ count: UInt64, _ limit: UInt64) -> Bool { count * 10 >= limit * 9 }
+
+    private func connectionsFinding() -> Finding {
+        let tracked = dataplane.connectionStatistics
+        let words = "\(tracked.count) of at most \(tracked.capacity) connections are tracked"
+        guard isNearly(tracked.count, tracked.capacity) else { return Finding("connections", ok: true, words) }
+        let memory = max(2 * tracked.capacity * Self.connectionLength >> 20, 1)
+        return Finding(
+            "connections",
+            ok: false,
+            "\(words): see conntrack stats; give martletd --connections \(2 * tracked.capacity), which takes up to "
+                + "\(memory) MB, or hold zones to less with conntrack set --limit"
+        )
+    }
+
+    /// Bytes of a connection.
+    private static let connectionLength: UInt64 = 144
+
+    private func zoneFindings() -> [Finding] {
+        dataplane.limitedZones.filter { isNearly(UInt64($0.count), UInt64($0.limit)) }.map { zone, count, limit in
+            let words = "zone \(zone) has \(count) of the \(limit) connections that it may have"
+            return Finding("connections", ok: false, "\(words): conntrack dump --zone \(zone) shows whose they are")
+        }
     }
 
     private func lengthFinding(of bridge: String) -> Finding {
