@@ -71,7 +71,8 @@ struct StatsCommand: ParsableCommand {
         func run() throws {
             try reading.show(StatsDrops(port: port, samples: sample ? true : nil)) { response in
                 guard !sample else { return response.drops.flatMap(\.lines) }
-                return table(["PORT", "REASON", "PACKETS"], response.drops.map { [$0.port, $0.reason, "\($0.packets)"] })
+                let rows = response.drops.map { [$0.port, $0.reason, "\($0.packets)"] }
+                return table(["PORT", "REASON", "PACKETS"], rows)
             }
         }
     }
@@ -93,7 +94,8 @@ extension StatsDrops.Sample {
     fileprivate var hexadecimalLines: [String] {
         let digits = Array(frame)
         return stride(from: 0, to: digits.count, by: 32).map { start in
-            let bytes = stride(from: start, to: min(start + 32, digits.count), by: 2).map { String(digits[$0...($0 + 1)]) }
+            let bytes = stride(from: start, to: min(start + 32, digits.count), by: 2)
+                .map { String(digits[$0...($0 + 1)]) }
             return String(format: "    %04x  ", start / 2) + bytes.joined(separator: " ")
         }
     }

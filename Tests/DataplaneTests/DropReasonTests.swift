@@ -62,7 +62,8 @@ import Wire
         let trace = bench.dataplane.trace(try FlowText.packet("in_port=1,ip"), on: "br")
         #expect(trace.drop == .spoofedIP && trace.outputs.isEmpty)
         let actions = trace.steps.compactMap { step in
-            if case .action(let action, let changes) = step.event { (action.map { [$0] } ?? [], changes.count) } else { nil }
+            guard case .action(let action, let changes) = step.event else { return nil as ([Action], Int)? }
+            return (action.map { [$0] } ?? [], changes.count)
         }
         #expect(actions.map { FlowText.print($0.0) } == ["set_field:0x7->reg1", "goto_table:93", "drop"])
         #expect(actions.map(\.1) == [1, 0, 0])
@@ -72,7 +73,8 @@ import Wire
 
     private static func dropping() throws -> Bench {
         let bench = Bench(ports: 10)
-        try bench.replaceFlows(["priority=0,actions=drop", "in_port=2,\(cookie(NetworkCookie.naming(.notIP))),actions=drop"])
+        let notIP = cookie(NetworkCookie.naming(.notIP))
+        try bench.replaceFlows(["priority=0,actions=drop", "in_port=2,\(notIP),actions=drop"])
         return bench
     }
 
@@ -134,7 +136,8 @@ import Wire
         ])
         let packet = try FlowText.packet("in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tcp_flags=syn")
         func outputs(_ states: String...) -> [UInt16] {
-            bench.dataplane.trace(packet, on: "br", tracked: states.compactMap(FlowText.trackedState)).outputs.map(\.value)
+            let trace = bench.dataplane.trace(packet, on: "br", tracked: states.compactMap(FlowText.trackedState))
+            return trace.outputs.map(\.value)
         }
         #expect(outputs() == [1])
         #expect(outputs("trk,new") == [1])

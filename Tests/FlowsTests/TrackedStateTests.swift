@@ -6,8 +6,8 @@ import Testing
 struct TrackedStateTests {
     @Test(
         arguments: [
-            ("trk,est", 0x22), ("est", 0x22), ("+trk+est+rpl", 0x2a), ("trk|inv", 0x30), ("new", 0x21), ("new,rel", 0x25),
-            ("", 0x20), ("trk,est,snat,dnat", 0xe2),
+            ("trk,est", 0x22), ("est", 0x22), ("+trk+est+rpl", 0x2a), ("trk|inv", 0x30), ("new", 0x21),
+            ("new,rel", 0x25), ("", 0x20), ("trk,est,snat,dnat", 0xe2),
         ] as [(String, UInt8)]
     )
     func readsWhatATrackerCanSay(_ text: String, _ bits: UInt8) { #expect(FlowText.trackedState(text) == bits) }

@@ -19,7 +19,8 @@ extension Switch {
     /// A state that the tracker can give a packet.
     private static func trackedState(_ text: String) throws(Refusal) -> UInt8 {
         guard let state = FlowText.trackedState(text) else {
-            throw Refusal("ct_next '\(text.prefix(80))' is no state of a tracked packet: write it as trk,est or trk,inv")
+            let mend = "write it as trk,est or trk,inv"
+            throw Refusal("ct_next '\(text.prefix(80))' is no state of a tracked packet: \(mend)")
         }
         return state
     }

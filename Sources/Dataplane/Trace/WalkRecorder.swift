@@ -59,8 +59,9 @@ struct WalkRecorder: WalkObserver {
             return
         }
         let actions = tables.map { Self.actions(flow.flow.actions, $0.actionContext) } ?? []
-        let isBlaming = NetworkCookie.reason(flow.flow.cookie) != nil
-        found = Code(first: rule.instructions + (isBlaming ? 1 : 0), actions: actions, isEmpty: flow.flow.actions.isEmpty)
+        // `blame` is no action's.
+        let first = rule.instructions + (NetworkCookie.reason(flow.flow.cookie) == nil ? 0 : 1)
+        found = Code(first: first, actions: actions, isEmpty: flow.flow.actions.isEmpty)
     }
 
     mutating func begins(_ key: FlowKey) {
