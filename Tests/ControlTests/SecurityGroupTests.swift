@@ -120,6 +120,21 @@ import Testing
         #expect(flows.contains { $0.cookie == "0x6d6172746c6574" })
     }
 
+    // MARK: - Doctor
+
+    @Test func aTableThatIsNearlyFullIsSaidToBe() {
+        func finding(_ count: UInt64, _ capacity: UInt64, memory: UInt64 = 8 << 30) -> Finding {
+            var tracked = ConnectionStatistics()
+            (tracked.created, tracked.capacity) = (count, capacity)
+            return Switch.finding(of: tracked, memory: memory)
+        }
+        #expect(finding(899_999, 1_000_000).ok && finding(0, 1_000_000).ok)
+        let full = finding(900_000, 1_000_000)
+        #expect(!full.ok && !full.stops && full.message.contains("--connections 2000000, which takes up to 274 MB"))
+        let large = finding(0, 100_000_000)
+        #expect(!large.ok && large.message.contains("13732 MB of the machine's 8192 MB"), "\(large.message)")
+    }
+
     // MARK: - Bad input
 
     private static let bad: [(String, String)] = [

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from scapy.layers.dhcp import BOOTP
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_RA, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
@@ -124,8 +124,7 @@ def test_a_drop_has_the_name_of_what_was_wrong(tenant):
     assert not tenant.guests["b"].received()
     shown = daemon.ctl("port", "show", "vhua").stdout
     assert all(f"{reason} " in shown for reason in forged())
-    assert daemon.json("port", "show", "vhub")["details"] == [
-        detail for detail in daemon.json("port", "show", "vhub")["details"] if detail["name"] != "dropped"]
+    assert "dropped" not in [detail["name"] for detail in daemon.json("port", "show", "vhub")["details"]]
 
 
 def test_samples_are_printed_in_words_and_bytes(tenant):

@@ -30,26 +30,35 @@ extension Switch {
     }
 
     /// Beyond nine tenths there is little left for a burst.
-    private func isNearly(_ count: UInt64, _ limit: UInt64) -> Bool { count * 10 >= limit * 9 }
+    private static func isNearly(_ count: UInt64, _ limit: UInt64) -> Bool { count * 10 >= limit * 9 }
 
     private func connectionsFinding() -> Finding {
-        let tracked = dataplane.connectionStatistics
+        let memory = UInt64(sysconf(Int32(_SC_PHYS_PAGES))) * UInt64(sysconf(Int32(_SC_PAGESIZE)))
+        return Self.finding(of: dataplane.connectionStatistics, memory: memory)
+    }
+
+    /// - Parameter memory: of the machine, in bytes.
+    static func finding(of tracked: ConnectionStatistics, memory: UInt64) -> Finding {
         let words = "\(tracked.count) of at most \(tracked.capacity) connections are tracked"
+        let megabytes = tracked.capacity * connectionLength >> 20
+        // Each takes memory when it is first there: too much of it shows late.
+        guard megabytes <= memory >> 21 else {
+            let mend = "give martletd a smaller --connections"
+            let share = "they may take \(megabytes) MB of the machine's \(memory >> 20) MB"
+            return Finding("connections", ok: false, "\(words): \(share): \(mend)")
+        }
         guard isNearly(tracked.count, tracked.capacity) else { return Finding("connections", ok: true, words) }
-        let memory = max(2 * tracked.capacity * Self.connectionLength >> 20, 1)
-        return Finding(
-            "connections",
-            ok: false,
-            "\(words): see conntrack stats; give martletd --connections \(2 * tracked.capacity), which takes up to "
-                + "\(memory) MB, or hold zones to less with conntrack set --limit"
-        )
+        let mend =
+            "see conntrack stats; hold zones to less with conntrack set --limit, or give martletd --connections "
+            + "\(2 * tracked.capacity), which takes up to \(max(2 * megabytes, 1)) MB"
+        return Finding("connections", ok: false, "\(words): \(mend)")
     }
 
     /// Bytes of a connection.
     private static let connectionLength: UInt64 = 144
 
     private func zoneFindings() -> [Finding] {
-        dataplane.limitedZones.filter { isNearly(UInt64($0.count), UInt64($0.limit)) }.map { zone, count, limit in
+        dataplane.limitedZones.filter { Self.isNearly(UInt64($0.count), UInt64($0.limit)) }.map { zone, count, limit in
             let words = "zone \(zone) has \(count) of the \(limit) connections that it may have"
             return Finding("connections", ok: false, "\(words): conntrack dump --zone \(zone) shows whose they are")
         }
