@@ -127,6 +127,7 @@ struct Worker {
         defer { martlet_free(&packet, 1) }
         guard let table = slot.pointee.fragments.map({ $0 + number }) else {
             lane.drop(.tunnelFragment, on: port, count: 1)
+            lane.sample(packet.unsafelyUnwrapped, .tunnelFragment, on: port)
             return nil
         }
         let outcome = table.pointee.join(packet.unsafelyUnwrapped, fragment, at: martlet_nanoseconds())
@@ -231,6 +232,7 @@ struct Worker {
             let result = guest.pointee.send(packets, count: queued.count, worker: number)
             // librte_vhost copies into the guest's memory, so that all packets stay ours.
             let bytes = result.sent == queued.count ? queued.bytes : Self.bytes(packets, result.sent)
+            sample(packets, result.sent, queued, result.reason, on: port)
             martlet_free(packets, UInt32(queued.count))
             lane.finish(port, sent: result.sent, bytes: bytes, unsent: result.reason)
         case .ring:
@@ -270,9 +272,23 @@ struct Worker {
         var bytes = queued.bytes
         if sent != queued.count {
             bytes &-= Self.bytes(packets + sent, queued.count - sent)
+            sample(packets, sent, queued, reason, on: port)
             martlet_free(packets + sent, UInt32(queued.count - sent))
         }
         lane.finish(port, sent: sent, bytes: bytes, unsent: reason)
+    }
+
+    /// Keeps a copy of the first packet that a device did not take.
+    @inline(__always)
+    private func sample(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        _ sent: Int,
+        _ queued: Lane.OutputQueue,
+        _ reason: DropReason,
+        on port: UInt16
+    ) {
+        guard sent != queued.count else { return }
+        lane.sample(packets[sent].unsafelyUnwrapped, reason, on: port)
     }
 
     private static func bytes(_ packets: UnsafeMutablePointer<Packet?>, _ count: Int) -> UInt64 {

@@ -41,6 +41,11 @@ extension Walk {
         guard let place = track(zone: UInt16(truncatingIfNeeded: zone), forces: request.forces) else {
             return fail(.flowTooLong)
         }
+        var isAssumed = false
+        if Observer.isActive, instruction.table != Instruction.thisTable, let state = observer.nextState() {
+            memory.tracker[place].bits = state
+            isAssumed = true
+        }
         let interest = interest(in: place)
         // Whether the packet answers decides what becomes of its connection.
         if request.forces { memory.interests[interest].bits |= UInt16(TrackBits.reply | TrackBits.invalid) }
@@ -59,7 +64,7 @@ extension Walk {
         if let translation, translation.zone == track.zone { track.bits |= translation.bits }
         // What is translated is tracked again where it comes by.
         held = !request.translates && (track.number != 0 || track.isBegun) ? (track.zone, track.bits) : nil
-        if Observer.isActive { observer.noted(.tracked(zone: track.zone, bits: track.bits)) }
+        if Observer.isActive { observer.noted(.tracked(zone: track.zone, bits: track.bits, isAssumed: isAssumed)) }
         if instruction.table != Instruction.thisTable { fork(to: instruction.table, interest, track, written) }
         tracked = nil
         forgetTrack()

@@ -47,6 +47,8 @@ struct Instruction: BitwiseCopyable {
         case clearTrack
         /// The flow gets timeouts when its packet ends a connection: idle in the lower 16 bits of `value`, hard above.
         case finish
+        /// A packet that goes nowhere from here on is dropped as `value` says (`DropReason`). First of all, and no action's.
+        case blame
         /// Nothing of the next `count` instructions for a packet that does not meet the `Precondition` in `table`.
         case require
         case exit
@@ -75,6 +77,12 @@ struct Instruction: BitwiseCopyable {
 }
 
 extension Instruction {
+    static func blame(_ reason: DropReason) -> Instruction {
+        var instruction = Instruction(.blame)
+        instruction.value = UInt64(reason.rawValue)
+        return instruction
+    }
+
     /// The instructions of a flow's actions.
     /// - Throws: `Refusal` for an action that the switch cannot run.
     static func compiled(_ actions: [Action], _ context: ActionContext) throws(Refusal) -> [Instruction] {

@@ -24,7 +24,7 @@ public enum WalkNote: Hashable, Sendable {
     /// All of the walk ends, or all of it behind the last patch.
     case failed(DropReason)
     /// What the tracker said, `TrackBits`.
-    case tracked(zone: UInt16, bits: UInt8)
+    case tracked(zone: UInt16, bits: UInt8, isAssumed: Bool)
     /// The packet became what its connection says.
     case translated(zone: UInt16)
     /// A flow that is added or refreshed for a packet of a worker.

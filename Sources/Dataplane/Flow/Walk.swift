@@ -280,6 +280,8 @@ struct Walk<Observer: WalkObserver> {
                 track(instruction, instructions + next)
                 next += Int(instruction.count)
             case .clearTrack: clearTrack()
+            // Put there by `blame`.
+            case .blame: program.drop = DropReason(rawValue: Int(instruction.value)).unsafelyUnwrapped
             // Within `writeActions`, `learn` and `track` only.
             case .member, .source, .translation: break
             case .exit: hasExited = true
@@ -456,6 +458,8 @@ protocol WalkObserver {
     mutating func crosses(to peer: UInt16)
     mutating func returns()
     mutating func noted(_ note: WalkNote)
+    /// What the tracker is to say of a packet that goes on in a table, instead of what it says; nil for that.
+    mutating func nextState() -> UInt8?
     /// The control plane would be told so, for a packet of a worker.
     mutating func tells(_ message: FlowMessage)
 }
@@ -470,5 +474,6 @@ struct Unobserved: WalkObserver {
     mutating func crosses(to peer: UInt16) {}
     mutating func returns() {}
     mutating func noted(_ note: WalkNote) {}
+    mutating func nextState() -> UInt8? { nil }
     mutating func tells(_ message: FlowMessage) {}
 }
