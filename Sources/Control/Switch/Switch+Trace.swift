@@ -140,6 +140,7 @@ struct TraceListing: Sendable {
         case .keptFromCustomer(let port): "not sent to \(name(port)): transmit_not_carried"
         case .expired: "the flow ends: time_to_live"
         case .failed(let reason): "all ends here: \(reason.name)"
+        case .waits: "a fragment waits for the others of its datagram, and goes on as that is tracked"
         case .tracked(let zone, let bits): "zone \(zone): ct_state=\(FlowText.print(ctState: bits))"
         case .learns(let flow): "learns \(FlowText.print(flow))"
         case .finishes(let idle, let hard):

@@ -32,6 +32,7 @@ extension Walk {
         let zone = instruction.width == 0 ? instruction.value : UInt64(read(instruction.from, instruction.width))
         let request = TrackRequest(flags: instruction.word)
         settleTrack()
+        guard !waits(zone: UInt16(truncatingIfNeeded: zone)) else { return wait() }
         guard let place = track(zone: UInt16(truncatingIfNeeded: zone), forces: request.forces) else {
             return fail(.flowTooLong)
         }
@@ -59,8 +60,27 @@ extension Walk {
 
     // MARK: - Looking
 
+    /// Whether the packet is a fragment that is to be tracked with others, and waits for them now.
+    private mutating func waits(zone: UInt16) -> Bool {
+        guard key.isIP, key[2] & 0x3 != 0 else { return false }
+        guard context.hasEffects else {
+            if Observer.isActive { observer.noted(.waits) }
+            return false
+        }
+        program.isSingular = true
+        let visitCount = UInt16(program.visitCount)
+        return memory.tracker.waits(zone: zone, from: origin, visitCount: visitCount, now: context.now)
+    }
+
     /// - Returns: the place of the packet's track in the tracker.
     private mutating func track(zone: UInt16, forces: Bool) -> Int? {
+        if let place = memory.tracker.repeated(zone: zone) { return place }
+        guard let place = trackAnew(zone: zone, forces: forces) else { return nil }
+        memory.tracker.note(place)
+        return place
+    }
+
+    private mutating func trackAnew(zone: UInt16, forces: Bool) -> Int? {
         let (tracker, now) = (memory.tracker, context.now)
         guard context.hasEffects else {
             // A described packet of no flags is a first one.

@@ -105,6 +105,8 @@ struct Program {
     var visitCount = 0
     /// Other packets may have another one, whatever their key.
     var isSingular = false
+    /// The packet is a fragment that waits for others: nothing is done to it.
+    var waits = false
     /// Why the packet goes nowhere, if it does.
     var drop = DropReason.flowDrop
     /// Packets up to so many bytes fit a port that they are sent to; longer ones are looked at.
