@@ -325,6 +325,8 @@ extension ConnectionTuple {
         } else {
             key[29] = sourceLow << 32 | destinationLow
         }
+        // Flows see no ports of later fragments.
+        guard key[2] & 0x3 != UInt64(FragmentKind.later) else { return }
         // Type and code of ICMP.
         let (first, second) = isICMP ? (destinationPort, 0) : (sourcePort, destinationPort)
         key[30] = UInt64(first) << 16 | UInt64(second)
