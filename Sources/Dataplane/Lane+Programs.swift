@@ -277,7 +277,7 @@ extension Lane {
     }
 
     /// A program may drop more than one packet a port: the worker frees what there is before the list is full.
-    private func keepRoomForDrops() {
+    func keepRoomForDrops() {
         guard dropCount.pointee >= PortIndex.capacity * Self.burstLength - Self.burstLength else { return }
         martlet_drained(drain, drainContext.pointee)
     }

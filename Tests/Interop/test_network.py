@@ -156,6 +156,41 @@ def test_the_first_packet_is_a_broadcast_and_reaches_every_host(room):
     assert "neighbor_unknown" not in cloud.daemons[first.host].drops("tun-vxlan")
 
 
+def test_fragments_pass_the_security_groups_of_both_ends_as_their_datagram(room):
+    cloud = Cloud(room)
+    cloud.populate()
+    rules = [{"direction": "egress", "ethertype": "IPv4"},
+             {"direction": "ingress", "ethertype": "IPv4", "protocol": "udp", "port_range_min": 9, "port_range_max": 9}]
+    cloud.apply([{"type": "security_group", "id": "open", "rules": rules}]
+                + [guest.document(port_security_enabled=True, security_groups=["open"]) for guest in cloud.guests.values()])
+    asker, other = cloud.guests["blue", "h1"], cloud.guests["blue", "h2"]
+    allowed, refused = (fragments(asker, other, number, port=port) for number, port in ((1, 9), (2, 10)))
+    spoilt = fragments(asker, other, 3, checksum=1)
+    # Its second fragment overwrites the end of the first one, as if nobody had looked at that.
+    crafted = fragments(asker, other, 4)[:1] + fragments(asker, other, 4, overlap=8)[1:]
+    # The way there is known then, and nothing has to wait for that.
+    asker.machine.send(first := asker.to(other, b"first"))
+    other.machine.wait_for(first)
+    for frame in refused + spoilt + crafted + allowed:
+        asker.machine.send(frame)
+    assert other.machine.wait_for(allowed[-1]) == allowed[:-1]
+    for frame in reversed(answers := fragments(other, asker, 1, source=9, port=7)):
+        other.machine.send(frame)
+    assert asker.machine.wait_for(answers[-1]) == answers[:-1]
+    assert not other.machine.received()
+
+
+def fragments(sender, receiver, number, source=7, port=9, checksum=None, overlap=0):
+    """A datagram of UDP in three fragments, of which the later ones may begin some octets too early."""
+    data = bytes(IP(bytes(IP(src=sender.ip, dst=receiver.ip)
+                          / UDP(sport=source, dport=port, chksum=checksum) / bytes(3000))).payload)
+    size = 1376
+    starts = [0] + [place - overlap for place in (size, 2 * size)]
+    return [bytes(Ether(src=sender.mac, dst=receiver.mac)
+                  / IP(src=sender.ip, dst=receiver.ip, id=number, proto=17, frag=start // 8,
+                       flags="MF" if start + size < len(data) else 0) / data[start:start + size]) for start in starts]
+
+
 def test_requests_for_known_addresses_never_leave_the_host(room):
     cloud = Cloud(room)
     cloud.populate()

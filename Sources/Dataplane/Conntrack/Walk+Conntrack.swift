@@ -38,6 +38,7 @@ extension Walk {
         let range = request.range(writes)
         let writes = writes + request.rangeCount
         settleTrack()
+        guard !waits(zone: UInt16(truncatingIfNeeded: zone)) else { return wait() }
         guard let place = track(zone: UInt16(truncatingIfNeeded: zone), forces: request.forces) else {
             return fail(.flowTooLong)
         }
@@ -81,8 +82,27 @@ extension Walk {
 
     // MARK: - Looking
 
+    /// Whether the packet is a fragment that is to be tracked with others, and waits for them now.
+    private mutating func waits(zone: UInt16) -> Bool {
+        guard key.isIP, key[2] & 0x3 != 0 else { return false }
+        guard context.hasEffects else {
+            if Observer.isActive { observer.noted(.waits) }
+            return false
+        }
+        program.isSingular = true
+        let visitCount = UInt16(program.visitCount)
+        return memory.tracker.waits(zone: zone, from: origin, visitCount: visitCount, now: context.now)
+    }
+
     /// - Returns: the place of the packet's track in the tracker.
     private mutating func track(zone: UInt16, forces: Bool) -> Int? {
+        if let place = memory.tracker.repeated(zone: zone) { return place }
+        guard let place = trackAnew(zone: zone, forces: forces) else { return nil }
+        memory.tracker.note(place)
+        return place
+    }
+
+    private mutating func trackAnew(zone: UInt16, forces: Bool) -> Int? {
         let (tracker, now) = (memory.tracker, context.now)
         guard context.hasEffects else {
             // A described packet of no flags is a first one.
@@ -497,6 +517,8 @@ extension ConnectionTuple {
         } else {
             key[29] = sourceLow << 32 | destinationLow
         }
+        // Flows see no ports of later fragments.
+        guard key[2] & 0x3 != UInt64(FragmentKind.later) else { return }
         // Type and code of ICMP.
         let (first, second) = isICMP ? (destinationPort, 0) : (sourcePort, destinationPort)
         key[30] = UInt64(first) << 16 | UInt64(second)

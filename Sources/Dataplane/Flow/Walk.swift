@@ -75,7 +75,7 @@ struct Walk<Observer: WalkObserver> {
     var translation: Translated?
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
-    var hasFailed: Bool { failure != nil }
+    var hasFailed: Bool { failure != nil || program.waits }
 
     private init(
         _ packet: FlowKey,
@@ -229,6 +229,12 @@ struct Walk<Observer: WalkObserver> {
         hasExited = true
     }
 
+    /// The packet waits for others, and walks anew with them.
+    mutating func wait() {
+        program.waits = true
+        hasExited = true
+    }
+
     // MARK: - Actions
 
     mutating func run(_ instructions: UnsafePointer<Instruction>, count: Int) {
@@ -337,7 +343,7 @@ struct Walk<Observer: WalkObserver> {
     mutating func endOther(_ formerDrop: DropReason) {
         // What does not fit a program is not sent in part.
         let isFull = program.count == Program.capacity || program.checkCount == Program.checkCapacity
-        guard failure != .flowTooLong || !isFull else { return }
+        guard !program.waits, failure != .flowTooLong || !isFull else { return }
         if failure != nil { program.drop = formerDrop }
         (hasExited, failure) = (false, nil)
     }

@@ -61,6 +61,10 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case connectionLimit
     /// A connection would have begun, and whatever its addresses and ports may become is another's.
     case translationExhausted
+    /// A fragment that was to be tracked with its datagram, beyond those of its port for which a worker has room.
+    case fragmentRoom
+    /// A fragment whose datagram was not whole in time.
+    case fragmentExpired
     /// Beyond the rate of a meter.
     case meter
     /// New connections beyond what a burst may bring.
@@ -145,6 +149,8 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .timeToLive: "time_to_live"
         case .connectionLimit: "connection_limit"
         case .translationExhausted: "translation_exhausted"
+        case .fragmentRoom: "fragment_room"
+        case .fragmentExpired: "fragment_expired"
         case .meter: "meter"
         case .missBudget: "miss_budget"
         case .tunnelHeader: "tunnel_header"
