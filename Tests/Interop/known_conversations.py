@@ -300,9 +300,10 @@ KNOWN = {
     "a table is entered with the first packet's addresses and ports": ([
         "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src=10.1.1.1),table=3)",
         "table=0,priority=1,in_port=2,ip actions=ct(zone=1,nat,table=3)",
-        "table=3,priority=1,ip,ct_state=+trk actions=resubmit(,4,ct),output:3",
+        "table=3,priority=1,ip,ct_state=+trk-inv actions=resubmit(,4,ct),output:3",
         f"table=4,priority=3,ip,nw_src={HOSTS[0]},nw_dst={HOSTS[1]} actions={REPORT}",
-        f"table=4,priority=2,udp,tp_src=1025 actions=mod_nw_tos:4,{REPORT}", f"table=4,priority=1 actions=mod_nw_tos:8,{REPORT}"],
+        f"table=4,priority=2,udp,tp_src=1025 actions=mod_nw_tos:4,{REPORT}",
+        f"table=4,priority=1,ip actions=mod_nw_tos:8,{REPORT}"],
         [udp(0), udp(0), answer(udp(0)), udp(0, (5, 53)), answer(udp(0, (5, 53))), udp(1, (9, 9)), *translated(HANDSHAKE)]),
     "what is translated once is not translated again in its zone": ([
         "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src=10.1.1.1),table=3)",
