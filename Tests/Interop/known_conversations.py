@@ -329,7 +329,8 @@ KNOWN = {
     "a copy is translated, and the packet goes on as it was": ([
         f"table=0,priority=1,in_port=1,udp actions=clone(ct(commit,zone=1,nat(src=10.1.1.1),table=20)),{REPORT},output:3"],
         [udp(0), udp(0)]),
-    # Fragments. Those of several datagrams in one burst leave Open vSwitch in the order of its flows. All datagrams are whole at the end, or Open vSwitch sends what it has of them some seconds later.
+    # Fragments. Those of a datagram do one action after the other together in Open vSwitch, and those of several in one burst
+    # leave in the order of its flows. What is not whole at the end would come out of it some seconds later.
     "fragments go on when all have come, in their order, and are what the datagram is": (STANDARD, [
         *pieces(0), *pieces(1), *pieces(0, parts=[2, 0, 1]), *pieces(1, parts=[1, 0, 2]), udp(0), *pieces(0, 40000)]),
     "those of IPv6 too": (STANDARD, [
@@ -353,11 +354,11 @@ KNOWN = {
         f"table=1,priority=3,ip,nw_frag=later actions=output:8,{REPORT}", f"table=1,priority=4,udp,tp_dst=53 actions={REPORT}"],
         [*pieces(0), BETWEEN, udp(0)]),
     "fragments see what their datagram is, and not what the commit of the first one wrote": ([
-        TRACKED, f"table=1,priority=2,ct_mark=0,udp actions={REPORT},ct(commit,table=20,zone=1,exec(set_field:1->ct_mark))",
+        TRACKED, "table=1,priority=2,ct_mark=0,udp actions=ct(commit,table=20,zone=1,exec(set_field:1->ct_mark))",
         ALL], [*pieces(0), BETWEEN, *pieces(0), *pieces(1)]),
     "fragments are tracked in several zones, behind patches too": ([
         "table=0,priority=1,ip actions=ct(commit,table=1,zone=1,exec(set_field:1->ct_mark))",
-        f"table=1,priority=1,ip actions={REPORT},ct(commit,table=2,zone=2,exec(set_field:2->ct_mark))",
+        "table=1,priority=1,ip actions=ct(commit,table=2,zone=2,exec(set_field:2->ct_mark))",
         f"table=2,priority=1,ip actions={REPORT},output:8", *BEHIND], [*pieces(0), BETWEEN, *pieces(0), *pieces(1)]),
     # Commits
     # A move out of ct_mark within ct does not write it, other than in Open vSwitch.

@@ -160,34 +160,35 @@ def test_fragments_pass_the_security_groups_of_both_ends_as_their_datagram(room)
     cloud = Cloud(room)
     cloud.populate()
     rules = [{"direction": "egress", "ethertype": "IPv4"},
-             {"direction": "ingress", "ethertype": "IPv4", "protocol": "udp", "port_range_min": 9, "port_range_max": 9}]
+             {"direction": "ingress", "ethertype": "IPv4", "protocol": "udp"}]
     cloud.apply([{"type": "security_group", "id": "open", "rules": rules}]
                 + [guest.document(port_security_enabled=True, security_groups=["open"]) for guest in cloud.guests.values()])
     asker, other = cloud.guests["blue", "h1"], cloud.guests["blue", "h2"]
-    allowed, refused = (fragments(asker, other, number, port=port) for number, port in ((1, 9), (2, 10)))
-    spoilt = fragments(asker, other, 3, checksum=1)
-    # Its second fragment overwrites the end of the first one, as if nobody had looked at that.
-    crafted = fragments(asker, other, 4)[:1] + fragments(asker, other, 4, overlap=8)[1:]
     # The way there is known then, and nothing has to wait for that.
     asker.machine.send(first := asker.to(other, b"first"))
     other.machine.wait_for(first)
+    allowed = fragments(asker, other, 1, UDP(sport=7, dport=9))
+    refused = fragments(asker, other, 2, ICMP())
+    spoilt = fragments(asker, other, 3, UDP(sport=7, dport=9, chksum=1))
+    # Its last fragments overwrite the end of those before them.
+    crafted = fragments(asker, other, 4, UDP(sport=7, dport=9), overlap=8)
     for frame in refused + spoilt + crafted + allowed:
         asker.machine.send(frame)
     assert other.machine.wait_for(allowed[-1]) == allowed[:-1]
-    for frame in reversed(answers := fragments(other, asker, 1, source=9, port=7)):
+    answers = fragments(other, asker, 1, UDP(sport=9, dport=7))
+    for frame in reversed(answers):
         other.machine.send(frame)
     assert asker.machine.wait_for(answers[-1]) == answers[:-1]
     assert not other.machine.received()
 
 
-def fragments(sender, receiver, number, source=7, port=9, checksum=None, overlap=0):
-    """A datagram of UDP in three fragments, of which the later ones may begin some octets too early."""
-    data = bytes(IP(bytes(IP(src=sender.ip, dst=receiver.ip)
-                          / UDP(sport=source, dport=port, chksum=checksum) / bytes(3000))).payload)
-    size = 1376
+def fragments(sender, receiver, number, header, overlap=0):
+    """A datagram in three fragments, of which the later ones may begin some octets too early."""
+    packet = IP(src=sender.ip, dst=receiver.ip) / header / bytes(3000)
+    data, size = bytes(IP(bytes(packet)).payload), 1376
     starts = [0] + [place - overlap for place in (size, 2 * size)]
     return [bytes(Ether(src=sender.mac, dst=receiver.mac)
-                  / IP(src=sender.ip, dst=receiver.ip, id=number, proto=17, frag=start // 8,
+                  / IP(src=sender.ip, dst=receiver.ip, id=number, proto=IP(bytes(packet)).proto, frag=start // 8,
                        flags="MF" if start + size < len(data) else 0) / data[start:start + size]) for start in starts]
 
 
