@@ -9,7 +9,7 @@
     static let transmittedBytes = 3
     static let firstDrop = 4
     /// Whole cache lines, so that two ports never share one.
-    static let rowLength = 48
+    static let rowLength = 64
 
     private let words: UnsafeMutablePointer<UInt64>
 

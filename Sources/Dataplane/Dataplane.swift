@@ -1,5 +1,4 @@
 public import CPacket
-import Glibc
 import Synchronization
 public import Wire
 
@@ -22,6 +21,8 @@ public final class Dataplane: @unchecked Sendable {
     private var generation: UInt32 = 0
     private(set) var bridges: [String: BridgeParts] = [:]
     private(set) var neighbors: [PortIndex: NeighborTable] = [:]
+    /// Of ports whose number was another one's before: since when it is theirs.
+    private(set) var samplesSince: [PortIndex: UInt64] = [:]
 
     /// - Parameters:
     ///   - copy: how a lane copies a packet that it floods.
@@ -186,6 +187,7 @@ public final class Dataplane: @unchecked Sendable {
             guard let now = present[port.index], now.name == port.name, now.bridge == port.bridge else {
                 database(of: port.bridge)?.removeAll { $1.port == port.index.value }
                 for lane in lanes { lane.counters.clear(port.index.value) }
+                samplesSince[port.index] = Self.nanoseconds
                 continue
             }
             if now.vlan != port.vlan {
@@ -272,9 +274,6 @@ public final class Dataplane: @unchecked Sendable {
     public static var now: UInt32 { UInt32(truncatingIfNeeded: milliseconds / 1000) }
 
     /// The same clock, finer.
-    public static var milliseconds: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
-    }
+    public static var milliseconds: UInt64 { nanoseconds / 1_000_000 }
+    public static var nanoseconds: UInt64 { martlet_nanoseconds() }
 }

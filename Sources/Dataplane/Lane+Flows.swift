@@ -356,8 +356,8 @@ extension Lane {
             }
             cache.statistics.pointee.invalidated &+= 1
         }
-        // A known connection is no new one because its tables have changed.
-        guard isStale || admitsMiss(burst) else {
+        // A known connection is no new one because its tables have changed, nor is a datagram that was admitted piece by piece.
+        guard isStale || hasPieces || admitsMiss(burst) else {
             discard(burst.pointee.packets[index].unsafelyUnwrapped, .missBudget, on: flows.runs[run].port)
             return nil
         }
@@ -530,6 +530,7 @@ extension Lane {
         let layout = flows.layouts[run]
         let packet = burst.pointee.packets[index].unsafelyUnwrapped
         flows.walk.tracker.begin(packet, layout)
+        flows.walk.tracker.beginPiece()
         let program = Walk.run(
             key.all,
             types: layout.tagTypes,
@@ -541,10 +542,12 @@ extension Lane {
         )
         let length = UInt64(packet.pointee.packet_length)
         let now = burst.pointee.context.now
-        // At once, for the rules are at hand.
-        for visit in 0..<(burst.pointee.isRetry ? 0 : program.visitCount) {
+        // At once, for the rules are at hand. What comes in again was counted up to where it had to wait.
+        let counted = burst.pointee.isRetry ? program.visitCount : min(formerVisits(of: packet), program.visitCount)
+        for visit in counted..<program.visitCount {
             program.visits[visit].rule?.pointee.counts[number].add(packets: 1, bytes: length, now: now)
         }
+        if program.waits { return keepWaiting(run) }
         if let kept = keep(program, run, burst, replacing: known) {
             tellAll(cache.programs.checks(kept), count: program.checkCount, now: now)
         } else {

@@ -348,7 +348,7 @@ extension Lane {
     }
 
     private func emitCopy(of packet: Packet, _ edit: TagEdit, to output: UInt16) {
-        guard let copy = martlet_copied(copy, packet) else { return counters.drop(.noBuffer, on: output) }
+        guard let copy = martlet_copied(copy, packet) else { return count(packet, .noBuffer, on: output) }
         emit(copy, edit, to: output)
     }
 

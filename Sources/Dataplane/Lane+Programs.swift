@@ -147,7 +147,7 @@ extension Lane {
                 }
             case .output(let output), .outputTruncated(let output, _):
                 guard let sent = index == range.upperBound ? packet : martlet_copied(copy, packet) else {
-                    counters.drop(.noBuffer, on: output)
+                    count(packet, .noBuffer, on: output)
                     continue
                 }
                 if case .outputTruncated(_, let maxLength) = steps[index] { truncate(sent, to: maxLength) }
@@ -156,7 +156,7 @@ extension Lane {
                 let inside = index &+ 1...index &+ Int(header.count)
                 index = inside.upperBound
                 guard let sent = index == range.upperBound ? packet : martlet_copied(copy, packet) else {
-                    counters.drop(.noBuffer, on: header.port)
+                    count(packet, .noBuffer, on: header.port)
                     continue
                 }
                 encapsulate(sent, header, steps, inside, editor.share, burst)
@@ -170,7 +170,7 @@ extension Lane {
             case .translate(let zone):
                 if let rewriting = flows.walk.tracker.rewriting(in: zone) { editor.translate(rewriting) }
             case .noStation(let output, _):
-                counters.drop(.neighborUnknown, on: output)
+                count(packet, .neighborUnknown, on: output)
                 if index == range.upperBound { free(packet) }
             }
         }
@@ -277,7 +277,7 @@ extension Lane {
     }
 
     /// A program may drop more than one packet a port: the worker frees what there is before the list is full.
-    private func keepRoomForDrops() {
+    func keepRoomForDrops() {
         guard dropCount.pointee >= PortIndex.capacity * Self.burstLength - Self.burstLength else { return }
         martlet_drained(drain, drainContext.pointee)
     }

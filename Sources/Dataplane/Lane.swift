@@ -23,6 +23,7 @@ public struct Lane: @unchecked Sendable {
     @usableFromInline let queuePackets: UnsafeMutablePointer<Packet?>
     @usableFromInline let runs: UnsafeMutablePointer<Run>
     @usableFromInline let counters: CounterTable
+    @usableFromInline let samples: DropSamples
     @usableFromInline let state: UnsafeMutablePointer<StateCell>
     @usableFromInline let copy: martlet_copy
     @usableFromInline let drain: martlet_drain
@@ -81,6 +82,7 @@ public struct Lane: @unchecked Sendable {
         // One more, whose first packet ends the last run.
         runs = .allocate(capacity: Self.burstLength + 1)
         counters = CounterTable()
+        samples = DropSamples()
         errorBudget = ErrorBudget()
     }
 
@@ -95,6 +97,7 @@ public struct Lane: @unchecked Sendable {
         drainContext.deallocate()
         flows.free()
         counters.free()
+        samples.free()
         errorBudget.free()
     }
 
@@ -127,6 +130,11 @@ public struct Lane: @unchecked Sendable {
         counters.drop(reason, on: port, count: count)
     }
 
+    /// Keeps a copy of a packet that the worker is about to drop on its own, or that a device did not take.
+    public func sample(_ packet: Packet, _ reason: DropReason, on port: UInt16) {
+        samples.take(packet, reason, on: port)
+    }
+
     // MARK: - A burst
 
     /// Switches a burst: learns the sources, finds the destinations, edits the tags, fills the output queues.
@@ -140,6 +148,7 @@ public struct Lane: @unchecked Sendable {
         @_noLocks
     #endif
     public func receive(_ packets: UnsafeMutablePointer<Packet?>, count: Int, from port: UInt16, now: UInt32) {
+        samples.begin(now)
         // The version before what it is of: what is read then is of that version or newer.
         let version = self.state.pointee.versions.current
         let state = self.state.pointee.current.load(ordering: .acquiring).pointee
@@ -192,9 +201,16 @@ public struct Lane: @unchecked Sendable {
 
     @inline(never)
     func discard(_ packet: Packet, _ reason: DropReason, on port: UInt16) {
-        counters.drop(reason, on: port)
+        count(packet, reason, on: port)
         drops[dropCount.pointee] = packet
         dropCount.pointee &+= 1
+    }
+
+    /// Counts a packet, or a copy of it that is not made.
+    @inline(__always)
+    func count(_ packet: Packet, _ reason: DropReason, on port: UInt16) {
+        counters.drop(reason, on: port)
+        samples.take(packet, reason, on: port)
     }
 
     private func discardAll(_ packets: UnsafeMutablePointer<Packet?>, count: Int, from port: UInt16) {

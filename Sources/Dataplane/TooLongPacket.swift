@@ -170,7 +170,7 @@ extension Lane {
         guard let answered = TooLongPacket(packet, longest: longest), queued(port).count < Self.burstLength,
             errorBudget.admits(port, now: martlet_nanoseconds())
         else { return }
-        guard let message = martlet_copied(copy, packet) else { return counters.drop(.noBuffer, on: port) }
+        guard let message = martlet_copied(copy, packet) else { return count(packet, .noBuffer, on: port) }
         truncate(message, to: UInt32(answered.quotedLength(in: message)))
         guard answered.write(over: message) else { return discard(message, .noHeadroom, on: port) }
         enqueue(message, to: port)

@@ -45,6 +45,7 @@ struct SwitchMetrics: Sendable {
     let drops: [StatsDrops.Drop]
     let cache: StatsCache.Response
     let workers: [StatsWorkers.Worker]
+    let connections: ConntrackStats.Response
 }
 
 extension Switch {
@@ -53,7 +54,8 @@ extension Switch {
             ports: try portStatistics(StatsPorts()).ports,
             drops: try dropStatistics(StatsDrops()).drops,
             cache: cacheStatistics(),
-            workers: workerStatistics().workers
+            workers: workerStatistics().workers,
+            connections: connectionStatistics()
         )
     }
 }
@@ -64,6 +66,7 @@ extension MetricsText {
         addPorts(metrics)
         addCache(metrics.cache.total)
         addWorkers(metrics.workers)
+        addConnections(metrics.connections)
     }
 
     private mutating func addPorts(_ metrics: SwitchMetrics) {
@@ -106,6 +109,24 @@ extension MetricsText {
         add("worker_packets_total", .counter, "Packets that a worker took.", samples(\.packets))
         add("worker_cycles_total", .counter, "TSC cycles since the worker started.", samples(\.cycles))
         add("worker_busy_cycles_total", .counter, "TSC cycles of turns with packets.", samples(\.busyCycles))
+    }
+}
+
+extension MetricsText {
+    private mutating func addConnections(_ tracked: ConntrackStats.Response) {
+        add("connections", .gauge, "Connections that are tracked.", [Sample(tracked.connections)])
+        add("connections_capacity", .gauge, "Connections that there is room for.", [Sample(tracked.capacity)])
+        add("connections_created_total", .counter, "Connections that began.", [Sample(tracked.created)])
+        // The figures are read one after the other.
+        let others = tracked.connections + tracked.expired + tracked.evicted
+        let ended = tracked.created - min(others, tracked.created)
+        let removed = [
+            Sample(tracked.expired, ("reason", "expired")), Sample(tracked.evicted, ("reason", "evicted")),
+            Sample(ended, ("reason", "ended")),
+        ]
+        add("connections_removed_total", .counter, "Connections that are no more, by why.", removed)
+        let help = "Connections that did not begin, for the table or their zone was full."
+        add("connections_refused_total", .counter, help, [Sample(tracked.refused)])
     }
 }
 

@@ -43,6 +43,14 @@ public struct Difference<Element: Hashable & Sendable>: Sendable {
 public struct BridgeFlow: Hashable, Sendable {
     public let bridge: String
     public let line: String
+    /// Why packets are dropped that end behind it; nil for a flow that does not say.
+    public let refusal: FilterRefusal?
+
+    init(bridge: String, line: String, refusal: FilterRefusal? = nil) {
+        self.bridge = bridge
+        self.line = line
+        self.refusal = refusal
+    }
 }
 
 /// A port that the switch is to have for documents, as `martletctl port add` takes it.

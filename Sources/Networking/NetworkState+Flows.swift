@@ -39,7 +39,8 @@ extension NetworkState {
             flows.integration("table=0,priority=2,in_port=\"int-\(bridge)\" actions=drop")
             flows.add(bridge, "table=0,priority=2,in_port=\"phy-\(bridge)\" actions=drop")
             for match in Self.infrastructure {
-                flows.add(bridge, "table=0,priority=5,in_port=\"phy-\(bridge)\",\(match) actions=drop")
+                let line = "table=0,priority=5,in_port=\"phy-\(bridge)\",\(match) actions=drop"
+                flows.add(bridge, line, .infrastructure)
             }
             // A tag that a guest hid behind an empty one (IEEE 802.1Q clause 9.6) would be the frame's own now.
             flows.add(bridge, "table=\(Self.untaggedTable),priority=1,vlan_tci=0x0000/0x1fff actions=NORMAL")
@@ -190,9 +191,16 @@ extension NetworkState {
 struct FlowList {
     private(set) var flows: [BridgeFlow] = []
 
-    mutating func add(_ bridge: String, _ line: String) { flows.append(BridgeFlow(bridge: bridge, line: line)) }
+    mutating func add(_ bridge: String, _ line: String, _ refusal: FilterRefusal? = nil) {
+        flows.append(BridgeFlow(bridge: bridge, line: line, refusal: refusal))
+    }
 
     mutating func integration(_ lines: String...) { for line in lines { add(NetworkState.integrationBridge, line) } }
+
+    /// Of packets that are refused: to the table that drops them.
+    mutating func refuse(_ refusal: FilterRefusal, _ matches: String...) {
+        for match in matches { add(NetworkState.integrationBridge, "\(match) actions=goto_table:93", refusal) }
+    }
 
     mutating func tunnel(_ lines: String...) { for line in lines { add(NetworkState.tunnelBridge, line) } }
 }

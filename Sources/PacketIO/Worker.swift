@@ -103,6 +103,7 @@ struct Worker {
                 now = Dataplane.now
                 lane.maintain(now: now)
                 if lane.heldCount != 0 { retryHeld(now: now) }
+                if lane.waitingFragmentCount != 0 { dropLateFragments(now: now) }
                 expireFragments()
                 nextTick = time &+ frequency / 1000
             }
@@ -117,6 +118,20 @@ struct Worker {
     private func retryHeld(now: UInt32) {
         lane.retryHeld(now: now)
         sendAll(state.pointee.plan.load(ordering: .acquiring).pointee.slots)
+        if lane.hasWholeDatagrams { receiveDatagrams(now: now) }
+    }
+
+    /// Switches datagrams whose last fragment has come.
+    @inline(never)
+    private func receiveDatagrams(now: UInt32) {
+        lane.receiveDatagrams(now: now)
+        sendAll(state.pointee.plan.load(ordering: .acquiring).pointee.slots)
+    }
+
+    @inline(never)
+    private func dropLateFragments(now: UInt32) {
+        lane.dropLateFragments(now: now)
+        sendAll(state.pointee.plan.load(ordering: .acquiring).pointee.slots)
     }
 
     // MARK: - Fragments
@@ -127,6 +142,7 @@ struct Worker {
         defer { martlet_free(&packet, 1) }
         guard let table = slot.pointee.fragments.map({ $0 + number }) else {
             lane.drop(.tunnelFragment, on: port, count: 1)
+            lane.sample(packet.unsafelyUnwrapped, .tunnelFragment, on: port)
             return nil
         }
         let outcome = table.pointee.join(packet.unsafelyUnwrapped, fragment, at: martlet_nanoseconds())
@@ -182,6 +198,7 @@ struct Worker {
             if let tap = entry.pointee.slot.tap { tap.pointee.copy(burst, count: count, received: true) }
             lane.receive(burst, count: count, from: entry.pointee.port, now: now)
             sendAll(plan.slots)
+            if lane.hasWholeDatagrams { receiveDatagrams(now: now) }
         }
         return total
     }
@@ -231,6 +248,7 @@ struct Worker {
             let result = guest.pointee.send(packets, count: queued.count, worker: number)
             // librte_vhost copies into the guest's memory, so that all packets stay ours.
             let bytes = result.sent == queued.count ? queued.bytes : Self.bytes(packets, result.sent)
+            sample(packets, result.sent, queued, result.reason, on: port)
             martlet_free(packets, UInt32(queued.count))
             lane.finish(port, sent: result.sent, bytes: bytes, unsent: result.reason)
         case .ring:
@@ -270,9 +288,23 @@ struct Worker {
         var bytes = queued.bytes
         if sent != queued.count {
             bytes &-= Self.bytes(packets + sent, queued.count - sent)
+            sample(packets, sent, queued, reason, on: port)
             martlet_free(packets + sent, UInt32(queued.count - sent))
         }
         lane.finish(port, sent: sent, bytes: bytes, unsent: reason)
+    }
+
+    /// Keeps a copy of the first packet that a device did not take.
+    @inline(__always)
+    private func sample(
+        _ packets: UnsafeMutablePointer<Packet?>,
+        _ sent: Int,
+        _ queued: Lane.OutputQueue,
+        _ reason: DropReason,
+        on port: UInt16
+    ) {
+        guard sent != queued.count else { return }
+        lane.sample(packets[sent].unsafelyUnwrapped, reason, on: port)
     }
 
     private static func bytes(_ packets: UnsafeMutablePointer<Packet?>, _ count: Int) -> UInt64 {

@@ -42,18 +42,30 @@ struct DoctorCommand: ParsableCommand {
             let client = try reading.daemon.connect()
             let own = try client.call(Doctor()).findings
             let socket = Finding("daemon", ok: true, "martletd answers on '\(reading.daemon.path)'")
-            return Machine().findings(daemonRuns: true) + [socket] + own + (try growingDrops(client))
+            return Machine().findings(daemonRuns: true) + [socket] + own + (try growing(client))
         } catch {
             return Machine().findings(daemonRuns: false) + [Finding("daemon", ok: false, stops: true, "\(error)")]
         }
     }
 
-    /// Drops that tell of trouble and grow while one looks.
-    private func growingDrops(_ client: ControlClient) throws -> [Finding] {
-        let before = try client.call(StatsDrops()).drops
+    /// What tells of trouble and grows while one looks.
+    private func growing(_ client: ControlClient) throws -> [Finding] {
+        let (drops, tracked) = (try client.call(StatsDrops()).drops, try client.call(ConntrackStats()))
         Thread.sleep(forTimeInterval: 1)
-        let now = try client.call(StatsDrops()).drops
-        return now.compactMap { drop in
+        let drop = growingDrops(from: drops, to: try client.call(StatsDrops()).drops)
+        return drop + lostConnections(from: tracked, to: try client.call(ConntrackStats()))
+    }
+
+    private func lostConnections(from old: ConntrackStats.Response, to now: ConntrackStats.Response) -> [Finding] {
+        let (refused, evicted) = (now.refused - old.refused, now.evicted - old.evicted)
+        guard refused + evicted != 0 else { return [] }
+        let words = "\(refused) connections were refused in a second, and \(evicted) were given up for others"
+        let mend = "look for who begins them (conntrack dump, --zone), set limits of zones, or raise --connections"
+        return [Finding("connections", ok: false, "\(words): \(mend)")]
+    }
+
+    private func growingDrops(from before: [StatsDrops.Drop], to now: [StatsDrops.Drop]) -> [Finding] {
+        now.compactMap { drop in
             guard let mend = Self.mends[drop.reason] else { return nil }
             let old = before.first { $0.port == drop.port && $0.reason == drop.reason }?.packets ?? 0
             guard drop.packets > old else { return nil }
@@ -67,6 +79,7 @@ struct DoctorCommand: ParsableCommand {
         "transmit_down": "start the guest or mend the link",
         "transmit_too_long": "lower the senders' MTU or raise this port's (--option mtu)",
         "no_buffer": "the packet buffers run out: give martletd more --socket-memory",
+        "infrastructure": "a guest plays switch or router (LLDP, BPDU, BFD): see martletctl stats drops --sample",
         "reserved_vlan": "a sender uses VLAN 4095: correct it",
         "vlan_not_carried": "the port's tag or trunks do not fit what is sent there: see martletctl show",
         "tunnel_unknown": "no tunnel port has that remote_ip and key: add one, or correct the other host's tunnels",

@@ -4,14 +4,17 @@ import Control
 struct GroupCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "group",
-        abstract: "Adds, changes, removes and shows the groups of a bridge.",
+        abstract: "Adds, changes, removes and shows the groups of a bridge; shows security groups.",
         discussion: """
-            Groups are written as for ovs-ofctl(8):
+            Groups of a bridge are written as for ovs-ofctl(8):
                 martletctl group add br0 'group_id=1,type=ff,bucket=watch_port:up1,actions=output:up1,bucket=...'
                 martletctl flow add br0 'in_port=vm1 actions=group:1'
                 martletctl group del br0 1
+            Security groups come as documents ('network apply'):
+                martletctl group list
+                martletctl group show web
             """,
-        subcommands: [Add.self, Modify.self, Delete.self, Dump.self]
+        subcommands: [Add.self, Modify.self, Delete.self, Dump.self, List.self, Show.self]
     )
 
     enum Kind: StatementKind {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Control
+import Foundation
 
 struct StatsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -64,12 +65,38 @@ struct StatsCommand: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Packets that were not sent, by port and reason.")
 
         @Argument var port: String?
+        @Flag(help: "Show one recent packet of each, as it was when it was dropped.") var sample = false
         @OptionGroup var reading: Reading
 
         func run() throws {
-            try reading.show(StatsDrops(port: port)) { response in
-                table(["PORT", "REASON", "PACKETS"], response.drops.map { [$0.port, $0.reason, "\($0.packets)"] })
+            try reading.show(StatsDrops(port: port, samples: sample ? true : nil)) { response in
+                guard !sample else { return response.drops.flatMap(\.lines) }
+                let rows = response.drops.map { [$0.port, $0.reason, "\($0.packets)"] }
+                return table(["PORT", "REASON", "PACKETS"], rows)
             }
+        }
+    }
+}
+
+extension StatsDrops.Drop {
+    /// With its sample.
+    fileprivate var lines: [String] {
+        let head = "\(port): \(reason), \(packets) packets"
+        guard let sample else { return [head, "    none kept", ""] }
+        let age = String(format: "%.1f", sample.age)
+        let words = sample.packet ?? "headers that cannot be read"
+        return [head, "    \(age) seconds ago, \(sample.length) bytes: \(words)"] + sample.hexadecimalLines + [""]
+    }
+}
+
+extension StatsDrops.Sample {
+    /// Sixteen bytes a line, behind the offset of the first, as text2pcap(1) reads them.
+    fileprivate var hexadecimalLines: [String] {
+        let digits = Array(frame)
+        return stride(from: 0, to: digits.count, by: 32).map { start in
+            let bytes = stride(from: start, to: min(start + 32, digits.count), by: 2)
+                .map { String(digits[$0...($0 + 1)]) }
+            return String(format: "    %04x  ", start / 2) + bytes.joined(separator: " ")
         }
     }
 }

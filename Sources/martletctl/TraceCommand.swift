@@ -12,6 +12,8 @@ struct TraceCommand: ParsableCommand {
             of it is zero:
                 martletctl trace br-int in_port=vm1,tcp,dl_src=52:54:00:00:00:01,nw_dst=10.0.0.2,tp_dst=80
                 martletctl trace br-int --pcap file --in-port vm1
+            Where flows have the packet tracked, --ct-next says what comes of it, once for each time; else the tracker does:
+                martletctl trace br-int in_port=vm1,tcp,... --ct-next trk,est --ct-next trk,new
             """
     )
 
@@ -26,6 +28,14 @@ struct TraceCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("The port that the file's packets come from, by name or number.", valueName: "port"))
     var inPort: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "What connection tracking says of the packet when it goes on in a table; may be repeated.",
+            valueName: "states"
+        )
+    )
+    var ctNext: [String] = []
 
     @Flag(help: "Show the whole trace of each packet of a file, not only what becomes of it.") var verbose = false
 
@@ -45,12 +55,14 @@ struct TraceCommand: ParsableCommand {
     func run() throws {
         if let packet {
             try FlowText(packet).explaining {
-                try reading.show(Trace(bridge: bridge, packet: packet)) { $0.lines }
+                try reading.show(Trace(bridge: bridge, packet: packet, ctNext: states)) { $0.lines }
             }
         } else if let pcap, let inPort {
             try trace(pcap, from: inPort)
         }
     }
+
+    private var states: [String]? { ctNext.isEmpty ? nil : ctNext }
 
     private func trace(_ file: String, from port: String) throws {
         let packets = try read(file)
@@ -58,7 +70,7 @@ struct TraceCommand: ParsableCommand {
         var traces: [Trace.Response] = []
         for (index, packet) in packets.enumerated() {
             let frame = packet.bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-            let request = Trace(bridge: bridge, frame: frame, length: packet.length, port: port)
+            let request = Trace(bridge: bridge, frame: frame, length: packet.length, port: port, ctNext: states)
             let response = try client.call(request)
             if reading.json {
                 traces.append(response)

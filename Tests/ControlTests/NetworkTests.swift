@@ -403,7 +403,7 @@ import Testing
 
 extension Bench {
     /// The flows of a bridge, or of a table of it, in words without cookies.
-    fileprivate func dump(_ bridge: String, table: Int? = nil) -> [String] {
+    func dump(_ bridge: String, table: Int? = nil) -> [String] {
         dataplane.flows(of: bridge).map(\.flow).filter { table == nil || Int($0.table) == table }
             .map { flow in
                 var flow = flow

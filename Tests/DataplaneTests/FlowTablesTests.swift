@@ -102,6 +102,8 @@ import Testing
         "icmp6,icmp_type=135,icmp_code=0,nd_target=fe80::% actions=set_field:fe80::%->ipv6_src,set_field:136->icmpv6_type"
             + ",set_field:0x6000000%->nd_reserved,set_field:2->nd_options_type,set_field:02:00:00:00:00:0%->nd_tll,IN_PORT",
         "ip,nw_src=10.0.0.% actions=mod_nw_src:10.9.9.9,mod_nw_tos:8,set_field:10.0.0.%->ip_dst,set_field:%->nw_ttl",
+        "ip,nw_src=10.0.0.% actions=ct(commit,zone=1,exec(set_field:0x3->ct_mark)),set_field:%->reg1,goto_table:2",
+        "cookie=0x%6d6172746c6574,ip,nw_src=10.0.0.% actions=set_field:%->reg1,goto_table:93",
     ])
     func sharesTheActionsOfRespondersAndTranslators(flow: String) throws { try checkSharing(flow) }
 

@@ -155,7 +155,7 @@ def test_the_option_wins_over_the_environment(switch):
 
 
 READS = [["show"], ["bridge", "list"], ["port", "list"], ["port", "show", "null0"], ["worker", "list"],
-         ["fdb", "show", "br0"], ["stats", "ports"], ["stats", "workers"], ["stats", "drops"], ["version"], ["doctor"],
+         ["fdb", "show", "br0"], ["stats", "ports"], ["stats", "workers"], ["stats", "drops"], ["group", "list"], ["version"], ["doctor"],
          ["flow", "dump", "br0"]]
 
 

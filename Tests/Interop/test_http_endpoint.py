@@ -13,6 +13,7 @@ import time
 import pytest
 
 from http_endpoint import Authority, Client, free_port, lines
+from martlet import IDLE
 from processes import eventually
 from vhost_user import FrontEnd
 
@@ -35,7 +36,7 @@ def port(number, **changes):
 
 def started(room, *options, **more):
     number = free_port()
-    daemon = room.daemon(options=["--host", "cmp1", "--idle-sleep", "50", "--vif-dir", str(room.directory),
+    daemon = room.daemon(options=[*IDLE, "--host", "cmp1", "--vif-dir", str(room.directory),
                                   "--endpoint", f"127.0.0.1:{number}", *options], **more)
     eventually(lambda: "endpoint listens" in daemon.log(), 20, "the endpoint")
     daemon.endpoint = number
@@ -306,6 +307,12 @@ def test_metrics_are_of_the_switch_and_of_requests(daemon, driver):
     assert sample(driver, 'martlet_endpoint_request_duration_seconds_count{method="POST",route="/v1/batch",status="200"}') == 1
     assert 'status="404"' in text
     assert sample(driver, "martlet_cache_capacity") > 1000
+    daemon.ctl("flow", "replace", "br0", "--file", "-", input="actions=drop\n")
+    eventually(lambda: sample(driver, 'martlet_dropped_packets_total{port="p1",reason="flow_drop"}') > 0, 10, "drops")
+    assert sample(driver, "martlet_connections_capacity") == 1 << 20
+    removed = sum(sample(driver, f'martlet_connections_removed_total{{reason="{why}"}}') for why in ("expired", "evicted", "ended"))
+    assert sample(driver, "martlet_connections") == sample(driver, "martlet_connections_created_total") - removed
+    assert "martlet_connections_refused_total" in driver.get("/metrics").body.decode()
 
 
 def sample(driver, name):
@@ -316,6 +323,10 @@ def sample(driver, name):
 
 
 # MARK: Bad input
+
+def group(**rule):
+    return {"type": "security_group", "id": "web", "rules": [{"direction": "ingress", "ethertype": "IPv4", **rule}]}
+
 
 REFUSED = {
     "an unknown key": (dict(NETWORK, colour="blue"), "colour"),
@@ -331,6 +342,16 @@ REFUSED = {
     "a socket upwards": (port(1, host="cmp1", vif={"path": "DIRECTORY/../x.sock"}), "vif.path"),
     "an unknown network": (port(1, network_id="nowhere"), "network_id"),
     "an unknown host": (port(1, host="nowhere"), "host"),
+    "an inverted range": (group(protocol="tcp", port_range_min=9, port_range_max=3), "rules.0.port_range_min"),
+    "protocol 256": (group(protocol="256"), "rules.0.protocol"),
+    "a code of ICMP without a type": (group(protocol="icmp", port_range_max=3), "rules.0.port_range_min"),
+    "a CIDR with host bits": (group(remote_ip_prefix="10.0.0.1/24"), "rules.0.remote_ip_prefix"),
+    "a CIDR of the other family": (group(remote_ip_prefix="fd00::/64"), "rules.0.remote_ip_prefix"),
+    "an unknown remote group": (group(remote_group_id="nobody"), "rules.0.remote_group_id"),
+    "an unknown group of a port": (port(1, host="cmp1", vif={"path": "DIRECTORY/x.sock"}, security_groups=["nobody"]),
+                                   "security_groups"),
+    "an address pair with host bits": (port(1, allowed_address_pairs=[{"ip_address": "10.0.0.1/24"}]),
+                                       "allowed_address_pairs.0.ip_address"),
 }
 
 
@@ -340,12 +361,16 @@ def test_bad_documents_are_refused_by_field(room, daemon, driver, what):
     document, field = REFUSED[what]
     document = json.loads(json.dumps(document).replace("DIRECTORY", str(room.directory)))
     before = driver.get("/v1/digest").done()
-    problem = driver.batch([dict(OTHER, l2_population=False), document]).problem(422)
-    assert problem.get("field") == field and problem["line"] == 2, problem
-    # A text that cannot be read does not say whose it is.
-    if field != "name":
-        assert problem["document"] == {"type": document["type"], "id": document["id"]}
-    assert driver.get("/v1/digest").done() == before
+    more = [dict(OTHER, l2_population=False), document]
+    # One by one, together, and as all there is.
+    snapshot = driver.ask("PUT", "/v1/snapshot?id=a", lines([HOST, NETWORK, *more]))
+    for answer, line in ((driver.batch(more), 2), (snapshot, 4), (driver.put(f"{document['type']}s".replace("_", "-"), document), 1)):
+        problem = answer.problem(422)
+        assert problem.get("field") == field and problem.get("line", 1) == line, problem
+        # A text that cannot be read does not say whose it is.
+        if field != "name":
+            assert problem["document"] == {"type": document["type"], "id": document["id"]}
+        assert driver.get("/v1/digest").done() == before
 
 
 def test_a_link_does_not_lead_out_of_the_directory(room, daemon, driver):

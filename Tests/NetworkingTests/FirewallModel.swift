@@ -83,7 +83,7 @@ enum Conversation: CaseIterable {
 
 /// Runs the flows of br-int as their text says, one at a time: slow, and nothing of the dataplane is in it.
 struct FlowMachine {
-    private let tables: [UInt8: [Flow]]
+    private let tables: [UInt8: [Entry]]
     private let sets: [String: Set<IPPrefix>]
     let portNumbers: [String: UInt32]
 
@@ -92,14 +92,22 @@ struct FlowMachine {
         var outputs: [UInt32?] = []
         /// The marks of what was committed.
         var commits: [UInt128] = []
+        /// Why the packet is dropped, if it is.
+        var refusal: FilterRefusal?
 
         var isDropped: Bool { outputs.isEmpty }
     }
 
-    init(_ lines: [String], sets: [String: Set<IPPrefix>], ports: [String]) throws {
+    private struct Entry {
+        let flow: Flow
+        let refusal: FilterRefusal?
+    }
+
+    init(_ said: [BridgeFlow], sets: [String: Set<IPPrefix>], ports: [String]) throws {
         let numbers = Dictionary(uniqueKeysWithValues: zip(ports, UInt32(2)...))
-        let flows = try lines.map { try FlowText.flow($0) { numbers[$0] } }
-        tables = Dictionary(grouping: flows, by: \.table).mapValues { $0.sorted { $0.priority > $1.priority } }
+        let flows = try said.map { Entry(flow: try FlowText.flow($0.line) { numbers[$0] }, refusal: $0.refusal) }
+        tables = Dictionary(grouping: flows, by: \.flow.table)
+            .mapValues { $0.sorted { $0.flow.priority > $1.flow.priority } }
         self.sets = sets
         portNumbers = numbers
     }
@@ -113,8 +121,9 @@ struct FlowMachine {
     }
 
     private func look(_ table: UInt8, _ key: inout FlowKey, _ conversation: Conversation, _ outcome: inout Outcome) {
-        guard let flow = tables[table]?.first(where: { matches($0.match, key) }) else { return }
-        for action in flow.actions { run(action, &key, conversation, &outcome) }
+        guard let found = tables[table]?.first(where: { matches($0.flow.match, key) }) else { return }
+        outcome.refusal = found.refusal ?? outcome.refusal
+        for action in found.flow.actions { run(action, &key, conversation, &outcome) }
     }
 
     private func matches(_ match: Match, _ key: FlowKey) -> Bool {
@@ -197,6 +206,42 @@ struct FirewallReference {
             return isTarget && isOption && sources.contains { $0.contains(packet.from) }
         case 135, 136: return false
         default: return nil
+        }
+    }
+
+    /// What is wrong with a packet that may not leave.
+    func reason(_ packet: Packet, from port: PortDocument, _ conversation: Conversation) -> FilterRefusal {
+        guard packet.tag == 0 else { return .guestTag }
+        switch packet.family {
+        case .other: return .infrastructure
+        case .ipv4 where packet.number == 17 && (packet.first, packet.second) == (67, 68): return .dhcpServer
+        case .ipv6 where packet.number == 17 && (packet.first, packet.second) == (547, 546): return .dhcpServer
+        case .ipv6 where packet.number == 58 && packet.first == 134: return .routerAdvertisement
+        case .ipv6 where packet.number == 58 && [133, 135, 136].contains(packet.first): return .spoofedND
+        default: break
+        }
+        let macs = [port.mac] + port.security.addressPairs.compactMap(\.mac)
+        guard macs.contains(packet.source) else { return .spoofedMAC }
+        guard packet.family != .arp else { return .spoofedARP }
+        let isOwn = prefixes(of: packet.source, port).contains { $0.contains(packet.from) }
+        return isOwn ? reason(.noEgressRule, port, conversation) : .spoofedIP
+    }
+
+    /// What is wrong with a packet that may not arrive.
+    func reason(_ packet: Packet, for port: PortDocument, _ conversation: Conversation) -> FilterRefusal {
+        packet.family == .other ? .notIP : reason(.noIngressRule, port, conversation)
+    }
+
+    private func reason(
+        _ usual: FilterRefusal,
+        _ port: PortDocument,
+        _ conversation: Conversation
+    ) -> FilterRefusal {
+        guard port.security.groups.contains(where: { state.securityGroups[$0]!.isStateful }) else { return usual }
+        return switch conversation {
+        case .invalid: .invalidState
+        case .markedReply, .established: .endedConnection
+        case .new, .reply, .related: usual
         }
     }
 

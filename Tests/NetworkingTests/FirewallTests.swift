@@ -140,6 +140,15 @@ struct FirewallTests {
         #expect(dropped.count == 7 && dropped.allSatisfy { $0.hasSuffix(" actions=drop") })
     }
 
+    /// Neutron's tables end with table 93; what went wrong is in the flows that lead there.
+    @Test func whateverEndsSaysWhy() throws {
+        let (_, change) = try Self.cloud(Self.group("g", Self.all, Self.ingress("tcp")), Self.port("a", 1, ["g"]))
+        let ends = change.flows.added.filter { $0.line.hasSuffix("goto_table:93") }
+        #expect(Set(ends.map(\.refusal)) == Set(FilterRefusal.allCases.map(Optional.some)))
+        let others = change.flows.added.filter { !$0.line.hasSuffix("goto_table:93") && $0.bridge == "br-int" }
+        #expect(others.allSatisfy { $0.refusal == nil })
+    }
+
     @Test(arguments: seeds)
     func blocksHaveEachPortOfARangeOnce(seed: UInt64) {
         var random = SeededGenerator(seed: seed)

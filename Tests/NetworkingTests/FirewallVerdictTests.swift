@@ -13,7 +13,7 @@ struct FirewallVerdictTests {
         let change = try cloud.apply(documents.joined(separator: "\n"))
         let sets = change.addressSets.map { ($0.name, Set($0.added)) }
         return try FlowMachine(
-            change.flows.added.filter { $0.bridge == "br-int" }.map(\.line),
+            change.flows.added.filter { $0.bridge == "br-int" },
             sets: Dictionary(uniqueKeysWithValues: sets),
             ports: change.ports.added.map(\.name)
         )
@@ -72,22 +72,29 @@ struct FirewallVerdictTests {
 
     @Test(
         arguments: [
-            (packet("50.50.1.2", "50.50.1.9", 6, 999, 80), "fa:16:3e:db:08:64", Conversation.new, false),
-            (packet("0.0.0.0", "255.255.255.255", 17, 68, 67), "fa:16:3e:db:08:63", .new, true),
-            (packet("50.50.1.4", "50.50.1.9", 6, 999, 80), "fa:16:3e:db:08:63", .new, false),
-            (packet("50.50.1.2", "50.50.1.9", 17, 67, 68), "fa:16:3e:db:08:63", .new, false),
-            (packet("50.50.1.2", "50.50.1.9", 6, 999, 80), "fa:16:3e:db:08:63", .invalid, false),
-            (packet("50.50.1.2", "50.50.1.9", 6, 22, 999), "fa:16:3e:db:08:63", .reply, true),
-            (packet("50.50.1.2", "50.50.1.9", 6, 999, 80), "fa:16:3e:db:08:63", .new, true),
-        ]
+            (packet("50.50.1.2", "50.50.1.9", 6, 999, 80), "fa:16:3e:db:08:64", Conversation.new, .spoofedMAC),
+            (packet("0.0.0.0", "255.255.255.255", 17, 68, 67), "fa:16:3e:db:08:63", .new, nil),
+            (packet("50.50.1.4", "50.50.1.9", 6, 999, 80), "fa:16:3e:db:08:63", .new, .spoofedIP),
+            (packet("50.50.1.2", "50.50.1.9", 17, 67, 68), "fa:16:3e:db:08:63", .new, .dhcpServer),
+            (packet("50.50.1.2", "50.50.1.9", 6, 999, 80), "fa:16:3e:db:08:63", .invalid, .invalidState),
+            (packet("50.50.1.2", "50.50.1.9", 6, 22, 999), "fa:16:3e:db:08:63", .reply, nil),
+            (packet("50.50.1.2", "50.50.1.9", 6, 999, 80), "fa:16:3e:db:08:63", .new, nil),
+        ] as [(Packet, String, Conversation, FilterRefusal?)]
     )
-    func theOutputChain(_ packet: Packet, _ source: String, _ conversation: Conversation, _ passes: Bool) throws {
+    func theOutputChain(
+        _ packet: Packet,
+        _ source: String,
+        _ conversation: Conversation,
+        _ refusal: FilterRefusal?
+    ) throws {
+        let passes = refusal == nil
         var cloud = Cloud()
         let machine = try Self.machine(&cloud, Self.chains)
         var packet = packet
         (packet.source, packet.destination) = (MACAddress(source)!, Self.other)
         let outcome = machine.run(packet, inPort: machine.portNumbers["vhua"]!, conversation)
         #expect(outcome.outputs == (passes ? [nil] : []))
+        #expect(outcome.refusal == refusal)
         let isTracked = packet.first != 68
         #expect(outcome.commits == (passes && conversation == .new && isTracked ? [0] : []))
     }
@@ -134,6 +141,10 @@ struct FirewallVerdictTests {
         let inPort = sender.map { machine.portNumbers[$0.deviceName]! } ?? Self.wire
         let outcome = machine.run(packet, inPort: inPort, conversation)
         var expected: [UInt32?] = []
+        var reason: FilterRefusal?
+        if let sender, !reference.mayLeave(packet, sender, conversation) {
+            reason = reference.reason(packet, from: sender, conversation)
+        }
         if sender.map({ reference.mayLeave(packet, $0, conversation) }) ?? true {
             // ARP and neighbor discovery that passed are switched as they are.
             let isSwitched = sender?.isFiltered == true && Self.isDiscovery(packet) || sender != nil && packet.tag != 0
@@ -141,12 +152,15 @@ struct FirewallVerdictTests {
             if let receiver {
                 if reference.mayArrive(packet, receiver, conversation) {
                     expected = [machine.portNumbers[receiver.deviceName]!]
+                } else {
+                    reason = reference.reason(packet, for: receiver, conversation)
                 }
             } else {
                 expected = [nil]
             }
         }
         #expect(outcome.outputs == expected, "\(packet) \(conversation) \(documents)")
+        #expect(!outcome.isDropped || outcome.refusal == reason, "\(packet) \(conversation) \(documents)")
     }
 
     private static func isDiscovery(_ packet: Packet) -> Bool {

@@ -167,9 +167,30 @@ public struct StatsDrops: Request {
         /// A name of `DropReason`.
         public let reason: String
         public let packets: UInt64
+        /// One of them, if samples were asked for and there is one.
+        public let sample: Sample?
+    }
+
+    /// A packet that was dropped not long ago: of several within a second the first.
+    public struct Sample: Codable, Hashable, Sendable {
+        /// Seconds since then.
+        public let age: Double
+        /// Bytes of the packet.
+        public let length: Int
+        /// The first of them in hexadecimal, `Sample.greatestLength` at most, as they were by then.
+        public let frame: String
+        /// The packet as flow text; absent when its headers could not be read.
+        public let packet: String?
+
+        public static let greatestLength = 256
     }
 
     public var port: String?
+    /// Whether a packet is wanted of each.
+    public var samples: Bool?
 
-    public init(port: String? = nil) { self.port = port }
+    public init(port: String? = nil, samples: Bool? = nil) {
+        self.port = port
+        self.samples = samples
+    }
 }

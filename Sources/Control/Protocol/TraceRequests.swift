@@ -72,17 +72,27 @@ public struct Trace: Request {
     public var length: Int?
     /// Name or number of the port that `frame` comes from.
     public var port: String?
+    /// What the tracker says each time that the packet is tracked to go on in a table, as in "trk,est"; what it says indeed
+    /// when there are no more.
+    public var ctNext: [String]?
 
-    public init(bridge: String, packet: String) {
-        self.bridge = bridge
-        self.packet = packet
+    enum CodingKeys: String, CodingKey {
+        case bridge, packet, frame, length, port
+        case ctNext = "ct_next"
     }
 
-    public init(bridge: String, frame: String, length: Int? = nil, port: String) {
+    public init(bridge: String, packet: String, ctNext: [String]? = nil) {
+        self.bridge = bridge
+        self.packet = packet
+        self.ctNext = ctNext
+    }
+
+    public init(bridge: String, frame: String, length: Int? = nil, port: String, ctNext: [String]? = nil) {
         self.bridge = bridge
         self.frame = frame
         self.length = length
         self.port = port
+        self.ctNext = ctNext
     }
 
     /// The longest frame, in bytes.

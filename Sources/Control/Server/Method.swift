@@ -40,6 +40,8 @@ struct Method: Sendable {
             Method(NetworkApply.self) { try $0.applyNetwork($1) },
             Method(NetworkList.self) { control, _ in control.listNetworks() },
             Method(NetworkShow.self) { try $0.showNetwork($1) },
+            Method(SecurityGroupList.self) { try $0.listSecurityGroups($1) },
+            Method(SecurityGroupShow.self) { try $0.showSecurityGroup($1) },
             Method(NetworkDigest.self) { try $0.networkDigest($1) },
             Method(NetworkStatus.self, waiting: { try await $0.networkStatus($1) }),
             Method(TunnelList.self) { control, _ in control.listTunnels() },

@@ -20,7 +20,7 @@ extension Switch {
         ConntrackFlush.Response(flushed: dataplane.flushConnections(try ConnectionFilter(request.selection)))
     }
 
-    func connectionStatistics() -> ConntrackStats.Response {
+    public func connectionStatistics() -> ConntrackStats.Response {
         let statistics = dataplane.connectionStatistics
         return ConntrackStats.Response(
             connections: statistics.count,

@@ -4,7 +4,7 @@ import Glibc
 extension Switch {
     /// What is wrong as the daemon sees it, each with its mend; what is well is said too.
     public func doctor() -> Doctor.Response {
-        var findings = [workersFinding(), documentsFinding()]
+        var findings = [workersFinding(), documentsFinding(), connectionsFinding()] + zoneFindings()
         for bridge in bridges.keys.sorted() {
             findings.append(lengthFinding(of: bridge))
             for port in portsInOrder(of: bridge) { findings.append(portFinding(port)) }
@@ -27,6 +27,41 @@ extension Switch {
             ok: false,
             "there are documents, but none of host '\(hostName)': give martletd --host the name that Neutron has for it"
         )
+    }
+
+    /// Beyond nine tenths there is little left for a burst.
+    private static func isNearly(_ count: UInt64, _ limit: UInt64) -> Bool { count * 10 >= limit * 9 }
+
+    private func connectionsFinding() -> Finding {
+        let memory = UInt64(sysconf(Int32(_SC_PHYS_PAGES))) * UInt64(sysconf(Int32(_SC_PAGESIZE)))
+        return Self.finding(of: dataplane.connectionStatistics, memory: memory)
+    }
+
+    /// - Parameter memory: of the machine, in bytes.
+    static func finding(of tracked: ConnectionStatistics, memory: UInt64) -> Finding {
+        let words = "\(tracked.count) of at most \(tracked.capacity) connections are tracked"
+        let megabytes = tracked.capacity * connectionLength >> 20
+        // Each takes memory when it is first there: too much of it shows late.
+        guard megabytes <= memory >> 21 else {
+            let mend = "give martletd a smaller --connections"
+            let share = "they may take \(megabytes) MB of the machine's \(memory >> 20) MB"
+            return Finding("connections", ok: false, "\(words): \(share): \(mend)")
+        }
+        guard isNearly(tracked.count, tracked.capacity) else { return Finding("connections", ok: true, words) }
+        let mend =
+            "see conntrack stats; hold zones to less with conntrack set --limit, or give martletd --connections "
+            + "\(2 * tracked.capacity), which takes up to \(max(2 * megabytes, 1)) MB"
+        return Finding("connections", ok: false, "\(words): \(mend)")
+    }
+
+    /// Bytes of a connection.
+    private static let connectionLength: UInt64 = 144
+
+    private func zoneFindings() -> [Finding] {
+        dataplane.limitedZones.filter { Self.isNearly(UInt64($0.count), UInt64($0.limit)) }.map { zone, count, limit in
+            let words = "zone \(zone) has \(count) of the \(limit) connections that it may have"
+            return Finding("connections", ok: false, "\(words): conntrack dump --zone \(zone) shows whose they are")
+        }
     }
 
     private func lengthFinding(of bridge: String) -> Finding {

@@ -6,9 +6,6 @@ import Wire
 // What Neutron wants, made so: documents are computed to flows and ports (`NetworkState`), checked against what else the
 // switch has, written down, and then done. Flows come before the ports whose packets meet them.
 extension Switch {
-    /// The cookie of all flows that are there for documents.
-    static let networkCookie: UInt64 = 0x6d61_7274_6c65_74
-
     /// Changes documents, all or none.
     /// - Throws: `Refusal`, or `FlowRefusal` with the line of the document.
     @inline(never) public func applyNetwork(_ request: NetworkApply) throws -> NetworkApply.Response {
@@ -277,7 +274,7 @@ extension Switch {
         try flows.map { said throws(Refusal) in
             do throws(FlowSyntaxError) {
                 var flow = try FlowText.flow(said.line, ports: ports)
-                flow.cookie = Self.networkCookie
+                flow.cookie = said.refusal.map { NetworkCookie.naming($0.dropReason) } ?? NetworkCookie.plain
                 return flow
             } catch {
                 throw Refusal("flow '\(said.line.prefix(200))': \(error.reason)")
@@ -303,5 +300,26 @@ extension PortRecord {
     /// Whether the device of another one can stay as it is for this.
     fileprivate func hasDevice(of other: PortRecord) -> Bool {
         bridge == other.bridge && type == other.type && mtu == other.mtu
+    }
+}
+
+extension FilterRefusal {
+    /// What packets are counted as.
+    var dropReason: DropReason {
+        switch self {
+        case .spoofedMAC: .spoofedMAC
+        case .spoofedIP: .spoofedIP
+        case .spoofedARP: .spoofedARP
+        case .spoofedND: .spoofedND
+        case .dhcpServer: .dhcpServer
+        case .routerAdvertisement: .routerAdvertisement
+        case .notIP: .notIP
+        case .guestTag: .guestTag
+        case .noEgressRule: .noEgressRule
+        case .noIngressRule: .noIngressRule
+        case .invalidState: .invalidState
+        case .endedConnection: .endedConnection
+        case .infrastructure: .infrastructure
+        }
     }
 }

@@ -110,9 +110,16 @@ extension Switch {
             ),
             link: status.linkUp ? "up" : "down",
             error: port.failure,
-            details: details ? status.details : nil,
+            details: details ? status.details + droppedDetail(of: port) : nil,
             queues: details ? status.queues : nil
         )
+    }
+
+    /// What was dropped on the port and why, if anything was.
+    private func droppedDetail(of port: Port) -> [PortStatus.Detail] {
+        let drops = dataplane.counters(of: port.index).drops
+        let words = DropReason.allCases.filter { drops[$0.rawValue] > 0 }.map { "\($0.name) \(drops[$0.rawValue])" }
+        return words.isEmpty ? [] : [.init("dropped", words.joined(separator: ", "))]
     }
 
     /// What the port's device says of itself, or the patch's other end.

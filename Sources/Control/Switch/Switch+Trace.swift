@@ -5,16 +5,27 @@ extension Switch {
     /// Takes a packet through the flow tables without an effect.
     func trace(_ request: Trace) throws -> TraceListing {
         try bridge(request.bridge)
+        let states = try (request.ctNext ?? []).map(Self.trackedState)
         let trace =
             switch (request.packet, request.frame, request.port) {
-            case (let text?, nil, nil): try trace(text, on: request.bridge)
-            case (nil, let frame?, let port?): try trace(frame, length: request.length, from: port, on: request.bridge)
+            case (let text?, nil, nil): try trace(text, on: request.bridge, states)
+            case (nil, let frame?, let port?):
+                try trace(frame, length: request.length, from: port, on: request.bridge, states)
             default: throw Refusal("trace takes a packet, or a frame and the port that it comes from")
             }
         return TraceListing(trace: trace, ports: namedPorts())
     }
 
-    private func trace(_ text: String, on bridge: String) throws -> WalkTrace {
+    /// A state that the tracker can give a packet.
+    private static func trackedState(_ text: String) throws(Refusal) -> UInt8 {
+        guard let state = FlowText.trackedState(text) else {
+            let mend = "write it as trk,est or trk,inv"
+            throw Refusal("ct_next '\(text.prefix(80))' is no state of a tracked packet: \(mend)")
+        }
+        return state
+    }
+
+    private func trace(_ text: String, on bridge: String, _ states: [UInt8]) throws -> WalkTrace {
         let packet: FlowKey
         do throws(FlowSyntaxError) {
             packet = try FlowText.packet(text, ports: portResolver(of: bridge))
@@ -22,10 +33,16 @@ extension Switch {
             throw FlowRefusal(error)
         }
         try checkPort(UInt16(packet.get(.inPort)), of: bridge)
-        return dataplane.trace(packet, on: bridge)
+        return dataplane.trace(packet, on: bridge, tracked: states)
     }
 
-    private func trace(_ text: String, length: Int?, from port: String, on bridge: String) throws -> WalkTrace {
+    private func trace(
+        _ text: String,
+        length: Int?,
+        from port: String,
+        on bridge: String,
+        _ states: [UInt8]
+    ) throws -> WalkTrace {
         guard text.utf8.count <= 2 * Trace.longestFrame, let frame = [UInt8](hexadecimal: text) else {
             throw Refusal("frame is not hexadecimal, or has more than \(Trace.longestFrame) bytes")
         }
@@ -38,7 +55,7 @@ extension Switch {
             throw Refusal("port '\(port.prefix(80))' does not exist on bridge '\(bridge)': \(mend)")
         }
         try checkPort(number, of: bridge)
-        return dataplane.trace(frame: frame, length: length, from: number, on: bridge)
+        return dataplane.trace(frame: frame, length: length, from: number, on: bridge, tracked: states)
     }
 
     private func checkPort(_ number: UInt16, of bridge: String) throws(Refusal) {
@@ -140,8 +157,10 @@ struct TraceListing: Sendable {
         case .keptFromCustomer(let port): "not sent to \(name(port)): transmit_not_carried"
         case .expired: "the flow ends: time_to_live"
         case .failed(let reason): "all ends here: \(reason.name)"
-        case .tracked(let zone, let bits): "zone \(zone): ct_state=\(FlowText.print(ctState: bits))"
+        case .tracked(let zone, let bits, let isAssumed):
+            "zone \(zone): ct_state=\(FlowText.print(ctState: bits))" + (isAssumed ? ", as --ct-next has it" : "")
         case .translated(let zone): "translated as its connection in zone \(zone)"
+        case .waits: "a fragment waits for the others of its datagram, and goes on as that is tracked"
         case .learns(let flow): "learns \(FlowText.print(flow))"
         case .finishes(let idle, let hard):
             "the connection ends: the flow's timeouts become at most idle \(idle), hard \(hard) (0: as it was)"

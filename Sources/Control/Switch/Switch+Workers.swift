@@ -1,4 +1,5 @@
 public import Dataplane
+import Flows
 
 extension Switch {
     public func listWorkers() -> WorkerList.Response {
@@ -53,10 +54,18 @@ extension Switch {
     }
 
     public func dropStatistics(_ request: StatsDrops) throws(Refusal) -> StatsDrops.Response {
-        let list = try ports(named: request.port).flatMap { port in
+        let chosen = try ports(named: request.port)
+        let samples = request.samples == true ? Dictionary(grouping: dataplane.dropSamples, by: \.port) : [:]
+        let list = chosen.flatMap { port in
             let drops = dataplane.counters(of: port.index).drops
             return DropReason.allCases.filter { drops[$0.rawValue] > 0 }.map { reason in
-                StatsDrops.Drop(port: port.record.name, reason: reason.name, packets: drops[reason.rawValue])
+                let sample = samples[port.index]?.first { $0.reason == reason }
+                return StatsDrops.Drop(
+                    port: port.record.name,
+                    reason: reason.name,
+                    packets: drops[reason.rawValue],
+                    sample: sample.map { StatsDrops.Sample($0, number: port.record.number.value) }
+                )
             }
         }
         return StatsDrops.Response(drops: list)
@@ -92,6 +101,20 @@ extension Switch {
     private func ports(named name: String?) throws(Refusal) -> [Port] {
         if let name { return [try port(name)] }
         return ports.values.sorted { $0.record.name < $1.record.name }
+    }
+}
+
+extension StatsDrops.Sample {
+    /// - Parameter number: of the port on its bridge.
+    fileprivate init(_ sample: DropSample, number: UInt16) {
+        age = Double(Dataplane.nanoseconds - min(sample.nanoseconds, Dataplane.nanoseconds)) / 1e9
+        length = sample.length
+        frame = sample.bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        packet = sample.key(inPort: sample.reason.isOfOutput ? nil : number).map { key in
+            var mask = key.exactMatch.mask
+            if sample.reason.isOfOutput { mask.set(.inPort, 0) }
+            return FlowText.print(Match(value: key, mask: mask))
+        }
     }
 }
 

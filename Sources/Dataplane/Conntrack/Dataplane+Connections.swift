@@ -123,6 +123,14 @@ extension Dataplane {
     }
 
     public var connectionStatistics: ConnectionStatistics { connections.statistics() }
+
+    /// The zones with a limit of their own, and how many connections they have.
+    public var limitedZones: [(zone: UInt16, count: UInt32, limit: UInt32)] {
+        (UInt16.min...UInt16.max).compactMap { zone in
+            let (count, limit) = connections.usage(of: zone)
+            return limit == 0 ? nil : (zone, count, limit)
+        }
+    }
 }
 
 extension ConnectionTable {

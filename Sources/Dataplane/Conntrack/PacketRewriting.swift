@@ -25,8 +25,8 @@ extension PacketEditor {
     private func rewriteAddress(_ end: Translation, of tuple: ConnectionTuple) {
         let isSource = end == .source
         guard tuple.isIPv6 else {
-            let (value, mask) = isSource ? (tuple.sourceLow &<< 32, UInt64.max << 32) : (tuple.destinationLow, 0xffff_ffff)
-            return rewrite(word: 3, value: value, mask: mask)
+            let value = isSource ? tuple.sourceLow &<< 32 : tuple.destinationLow
+            return rewrite(word: 3, value: value, mask: isSource ? .max << 32 : 0xffff_ffff)
         }
         rewrite(word: isSource ? 19 : 21, value: isSource ? tuple.sourceHigh : tuple.destinationHigh, mask: .max)
         rewrite(word: isSource ? 20 : 22, value: isSource ? tuple.sourceLow : tuple.destinationLow, mask: .max)

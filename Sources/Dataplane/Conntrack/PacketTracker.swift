@@ -32,6 +32,8 @@ struct Track: BitwiseCopyable {
     var isBegun = false
     var isTrackedAgain = false
 
+    static var none: Track { Track(ConnectionTuple.none, zone: 0, bits: 0) }
+
     fileprivate init(_ tuple: ConnectionTuple, zone: UInt16, bits: UInt8) {
         (self.tuple, self.zone, self.bits) = (tuple, zone, bits)
     }
@@ -86,6 +88,7 @@ struct PacketTracker {
 
     let table: ConnectionTable
     let share: Int
+    let fragments = FragmentStore()
     private let state: UnsafeMutablePointer<State>
 
     private struct State {
@@ -96,16 +99,19 @@ struct PacketTracker {
         var tracked: TrackedPacket?
         var count = 0
         var tracks: InlineArray<8, Track>
+        var datagram = PiecewiseDatagram()
     }
 
     init(_ table: ConnectionTable, share: Int) {
         (self.table, self.share) = (table, share)
         state = .allocate(capacity: 1)
-        let none = Track(ConnectionTuple.none, zone: 0, bits: 0)
-        state.initialize(to: State(tracks: InlineArray(repeating: none)))
+        state.initialize(to: State(tracks: InlineArray(repeating: .none)))
     }
 
-    func free() { state.deallocate() }
+    func free() {
+        fragments.free()
+        state.deallocate()
+    }
 
     // MARK: - The packet at hand
 
@@ -393,7 +399,13 @@ struct PacketTracker {
     /// Chooses what becomes of a packet that begins a connection, unless that was done.
     /// - Returns: false when all that was looked at is others'.
     func choose(_ range: TranslationRange, _ index: Int, now: UInt32) -> Bool {
-        choose(range, &state.pointee.tracks[index], now: now)
+        // A fragment becomes what the one before it has become.
+        var former = state.pointee.tracks[index]
+        if range.translation != .none, joins(&former, now: now) {
+            state.pointee.tracks[index].choose(former.translation, reply: table.reply(of: former.number))
+            return true
+        }
+        return choose(range, &state.pointee.tracks[index], now: now)
     }
 
     private func choose(_ range: TranslationRange, _ track: inout Track, now: UInt32) -> Bool {
@@ -423,8 +435,10 @@ struct PacketTracker {
         }
         if track.number == 0 {
             guard commit.begins, track.isBegun || track.bits & TrackBits.new != 0 else { return nil }
-            guard choose(range, &track, now: now) else { return .translationExhausted }
-            if let failure = begin(&track, now: now) { return failure }
+            if !joins(&track, now: now) {
+                guard choose(range, &track, now: now) else { return .translationExhausted }
+                if let failure = begin(&track, now: now) { return failure }
+            }
         }
         if commit.markMask != 0 { setMark(&track, commit) }
         if commit.hasLabel { setLabel(&track, label.value, label.mask) }
@@ -473,6 +487,59 @@ struct PacketTracker {
         connection.pointee.labelHigh.store(UInt64(truncatingIfNeeded: next >> 64), ordering: .relaxed)
         connection.pointee.labelLow.store(UInt64(truncatingIfNeeded: next), ordering: .relaxed)
         track.stamp = stamp
+    }
+
+    // MARK: - Pieces of datagrams
+
+    /// Has the packet at hand wait for the others of its datagram, if it is a fragment that does not come in with them.
+    /// - Returns: false when it is tracked now: with its datagram, or as invalid.
+    func waits(zone: UInt16, from port: UInt16, visitCount: UInt16, now: UInt32) -> Bool {
+        guard !state.pointee.datagram.isAtHand, let packet = state.pointee.packet,
+            let fragment = IPFragment(packet, state.pointee.layout, zone: zone, from: port)
+        else { return false }
+        return fragments.put(packet, fragment, visitCount: visitCount, now: now)
+    }
+
+    /// Begins with the pieces of a datagram, of which nothing is asked but what is known of the whole.
+    func beginDatagram(_ tracked: TrackedPacket?) {
+        forget()
+        state.pointee.datagram.begin(tracked)
+    }
+
+    func endDatagram() {
+        forget()
+        state.pointee.datagram.end()
+    }
+
+    /// The packet at hand is a piece, if it comes in with its datagram.
+    func beginPiece() {
+        guard state.pointee.datagram.isAtHand else { return }
+        state.pointee.isRead = true
+        state.pointee.tracked = state.pointee.datagram.tracked
+        state.pointee.datagram.beginPiece()
+    }
+
+    /// What was said of the datagram when a piece before this one asked, at the same place of its way.
+    func repeated(zone: UInt16) -> Int? {
+        guard state.pointee.datagram.isAtHand, let answer = state.pointee.datagram.takeAnswer(zone: zone) else {
+            return nil
+        }
+        forgetTrack(of: zone)
+        return add(answer)
+    }
+
+    /// Notes what was said of the datagram, if the packet is a piece of one.
+    func note(_ place: Int) {
+        guard state.pointee.datagram.isAtHand else { return }
+        state.pointee.datagram.note(state.pointee.tracks[place])
+    }
+
+    /// A piece finds the connection that a piece before it has begun.
+    private func joins(_ track: inout Track, now: UInt32) -> Bool {
+        guard state.pointee.datagram.isAtHand, let found = table.find(track.tuple, now: now) else { return false }
+        (track.number, track.stamp, track.isReply) = (found.number, found.stamp, found.isReply)
+        track.takeTranslation(table)
+        return true
     }
 
     // MARK: - Without a packet

@@ -51,10 +51,11 @@ struct TranslationRange: Equatable, BitwiseCopyable {
         case nil: break
         }
         switch nat.addresses {
-        case .ipv4(let range): (keepsAddress, first, last) = (false, UInt128(range.lowerBound), UInt128(range.upperBound))
-        case .ipv6(let range): (keepsAddress, isIPv6, first, last) = (false, true, range.lowerBound, range.upperBound)
+        case .ipv4(let range): (first, last) = (UInt128(range.lowerBound), UInt128(range.upperBound))
+        case .ipv6(let range): (isIPv6, first, last) = (true, range.lowerBound, range.upperBound)
         case nil: break
         }
+        keepsAddress = nat.addresses == nil
         if let ports = nat.ports { (hasPorts, firstPort, lastPort) = (true, ports.lowerBound, ports.upperBound) }
         (isPersistent, isRandom) = (nat.isPersistent, nat.selection == .random)
     }

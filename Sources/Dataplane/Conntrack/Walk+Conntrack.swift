@@ -38,22 +38,34 @@ extension Walk {
         let range = request.range(writes)
         let writes = writes + request.rangeCount
         settleTrack()
+        guard !waits(zone: UInt16(truncatingIfNeeded: zone)) else { return wait() }
         guard let place = track(zone: UInt16(truncatingIfNeeded: zone), forces: request.forces) else {
             return fail(.flowTooLong)
+        }
+        var isAssumed = false
+        if Observer.isActive, instruction.table != Instruction.thisTable, let state = observer.nextState() {
+            memory.tracker[place].bits = state
+            isAssumed = true
         }
         let interest = interest(in: place)
         // Whether the packet answers decides what becomes of its connection.
         if request.forces { memory.interests[interest].bits |= UInt16(TrackBits.reply | TrackBits.invalid) }
         // What is written shows where there is a connection, or will be.
-        if Int(instruction.count) != request.rangeCount { memory.interests[interest].bits |= UInt16(TrackBits.new) | Track.hasConnection }
+        if Int(instruction.count) != request.rangeCount {
+            memory.interests[interest].bits |= UInt16(TrackBits.new) | Track.hasConnection
+        }
         if request.translates { memory.interests[interest].bits |= Self.translationInterest }
         let written = connectionWrites(writes, count: Int(instruction.count) - request.rangeCount)
-        guard var track = commit(request, range, place, written) else { return fail(.translationExhausted) }
+        guard var track = commit(request, range, place, written) else {
+            // The next one may find something.
+            program.isSingular = true
+            return fail(.translationExhausted)
+        }
         if request.translates { translate(track, interest) }
         if let translation, translation.zone == track.zone { track.bits |= translation.bits }
         // What is translated is tracked again where it comes by.
         held = !request.translates && (track.number != 0 || track.isBegun) ? (track.zone, track.bits) : nil
-        if Observer.isActive { observer.noted(.tracked(zone: track.zone, bits: track.bits)) }
+        if Observer.isActive { observer.noted(.tracked(zone: track.zone, bits: track.bits, isAssumed: isAssumed)) }
         if instruction.table != Instruction.thisTable { fork(to: instruction.table, interest, track, written) }
         tracked = nil
         forgetTrack()
@@ -70,8 +82,27 @@ extension Walk {
 
     // MARK: - Looking
 
+    /// Whether the packet is a fragment that is to be tracked with others, and waits for them now.
+    private mutating func waits(zone: UInt16) -> Bool {
+        guard key.isIP, key[2] & 0x3 != 0 else { return false }
+        guard context.hasEffects else {
+            if Observer.isActive { observer.noted(.waits) }
+            return false
+        }
+        program.isSingular = true
+        let visitCount = UInt16(program.visitCount)
+        return memory.tracker.waits(zone: zone, from: origin, visitCount: visitCount, now: context.now)
+    }
+
     /// - Returns: the place of the packet's track in the tracker.
     private mutating func track(zone: UInt16, forces: Bool) -> Int? {
+        if let place = memory.tracker.repeated(zone: zone) { return place }
+        guard let place = trackAnew(zone: zone, forces: forces) else { return nil }
+        memory.tracker.note(place)
+        return place
+    }
+
+    private mutating func trackAnew(zone: UInt16, forces: Bool) -> Int? {
         let (tracker, now) = (memory.tracker, context.now)
         guard context.hasEffects else {
             // A described packet of no flags is a first one.
@@ -312,9 +343,13 @@ extension Walk {
             asked |= program.mask[word] & translatable(word)
             program.mask[word] &= ~translatable(word)
         }
-        guard asked != 0 else { return }
-        if memory.interests[translation.interest].track.number == 0 { program.isSingular = true }
-        memory.interests[translation.interest].isOfConnection = true
+        if asked != 0 { bind(translation.interest) }
+    }
+
+    /// Has the program be for packets of one connection; for one packet alone, if that begins it.
+    private mutating func bind(_ interest: Int) {
+        if memory.interests[interest].track.number == 0 { program.isSingular = true }
+        memory.interests[interest].isOfConnection = true
         program.isOfConnection = true
     }
 
@@ -367,6 +402,37 @@ extension Walk {
         for word in TrackWords.label...TrackWords.last { key[word] = 0 }
     }
 
+    /// The key shows a connection's first packet.
+    var hasOriginalTuple: Bool { key[TrackWords.number] & TrackWords.numberMask != 0 }
+
+    /// The flow of a table that the first packet of the connection would meet, all else being the packet's
+    /// (ovs-actions(7), 'resubmit').
+    mutating func findByOriginal(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
+        let (formerKey, formerMask) = (key.all, program.mask.all)
+        for word in Self.tupleWords { program.mask[word] &= ~originalMask(word) }
+        key[2] = key[2] & ~0xff00 | key[TrackWords.number] & TrackWords.numberMask
+        key[4] = key[4] & 0xffff_ffff | key[30] << 32
+        if key.isIPv6 {
+            for word in 19...22 { key[word] = key[word + 12] }
+        } else {
+            key[3] = key[29]
+        }
+        let rule = find(in: table, port: port)
+        var asked: UInt64 = 0
+        for word in Self.tupleWords {
+            let bits = originalMask(word)
+            asked |= program.mask[word] & bits
+            program.mask[word] = program.mask[word] & ~bits | formerMask[word] & bits
+        }
+        key.all = formerKey
+        // Whichever of them it was.
+        if asked != 0 { program.mask[TrackWords.first] |= 1 }
+        return rule
+    }
+
+    /// Of ICMP, type and code are the first packet's too.
+    private func originalMask(_ word: Int) -> UInt64 { word == 4 ? .max << 32 : translatable(word) }
+
     // MARK: - What it went by
 
     /// Takes the bits of tracks that were asked for from the program's mask to the track that they were of.
@@ -378,9 +444,9 @@ extension Walk {
         program.mask[TrackWords.state] = 0
         program.mask[TrackWords.number] &= ~TrackWords.numberMask
         for word in TrackWords.label...TrackWords.last { program.mask[word] = 0 }
-        // Whose first packet a connection was no check says.
-        if others != 0 { program.isSingular = true }
         guard let number = tracked else { return }
+        // What its first packet was goes by the connection.
+        if others != 0 { bind(number) }
         memory.interests[number].bits |= UInt16(truncatingIfNeeded: bits & 0xff)
         memory.interests[number].mark |= UInt32(truncatingIfNeeded: bits >> 32)
         memory.interests[number].label |= label
@@ -460,6 +526,8 @@ extension ConnectionTuple {
         } else {
             key[29] = sourceLow << 32 | destinationLow
         }
+        // Flows see no ports of later fragments.
+        guard key[2] & 0x3 != UInt64(FragmentKind.later) else { return }
         // Type and code of ICMP.
         let (first, second) = isICMP ? (destinationPort, 0) : (sourcePort, destinationPort)
         key[30] = UInt64(first) << 16 | UInt64(second)

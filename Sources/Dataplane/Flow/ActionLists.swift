@@ -95,7 +95,7 @@ struct WrittenValues {
             let instruction = rest.removeFirst()
             switch instruction.kind {
             case .set: return instruction
-            case .clone, .writeActions, .learn: rest.removeFirst(Int(instruction.count))
+            case .clone, .writeActions, .learn, .track: rest.removeFirst(Int(instruction.count))
             default: break
             }
         }

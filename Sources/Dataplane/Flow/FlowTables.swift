@@ -317,6 +317,7 @@ final class FlowTables {
     func code(of flow: Flow) throws(Refusal) -> RuleCode {
         try RuleCode(
             flow.actions,
+            reason: NetworkCookie.reason(flow.cookie),
             sets: readers.addressSets.tables(of: flow.match, version: readers.versions.next),
             laneCount: readers.laneCount,
             actionContext

@@ -21,7 +21,7 @@ struct Instruction: BitwiseCopyable {
         /// The bits of `from`, onto the walk's stack; from there into `to`.
         case push, pop
         /// Table `table`, or the one at hand when it is 255, with `value` for the packet's port, or its own when that is
-        /// beyond 16 bits.
+        /// beyond 16 bits. With a `word` the flows there see the first packet's addresses and ports.
         case resubmit
         /// Table `table`, and nothing of this flow after it.
         case goto
@@ -47,6 +47,8 @@ struct Instruction: BitwiseCopyable {
         case clearTrack
         /// The flow gets timeouts when its packet ends a connection: idle in the lower 16 bits of `value`, hard above.
         case finish
+        /// A packet that goes nowhere from here on is dropped as `value` says (`DropReason`). First of all, and no action's.
+        case blame
         /// Nothing of the next `count` instructions for a packet that does not meet the `Precondition` in `table`.
         case require
         case exit
@@ -75,6 +77,12 @@ struct Instruction: BitwiseCopyable {
 }
 
 extension Instruction {
+    static func blame(_ reason: DropReason) -> Instruction {
+        var instruction = Instruction(.blame)
+        instruction.value = UInt64(reason.rawValue)
+        return instruction
+    }
+
     /// The instructions of a flow's actions.
     /// - Throws: `Refusal` for an action that the switch cannot run.
     static func compiled(_ actions: [Action], _ context: ActionContext) throws(Refusal) -> [Instruction] {
@@ -134,9 +142,10 @@ extension Instruction {
             instruction.to = place(field)
             instruction.width = width(field)
             list.append(instruction)
-        case .resubmit(let port, let table, withOriginalTuple: false):
+        case .resubmit(let port, let table, let withOriginalTuple):
             var instruction = Instruction(.resubmit)
             instruction.table = table ?? thisTable
+            instruction.word = withOriginalTuple ? 1 : 0
             instruction.value = port.flatMap { $0 == .inPort ? nil : UInt64($0.rawValue) } ?? samePort
             list.append(instruction)
         case .gotoTable(let table):
@@ -163,8 +172,6 @@ extension Instruction {
         case .finTimeout(let idle, let hard): list.append(finishing(idle: idle, hard: hard))
         case .conntrack(let conntrack): list += try tracking(conntrack, context)
         case .conntrackClear: list.append(Instruction(.clearTrack))
-        case .resubmit:
-            throw Refusal("action '\(FlowText.print([action]))' cannot be run yet: see the README's known limits")
         }
     }
 

@@ -42,8 +42,8 @@ struct PacketEditor {
             hash ^= frame.loadUnaligned(fromByteOffset: layout.network + 32, as: UInt64.self) &<< 8
         case .arp, .other: break
         }
-        // Ports, where the protocol has them in the first four octets.
-        if layout.transport != 0 && number != IPProtocol.icmp && number != IPProtocol.icmpv6 {
+        // Ports, where the protocol has them in the first four octets; of fragments the first alone would have them.
+        if layout.transport != 0 && layout.fragment == 0 && number != IPProtocol.icmp && number != IPProtocol.icmpv6 {
             hash ^= UInt64(frame.loadUnaligned(fromByteOffset: layout.transport, as: UInt32.self)) &* 0x1_0000_0001
         }
         return (hash ^ UInt64(number)).folded(by: 0x9e37_79b9_7f4a_7c15) &>> 40

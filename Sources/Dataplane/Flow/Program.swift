@@ -111,6 +111,8 @@ struct Program {
     var isSingular = false
     /// It is for packets of one connection, whose addresses are translated.
     var isOfConnection = false
+    /// The packet is a fragment that waits for others: nothing is done to it.
+    var waits = false
     /// Why the packet goes nowhere, if it does.
     var drop = DropReason.flowDrop
     /// Packets up to so many bytes fit a port that they are sent to; longer ones are looked at.

@@ -168,15 +168,18 @@ struct RuleCode {
     /// Those of the rule whose place it takes, where it goes on counting.
     var counts: RuleCounts?
 
-    /// - Parameter sets: those of the flow's match.
+    /// - Parameters:
+    ///   - reason: why packets are dropped that end behind the flow, if it says so.
+    ///   - sets: those of the flow's match.
     /// - Throws: `Refusal` for an action that the switch cannot run.
     init(
         _ actions: [Action],
+        reason: DropReason?,
         sets: [UnsafeMutablePointer<FlowTable>],
         laneCount: Int,
         _ context: ActionContext
     ) throws(Refusal) {
-        instructions = try Instruction.compiled(actions, context)
+        instructions = (reason.map { [.blame($0)] } ?? []) + (try Instruction.compiled(actions, context))
         clauses = Clause.all(of: actions)
         self.sets = sets
         self.laneCount = laneCount

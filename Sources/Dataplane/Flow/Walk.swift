@@ -75,7 +75,7 @@ struct Walk<Observer: WalkObserver> {
     var translation: Translated?
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
-    var hasFailed: Bool { failure != nil }
+    var hasFailed: Bool { failure != nil || program.waits }
 
     private init(
         _ packet: FlowKey,
@@ -154,8 +154,10 @@ struct Walk<Observer: WalkObserver> {
     // MARK: - Tables
 
     /// Looks the packet up in a table, as if it had come from a port, and runs what it finds.
-    /// - Parameter endsWithSet: also runs the action set, which so counts as deep as the table.
-    mutating func enter(_ next: UInt8, port: UInt16, endsWithSet: Bool = false) {
+    /// - Parameters:
+    ///   - endsWithSet: also runs the action set, which so counts as deep as the table.
+    ///   - seesOriginal: flows are matched with the addresses and ports of the connection's first packet.
+    mutating func enter(_ next: UInt8, port: UInt16, endsWithSet: Bool = false, seesOriginal: Bool = false) {
         guard depth < WalkLimit.depth else { return fail(.flowLoop) }
         guard program.visitCount <= WalkLimit.flows else { return fail(.flowLoop) }
         let (former, formerRule) = (table, self.rule)
@@ -167,7 +169,7 @@ struct Walk<Observer: WalkObserver> {
             (table, self.rule) = (former, formerRule)
             if deepens { depth -= 1 }
         }
-        let rule = find(in: next, port: port)
+        let rule = seesOriginal ? findByOriginal(in: next, port: port) : find(in: next, port: port)
         self.rule = rule
         program.visits[program.visitCount] = Program.Visit(place: TablePlace(bridge: bridge, table: next), rule: rule)
         program.visitCount += 1
@@ -178,7 +180,7 @@ struct Walk<Observer: WalkObserver> {
     }
 
     /// Changes nothing of the walk's own; but what is not mutating is called with a copy of it.
-    private mutating func find(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
+    mutating func find(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
         let (former, transport) = (key[0], key[4])
         // The next to read the word would wait for this to be written.
         if key.port != port { key.port = port }
@@ -224,6 +226,12 @@ struct Walk<Observer: WalkObserver> {
     mutating func fail(_ reason: DropReason) {
         if Observer.isActive { observer.noted(.failed(reason)) }
         if failure == nil { failure = reason }
+        hasExited = true
+    }
+
+    /// The packet waits for others, and walks anew with them.
+    mutating func wait() {
+        program.waits = true
         hasExited = true
     }
 
@@ -278,6 +286,8 @@ struct Walk<Observer: WalkObserver> {
                 track(instruction, instructions + next)
                 next += Int(instruction.count)
             case .clearTrack: clearTrack()
+            // Put there by `blame`.
+            case .blame: program.drop = DropReason(rawValue: Int(instruction.value)).unsafelyUnwrapped
             // Within `writeActions`, `learn` and `track` only.
             case .member, .source, .translation: break
             case .exit: hasExited = true
@@ -288,7 +298,9 @@ struct Walk<Observer: WalkObserver> {
     private mutating func resubmit(_ instruction: Instruction) {
         let port = instruction.value == Instruction.samePort ? key.port : UInt16(instruction.value & 0xffff)
         let next = instruction.table == Instruction.thisTable ? table : instruction.table
-        enter(next, port: port)
+        guard instruction.word != 0 else { return enter(next, port: port) }
+        // As Open vSwitch has it, of a packet without a connection nothing becomes.
+        if key.isIP && hasOriginalTuple { enter(next, port: port, seesOriginal: true) }
     }
 
     /// Runs the rest of a flow, if there is one, with a bit that says whether the packet is longer than so much, as it is by
@@ -331,7 +343,7 @@ struct Walk<Observer: WalkObserver> {
     mutating func endOther(_ formerDrop: DropReason) {
         // What does not fit a program is not sent in part.
         let isFull = program.count == Program.capacity || program.checkCount == Program.checkCapacity
-        guard failure != .flowTooLong || !isFull else { return }
+        guard !program.waits, failure != .flowTooLong || !isFull else { return }
         if failure != nil { program.drop = formerDrop }
         (hasExited, failure) = (false, nil)
     }
@@ -452,6 +464,8 @@ protocol WalkObserver {
     mutating func crosses(to peer: UInt16)
     mutating func returns()
     mutating func noted(_ note: WalkNote)
+    /// What the tracker is to say of a packet that goes on in a table, instead of what it says; nil for that.
+    mutating func nextState() -> UInt8?
     /// The control plane would be told so, for a packet of a worker.
     mutating func tells(_ message: FlowMessage)
 }
@@ -466,5 +480,6 @@ struct Unobserved: WalkObserver {
     mutating func crosses(to peer: UInt16) {}
     mutating func returns() {}
     mutating func noted(_ note: WalkNote) {}
+    mutating func nextState() -> UInt8? { nil }
     mutating func tells(_ message: FlowMessage) {}
 }

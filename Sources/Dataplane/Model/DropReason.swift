@@ -23,8 +23,34 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case noOtherPort
     /// The port is not plugged into a bridge.
     case noBridge
-    /// The flows say so, or no flow matched.
+    /// The flows say so, or no flow matched; the flow says no more about it (`NetworkCookie`).
     case flowDrop
+    /// A filtered port's station is none with that MAC address.
+    case spoofedMAC
+    /// It has the MAC address, but not the address that its packet comes from.
+    case spoofedIP
+    /// The same of what it says in ARP or RARP.
+    case spoofedARP
+    /// The same of what it says in neighbor discovery.
+    case spoofedND
+    /// A guest plays DHCP server.
+    case dhcpServer
+    /// A guest plays router.
+    case routerAdvertisement
+    /// Neither IP nor ARP, for which there are no rules.
+    case notIP
+    /// A guest puts a tag of its own on its frames.
+    case guestTag
+    /// No rule of its port's security groups allows the station to send it.
+    case noEgressRule
+    /// No rule of the receiving port's security groups allows it.
+    case noIngressRule
+    /// The tracker cannot make sense of it.
+    case invalidState
+    /// The rule that allowed its conversation is gone.
+    case endedConnection
+    /// What switches and routers tell each other (LLDP, BPDU, BFD), from a guest.
+    case infrastructure
     /// The flows lead back to each other without end.
     case flowLoop
     /// The flows edit, send or push more than a program holds.
@@ -35,6 +61,10 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case connectionLimit
     /// A connection would have begun, and whatever its addresses and ports may become is another's.
     case translationExhausted
+    /// A fragment that was to be tracked with its datagram, beyond those of its port for which a worker has room.
+    case fragmentRoom
+    /// A fragment whose datagram was not whole in time.
+    case fragmentExpired
     /// Beyond the rate of a meter.
     case meter
     /// New connections beyond what a burst may bring.
@@ -84,6 +114,9 @@ public enum DropReason: Int, Sendable, CaseIterable {
     /// The output port's queue was full.
     case transmitFull
 
+    /// Whether packets are counted on the port that they were meant for.
+    public var isOfOutput: Bool { rawValue >= DropReason.noBuffer.rawValue }
+
     /// The name in counters and commands.
     public var name: String {
         switch self {
@@ -98,11 +131,26 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .noOtherPort: "no_other_port"
         case .noBridge: "no_bridge"
         case .flowDrop: "flow_drop"
+        case .spoofedMAC: "spoofed_mac"
+        case .spoofedIP: "spoofed_ip"
+        case .spoofedARP: "spoofed_arp"
+        case .spoofedND: "spoofed_nd"
+        case .dhcpServer: "dhcp_server"
+        case .routerAdvertisement: "router_advertisement"
+        case .notIP: "not_ip"
+        case .guestTag: "guest_tag"
+        case .noEgressRule: "no_egress_rule"
+        case .noIngressRule: "no_ingress_rule"
+        case .invalidState: "invalid_state"
+        case .endedConnection: "ended_connection"
+        case .infrastructure: "infrastructure"
         case .flowLoop: "flow_loop"
         case .flowTooLong: "flow_too_long"
         case .timeToLive: "time_to_live"
         case .connectionLimit: "connection_limit"
         case .translationExhausted: "translation_exhausted"
+        case .fragmentRoom: "fragment_room"
+        case .fragmentExpired: "fragment_expired"
         case .meter: "meter"
         case .missBudget: "miss_budget"
         case .tunnelHeader: "tunnel_header"

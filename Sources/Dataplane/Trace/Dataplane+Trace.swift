@@ -6,13 +6,21 @@ extension Dataplane {
     /// - Parameters:
     ///   - packet: with the number of the port that it comes from.
     ///   - bridge: one that exists.
-    public func trace(_ packet: FlowKey, on bridge: String) -> WalkTrace {
-        trace(packet, types: FrameLayout().tagTypes, length: Self.usualLength, on: bridge)
+    ///   - states: what the tracker says, `ct_state`, each time that the packet is tracked to go on in a table; what it says
+    ///     indeed when there are no more.
+    public func trace(_ packet: FlowKey, on bridge: String, tracked states: [UInt8] = []) -> WalkTrace {
+        trace(packet, types: FrameLayout().tagTypes, length: Self.usualLength, on: bridge, states)
     }
 
     /// The same of a frame as it is on the wire, from the port of the bridge that has a number.
     /// - Parameter length: of the whole frame, where `frame` is only its beginning.
-    public func trace(frame: [UInt8], length: Int, from number: UInt16, on bridge: String) -> WalkTrace {
+    public func trace(
+        frame: [UInt8],
+        length: Int,
+        from number: UInt16,
+        on bridge: String,
+        tracked states: [UInt8] = []
+    ) -> WalkTrace {
         var layout = FrameLayout()
         let key = frame.count < 14 ? nil : frame.withUnsafeBytes { FlowKey(frame: $0, length: length, layout: &layout) }
         guard var key else {
@@ -21,7 +29,7 @@ extension Dataplane {
             return trace
         }
         key.set(.inPort, UInt128(number))
-        return trace(key, types: layout.tagTypes, length: UInt32(length), on: bridge)
+        return trace(key, types: layout.tagTypes, length: UInt32(length), on: bridge, states)
     }
 
     /// Bytes of a packet that is described without them.
@@ -31,14 +39,19 @@ extension Dataplane {
         _ packet: FlowKey,
         types: (outer: UInt16, inner: UInt16),
         length: UInt32,
-        on name: String
+        on name: String,
+        _ states: [UInt8]
     ) -> WalkTrace {
         guard let slot = slot(of: name) else { return WalkTrace() }
         let context = context(now: Self.now, hasEffects: false)
         let memory = WalkMemory(PacketTracker(connections, share: lanes.count))
         defer { memory.free() }
         let tables = bridges.map { ($0.value.slot, (name: $0.key, tables: $0.value.tables)) }
-        var recorder = WalkRecorder(bridges: Dictionary(uniqueKeysWithValues: tables), state: context.state)
+        var recorder = WalkRecorder(
+            bridges: Dictionary(uniqueKeysWithValues: tables),
+            state: context.state,
+            states: states
+        )
         recorder.begin(on: name, number: UInt16(packet.get(.inPort)), packet)
         let program = Walk.run(
             packet,

@@ -8,6 +8,8 @@ struct WalkRecorder: WalkObserver {
     let bridges: [UInt16: (name: String, tables: FlowTables)]
     /// Where a port of the switch is plugged, and what the port at its other end is.
     let state: ForwardingState
+    /// What the tracker is to say from now on.
+    private var states: ArraySlice<UInt8>
     private(set) var trace = WalkTrace()
     private var depth = 0
     private var frames: [Frame] = []
@@ -33,9 +35,10 @@ struct WalkRecorder: WalkObserver {
         let isWhole: Bool
     }
 
-    init(bridges: [UInt16: (name: String, tables: FlowTables)], state: ForwardingState) {
+    init(bridges: [UInt16: (name: String, tables: FlowTables)], state: ForwardingState, states: [UInt8]) {
         self.bridges = bridges
         self.state = state
+        self.states = states[...]
     }
 
     mutating func begin(on bridge: String, number: UInt16, _ packet: FlowKey) {
@@ -56,7 +59,9 @@ struct WalkRecorder: WalkObserver {
             return
         }
         let actions = tables.map { Self.actions(flow.flow.actions, $0.actionContext) } ?? []
-        found = Code(first: rule.instructions, actions: actions, isEmpty: flow.flow.actions.isEmpty)
+        // `blame` is no action's.
+        let first = rule.instructions + (NetworkCookie.reason(flow.flow.cookie) == nil ? 0 : 1)
+        found = Code(first: first, actions: actions, isEmpty: flow.flow.actions.isEmpty)
     }
 
     mutating func begins(_ key: FlowKey) {
@@ -103,6 +108,8 @@ struct WalkRecorder: WalkObserver {
     }
 
     mutating func noted(_ note: WalkNote) { add(.note(note), deeper: 1) }
+
+    mutating func nextState() -> UInt8? { states.popFirst() }
 
     mutating func tells(_ message: FlowMessage) {
         switch message.head.subject {

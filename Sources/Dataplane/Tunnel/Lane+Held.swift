@@ -59,6 +59,7 @@ extension Lane {
         let time = martlet_nanoseconds()
         let generation = state.pointee.current.load(ordering: .acquiring).pointee.underlay.generation
         flows.heldCount.pointee = 0
+        samples.begin(now)
         for index in 0..<count {
             let held = flows.held[index]
             guard time &- held.since < Self.patience else {

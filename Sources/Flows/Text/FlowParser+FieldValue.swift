@@ -167,6 +167,19 @@ enum ConntrackStateFlags {
 }
 
 extension FlowText {
+    /// A state that the tracker can give a packet, such as "trk,est", "trk|est" or "+trk+est"; "trk" may be left out. Nil for
+    /// what is none: an unknown flag, or flags that do not go together (ovs-fields(7), 'ct_state').
+    public static func trackedState(_ text: String) -> UInt8? {
+        var bits: UInt8 = 1 << 5
+        for word in text.split(whereSeparator: { ",|+ ".contains($0) }) {
+            guard let bit = ConntrackStateFlags.names.firstIndex(of: String(word)) else { return nil }
+            bits |= 1 << UInt8(bit)
+        }
+        let (isNew, isInvalid) = (bits & 1 != 0, bits & 1 << 4 != 0)
+        let isEstablishedOrReply = bits & 0xa != 0
+        return isNew && isEstablishedOrReply || isInvalid && bits != 0x30 ? nil : bits
+    }
+
     /// What the tracker says of a packet, such as "+est+rpl+trk"; "-trk" for nothing.
     public static func print(ctState bits: UInt8) -> String {
         let words = ConntrackStateFlags.names.enumerated().filter { bits >> UInt8($0.offset) & 1 != 0 }.map {

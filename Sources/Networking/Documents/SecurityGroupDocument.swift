@@ -88,6 +88,13 @@ extension SecurityGroupDocument.Rule {
         "ospf": 89, "pgm": 113, "rsvp": 46, "sctp": 132, "tcp": 6, "udp": 17, "udplite": 136, "vrrp": 112,
     ]
 
+    /// Neutron's name of the protocol, or its number; nil for any.
+    public var protocolName: String? {
+        protocolNumber.map { number in
+            Self.numbers.filter { $0.value == number }.keys.min() ?? "\(number)"
+        }
+    }
+
     private static func protocolNumber(
         _ family: SecurityGroupDocument.Family,
         _ fields: inout Fields

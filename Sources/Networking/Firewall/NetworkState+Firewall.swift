@@ -5,8 +5,6 @@ extension NetworkState {
     /// What all ports share. Nothing here tracks connections: hosts without security groups do not.
     func addFirewallBase(to flows: inout FlowList) {
         flows.integration(
-            "table=71,priority=70,udp,tp_src=67,tp_dst=68 actions=goto_table:93",
-            "table=71,priority=70,udp6,tp_src=547,tp_dst=546 actions=goto_table:93",
             "table=73,priority=0 actions=goto_table:94",
             "table=81,priority=100,arp actions=goto_table:92",
             "table=81,priority=95,udp,tp_src=67,tp_dst=68 actions=goto_table:92",
@@ -18,28 +16,51 @@ extension NetworkState {
             "table=93,priority=0 actions=drop",
             "table=94,priority=0 actions=NORMAL"
         )
-        // Else a rule that allows all ICMP would let a station be any router or neighbor.
-        for type in 133...136 {
-            flows.integration("table=71,priority=70,icmp6,icmp_type=\(type) actions=goto_table:93")
-        }
         for type in [130, 134, 135, 136] {
             flows.integration("table=81,priority=100,icmp6,icmp_type=\(type) actions=goto_table:92")
         }
-        for table in [71, 72, 81, 82] { flows.integration("table=\(table),priority=0 actions=goto_table:93") }
+        addRefusals(to: &flows)
+    }
+
+    /// What no port may send or receive whatever its groups say, and the ends of the tables: each says what was wrong.
+    private func addRefusals(to flows: inout FlowList) {
+        flows.refuse(
+            .dhcpServer,
+            "table=71,priority=70,udp,tp_src=67,tp_dst=68",
+            "table=71,priority=70,udp6,tp_src=547,tp_dst=546"
+        )
+        // Else a rule that allows all ICMP would let a station be any router or neighbor.
+        flows.refuse(.routerAdvertisement, "table=71,priority=70,icmp6,icmp_type=134")
+        for type in [133, 135, 136] { flows.refuse(.spoofedND, "table=71,priority=70,icmp6,icmp_type=\(type)") }
+        for match in Self.linkInfrastructure { flows.refuse(.infrastructure, "table=71,priority=20,\(match)") }
+        flows.refuse(.spoofedMAC, "table=71,priority=0")
+        // Of a MAC address that the station has, and an address that it has not.
+        flows.refuse(.spoofedARP, "table=24,priority=1,arp", "table=24,priority=1,rarp")
+        flows.refuse(.spoofedIP, "table=24,priority=1,ip", "table=24,priority=1,ipv6")
+        flows.refuse(.notIP, "table=24,priority=0", "table=81,priority=0")
+        flows.refuse(.noEgressRule, "table=72,priority=0")
+        flows.refuse(.noIngressRule, "table=82,priority=0")
     }
 
     /// What switches and routers tell each other, and a guest must not tell the physical network: LLDP, the addresses that
     /// bridges keep to themselves (IEEE 802.1Q table 8-1), Cisco's, and BFD (RFC 5881, 5883).
-    static let infrastructure = [
+    static let infrastructure =
+        linkInfrastructure + [
+            "udp,tp_dst=0xec8/0xfffe", "udp6,tp_dst=0xec8/0xfffe", "udp,tp_dst=4784", "udp6,tp_dst=4784",
+        ]
+
+    /// What of it is not IP.
+    private static let linkInfrastructure = [
         "dl_type=0x88cc", "dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0", "dl_dst=01:00:0c:cc:cc:cc/ff:ff:ff:ff:ff:fe",
-        "udp,tp_dst=0xec8/0xfffe", "udp6,tp_dst=0xec8/0xfffe", "udp,tp_dst=4784", "udp6,tp_dst=4784",
     ]
 
     /// The filter of a port with a device here.
     func addFilter(of port: PortDocument, to flows: inout FlowList) {
         guard port.interface(on: hostName) != nil, let vlan = localVLANs[port.network] else { return }
         let groups = port.security.groups.compactMap { securityGroups[$0] }
-        for line in PortFilter(port: port, vlan: vlan, groups: groups).lines { flows.integration(line) }
+        let filter = PortFilter(port: port, vlan: vlan, groups: groups)
+        for line in filter.lines { flows.integration(line) }
+        for (refusal, line) in filter.refusals { flows.add(Self.integrationBridge, line, refusal) }
     }
 
     /// The way of frames to a station here, from other hosts and from ports here, to the filter of its port.

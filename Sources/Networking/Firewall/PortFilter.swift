@@ -12,11 +12,15 @@ struct PortFilter {
         guard port.isFiltered else {
             return ["table=60,priority=100,\(untagged) actions=\(Self.loads(vlan)),goto_table:73"]
         }
-        let entry = [
-            "table=60,priority=100,\(untagged) actions=\(Self.loads(port)),\(Self.loads(vlan)),goto_table:71",
-            "table=60,priority=95,in_port=\(device) actions=goto_table:93",
-        ]
-        return entry + bindings + rules(.egress) + rules(.ingress) + commits
+        let entry = "table=60,priority=100,\(untagged) actions=\(Self.loads(port)),\(Self.loads(vlan)),goto_table:71"
+        return [entry] + bindings + rules(.egress) + rules(.ingress) + commits
+    }
+
+    /// The flows of what is refused to this port and not to others, with what is wrong with it.
+    var refusals: [(FilterRefusal, line: String)] {
+        guard port.isFiltered else { return [] }
+        let tagged = "table=60,priority=95,in_port=\(device) actions=goto_table:93"
+        return [(.guestTag, tagged)] + endings(.egress) + endings(.ingress)
     }
 
     static func loads(_ port: PortDocument) -> String { "set_field:\"\(port.deviceName)\"->reg5" }
@@ -56,6 +60,7 @@ struct PortFilter {
             // Whoever has no address yet looks for routers, and joins the group of the one that it tries (RFC 4862 5.4.2).
             "table=71,priority=95,icmp6,\(source),ipv6_src=::,icmp_type=133 actions=goto_table:94",
             "table=71,priority=95,icmp6,\(source),ipv6_src=::,icmp_type=143 actions=goto_table:94",
+            "table=71,priority=10,\(source) actions=goto_table:24",
         ]
     }
 
@@ -115,28 +120,35 @@ struct PortFilter {
         return unique(rules.filter { $0.direction == direction }.flatMap(\.matches))
     }
 
-    /// What becomes of a conversation whatever rules say; one that none allows any more is marked, and so ends both ways.
+    private static let families = ["ip", "ipv6"]
+
+    /// What becomes of a conversation whatever rules say.
     private func tracking(_ table: Int, _ accepted: Int) -> [String] {
-        let families = ["ip", "ipv6"]
-        let track = families.map { family in
+        Self.families.map { family in
             "table=\(table),priority=80,ct_state=-trk,\(family),reg5=\(device) actions=ct(table=\(table),\(Self.zone))"
-        }
-        let end = families.map { family in
-            "table=\(table),priority=40,ct_state=+est,\(family),reg5=\(device) "
-                + "actions=ct(commit,\(Self.zone),exec(set_field:0x1->ct_mark)),goto_table:93"
-        }
-        return track + end + [
-            "table=\(table),priority=70,ct_state=+inv+trk,reg5=\(device) actions=goto_table:93",
-            "table=\(table),priority=70,ct_mark=0x1,reg5=\(device) actions=goto_table:93",
+        } + [
             "table=\(table),priority=65,ct_state=+est-rel+rpl,reg5=\(device) actions=goto_table:\(accepted)",
             "table=\(table),priority=65,ct_state=+rel,reg5=\(device) actions=goto_table:\(accepted)",
         ]
     }
 
+    /// What fits no conversation; and one that no rule allows any more, which is marked, and so ends both ways.
+    private func endings(_ direction: PortDocument.Direction) -> [(FilterRefusal, line: String)] {
+        guard groups.contains(where: \.isStateful) else { return [] }
+        let table = Self.table(direction)
+        let ends = Self.families.map { family in
+            "table=\(table),priority=40,ct_state=+est,\(family),reg5=\(device) "
+                + "actions=ct(commit,\(Self.zone),exec(set_field:0x1->ct_mark)),goto_table:93"
+        }
+        let ended = "table=\(table),priority=70,ct_mark=0x1,reg5=\(device) actions=goto_table:93"
+        let invalid = "table=\(table),priority=70,ct_state=+inv+trk,reg5=\(device) actions=goto_table:93"
+        return (ends + [ended]).map { (.endedConnection, $0) } + [(.invalidState, invalid)]
+    }
+
     /// A conversation is remembered once all have allowed it who are asked on this host.
     private var commits: [String] {
         guard !groups.isEmpty else { return [] }
-        return ["ip", "ipv6"].flatMap { family in
+        return Self.families.flatMap { family in
             [
                 "table=73,priority=90,ct_state=+new-est,\(family),reg5=\(device) "
                     + "actions=ct(commit,\(Self.zone)),goto_table:91",

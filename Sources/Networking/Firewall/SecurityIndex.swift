@@ -71,7 +71,7 @@ extension SecurityGroupDocument {
 }
 
 extension SecurityGroupDocument.Rule {
-    var remoteGroup: String? { if case .group(let id)? = remote { id } else { nil } }
+    public var remoteGroup: String? { if case .group(let id)? = remote { id } else { nil } }
 }
 
 extension PortDocument {
