@@ -116,13 +116,14 @@ struct PortFilter {
     }
 
     /// What becomes of a conversation whatever rules say; one that none allows any more is marked, and so ends both ways.
+    /// Fragments do not tell: rules with ports match none of them.
     private func tracking(_ table: Int, _ accepted: Int) -> [String] {
         let families = ["ip", "ipv6"]
         let track = families.map { family in
             "table=\(table),priority=80,ct_state=-trk,\(family),reg5=\(device) actions=ct(table=\(table),\(Self.zone))"
         }
         let end = families.map { family in
-            "table=\(table),priority=40,ct_state=+est,\(family),reg5=\(device) "
+            "table=\(table),priority=40,ct_state=+est,\(family),nw_frag=no,reg5=\(device) "
                 + "actions=ct(commit,\(Self.zone),exec(set_field:0x1->ct_mark)),goto_table:93"
         }
         return track + end + [
