@@ -17,6 +17,7 @@ LOOP = [
     r"Lane\.receive\(",
     r"Lane\.(receiveByFlows|fetchTables|switchTracked|switchOther|passes|passesTracks|commit|classify|forward|finish)\(",
     r"Lane\.\((takeKeys|find|run|runOthers|sendEach|classifyAny|forwardOther|flood|emitCopy|emitRun|discardAll) in ",
+    r"DropSamples\.\(?(take|copy)\b",
     r"PacketTracker\.\(?(track|trackAgain|begin|follow|update|index)\b",
     r"ConnectionTable\.\(?(find|create|take|evict|refill|remove|giveBack|sweep)\b",
     r"ConnectionIndex\.\(?(find|insert|remove)\b",
