@@ -8,6 +8,7 @@ import sys
 import time
 
 import changes
+import connections
 import contenders
 import documents
 import loads
@@ -26,8 +27,9 @@ MAC_COUNTS = [1, 1_000, 10_000, 100_000]
 V2V_FLOWS = 1000
 RIGS = contenders.RIGS + tunnels.RIGS + pairs.RIGS
 _SWITCHES = {**tunnels.CONTENDERS, **pairs.CONTENDERS}
-_SUBJECTS = {**dict.fromkeys(loads.SUBJECTS, loads), "changes": changes, "memory": memory, "documents": documents,
-             "neutron": neutron}
+_LOADS = {**loads.LOADS, **connections.LOADS}
+_SUBJECTS = {**dict.fromkeys(loads.SUBJECTS, loads), "connections": connections, "changes": changes, "memory": memory,
+             "documents": documents, "neutron": neutron}
 
 
 def cases(options):
@@ -109,7 +111,7 @@ def parse_arguments():
     parser.add_argument("--flows", type=listed(int), help="five-tuples (default: as many as MACs; V2V with 1 MAC also 1000)")
     parser.add_argument("--sources", type=int, default=1, help="source MACs in the synthetic rig")
     parser.add_argument("--contenders", type=listed(str), help="default: all")
-    parser.add_argument("--loads", type=listed(str), help="attack, newcomers: what comes in (default: all)")
+    parser.add_argument("--loads", type=listed(str), help=f"{', '.join(_LOADS)}: what comes in (default: all)")
     parser.add_argument("--runs", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--product", action="store_true", help="every size with every MAC count (hours)")
@@ -129,8 +131,8 @@ def _complete(parser, options):
     _refuse_strangers(parser, "size", options.sizes, {"imix", *map(str, range(64, 1519))})
     _refuse_strangers(parser, "contender", options.contenders or [], known)
     options.contenders = options.contenders or sorted(known)
-    _refuse_strangers(parser, "load", options.loads or [], set(loads.LOADS.get(options.subject, [])))
-    options.loads = options.loads or loads.LOADS.get(options.subject, [])
+    _refuse_strangers(parser, "load", options.loads or [], set(_LOADS.get(options.subject, [])))
+    options.loads = options.loads or _LOADS.get(options.subject, [])
     for count in [*options.macs, *(options.flows or []), options.sources]:
         if not 1 <= count <= 1_000_000:
             parser.error(f"{count} MACs or flows: a count is between 1 and 1000000")

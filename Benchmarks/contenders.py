@@ -35,12 +35,17 @@ class Case:
     flow_count: int  # five-tuples (V2V: in each direction), never fewer than MACs
     source_count: int = 1  # V2V: as many as MACs
     fresh_headers = None  # settings of fresh.FreshHeaders
+    both_ways = False  # synthetic: `out` replays captures[1] to the MACs behind `in`
     wrap = None  # see traffic.write
     warm_limit = 60  # seconds that a switch has to reach its steady state, and does not reach under some loads
 
     @property
     def has_guests(self):
         return has_guests(self.rig)
+
+    def headers(self, folder):
+        """What is preloaded into a switch to change the headers of its traffic; None for nothing."""
+        return None if self.fresh_headers is None else fresh.FreshHeaders(folder, self.fresh_headers)
 
     def prepare(self, folder):
         self.folder = folder
@@ -64,11 +69,12 @@ class Rig:
 
     def __init__(self, case, scratch):
         self.case, self.scratch = case, scratch
-        self._fresh = None if case.fresh_headers is None else fresh.FreshHeaders(scratch.folder, case.fresh_headers)
+        self._fresh = case.headers(scratch.folder)
         if case.has_guests:
             self.sockets = {name: scratch.folder / name for name in ("g0", "g1")}
         else:
-            self.devices = {"out": "net_null0,no-rx=1", "in": f"net_pcap0,rx_pcap={case.captures[0]},infinite_rx=1"}
+            out = f"net_pcap1,rx_pcap={case.captures[1]},infinite_rx=1" if case.both_ways else "net_null0,no-rx=1"
+            self.devices = {"out": out, "in": f"net_pcap0,rx_pcap={case.captures[0]},infinite_rx=1"}
 
     @property
     def environment(self):
@@ -82,7 +88,7 @@ class Rig:
     @property
     def mbuf_count(self):
         """infinite_rx keeps the whole capture in the receiving port's pool; the rest is for rings and bursts."""
-        return 32768 + (0 if self.case.has_guests else self.case.packet_count)
+        return 32768 + (0 if self.case.has_guests else self.case.packet_count * (1 + self.case.both_ways))
 
     @property
     def memory_megabytes(self):
@@ -124,16 +130,19 @@ class Testpmd(Switch):
 
 
 class EthdevCounters:
-    """Packets into the port `in` and out of `out`, of a DPDK process in the synthetic rig."""
+    """Packets into the port `in` and out of `out`, of a DPDK process in the synthetic rig; both ways of both ports if it has
+    traffic both ways."""
 
-    def __init__(self, prefix, child):
+    def __init__(self, prefix, child, both_ways=False):
         self._telemetry = Telemetry(prefix, child)
+        self._receiving, self._sending = [["net_pcap0"], ["net_null0"]] if not both_ways else [["net_pcap0", "net_pcap1"]] * 2
 
     def in_and_out(self):
         """The two counters cannot be read at one instant: what left is read before and after what entered, and averaged."""
         ports = self._telemetry.ports()
-        out = lambda: self._telemetry.packets(ports["net_null0"])[1]
-        early, entered, late = out(), self._telemetry.packets(ports["net_pcap0"])[0], out()
+        count = lambda names, direction: sum(self._telemetry.packets(ports[name])[direction] for name in names)
+        out = lambda: count(self._sending, 1)
+        early, entered, late = out(), count(self._receiving, 0), out()
         return entered, (early + late) / 2
 
 
@@ -158,7 +167,7 @@ class OpenVSwitch(Switch):
         self._add_bridge()
         self.add_ports(rig)
         if not rig.case.has_guests:
-            self.ports = EthdevCounters(self._prefix, self.child)
+            self.ports = EthdevCounters(self._prefix, self.child, rig.case.both_ways)
 
     def add_ports(self, rig):
         for number, (name, settings) in enumerate(self._ports().items(), 1):
@@ -329,7 +338,8 @@ class Martlet(Switch):
 
     def packets(self):
         ports = {port["name"]: port for port in self.control.call("stats.ports", {})["ports"]}
-        return ports["in"]["rx_packets"], ports["out"]["tx_packets"]
+        receiving, sending = (["in", "out"],) * 2 if self.case.both_ways else (["in"], ["out"])
+        return sum(ports[name]["rx_packets"] for name in receiving), sum(ports[name]["tx_packets"] for name in sending)
 
 
 class Guests:

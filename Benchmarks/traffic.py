@@ -30,19 +30,28 @@ def macs(count, role, seed=1):
 def frame(destination, source, flow, size):
     """One UDP frame. `flow` numbers the five-tuple. Every MAC has its own: Open vSwitch's exact-match cache is keyed by
     a hash of it, and with one five-tuple for all MACs its entries would evict each other."""
-    return _udp(destination, source, (0x0A800001 + flow, 0x0A000001 + flow), (1024 + flow % 60000, 9), size)
+    return udp(destination, source, (0x0A800001 + flow, 0x0A000001 + flow), (1024 + flow % 60000, 9), size)
 
 
-def _udp(destination, source, addresses, ports, size):
+def udp(destination, source, addresses, ports, size):
+    """One UDP frame, whose addresses and ports are given as numbers."""
     length = size - FCS_LENGTH - 14 - 20
-    udp = struct.pack("!HHHH", *ports, length, 0)  # 0: no UDP checksum (RFC 768)
-    return destination + source + b"\x08\x00" + ipv4(17, addresses, udp + bytes(length - 8))
+    header = struct.pack("!HHHH", *ports, length, 0)  # 0: no UDP checksum (RFC 768)
+    return destination + source + b"\x08\x00" + ipv4(17, addresses, header + bytes(length - 8))
+
+
+def acknowledgment(destination, source, addresses, ports, size):
+    """One TCP segment that acknowledges and has no data: wherever its connection is, it is one more of it."""
+    header = struct.pack("!HHIIBBHHH", *ports, 1, 1, 5 << 4, 0x10, 0xFFFF, 0, 0)
+    pseudo = struct.pack("!IIHH", *addresses, 6, len(header))
+    header = header[:16] + struct.pack("!H", checksum(pseudo + header)) + header[18:]
+    return (destination + source + b"\x08\x00" + ipv4(6, addresses, header)).ljust(size - FCS_LENGTH, b"\0")
 
 
 def ipv4(protocol, addresses, payload):
     """An IPv4 packet from the first of two addresses, given as numbers, to the second."""
     header = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(payload), 0, 0x4000, 64, protocol, 0, *addresses)
-    return header[:10] + struct.pack("!H", _checksum(header)) + header[12:] + payload
+    return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload
 
 
 def sizes_of(size):
@@ -56,15 +65,21 @@ def write(path, size, destinations, sources, flow_count, seed=1, wrap=None):
     sizes = list(sizes_of(size))
     random.Random(seed).shuffle(sizes)
     count = -(-max(LEAST_PACKETS, flow_count) // len(sizes)) * len(sizes)
+    packets = []
+    for i in range(count):
+        flow = i % flow_count
+        pair = flow % len(destinations)
+        packet = frame(destinations[pair], sources[pair % len(sources)], flow, sizes[i % len(sizes)])
+        packets.append(wrap(packet, pair) if wrap else packet)
+    return write_packets(path, packets)
+
+
+def write_packets(path, packets):
     with open(path, "wb") as capture:
         capture.write(_PCAP_FILE_HEADER)
-        for i in range(count):
-            flow = i % flow_count
-            pair = flow % len(destinations)
-            packet = frame(destinations[pair], sources[pair % len(sources)], flow, sizes[i % len(sizes)])
-            packet = wrap(packet, pair) if wrap else packet
-            capture.write(struct.pack("<IIII", 0, i, len(packet), len(packet)) + packet)
-    return count
+        for number, packet in enumerate(packets):
+            capture.write(struct.pack("<IIII", 0, number, len(packet), len(packet)) + packet)
+    return len(packets)
 
 
 def read(path):
@@ -82,7 +97,7 @@ def write_attacked(path, destination, source, flow_count, share, packet_count, s
     send `flow_count` five-tuples in turn; the attack has `explosion` in turn."""
     chance, attack = random.Random(seed), explosion(seed)
     victims = [frame(destination, source, flow, 64) for flow in range(flow_count)]
-    attackers = [_udp(destination, source, (nw_src, 0x0A000001), ports, 64) for nw_src, *ports in attack]
+    attackers = [udp(destination, source, (nw_src, 0x0A000001), ports, 64) for nw_src, *ports in attack]
     counts = {False: 0, True: 0}
     with open(path, "wb") as capture:
         capture.write(_PCAP_FILE_HEADER)
@@ -107,7 +122,7 @@ def explosion(seed=1):
     return headers
 
 
-def _checksum(header):
+def checksum(header):
     total = sum(struct.unpack(f"!{len(header) // 2}H", header))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

@@ -108,17 +108,20 @@ extension Lane {
     @inline(__always)
     private func switchRuns(_ burst: UnsafeMutablePointer<Burst>, _ runCount: Int) {
         var unknownCount = 0
+        let isTracking = flows.walk.tracker.table.isUsed
         for run in 0..<runCount {
             let candidate = flows.cache.index.candidate(flows.runs[run].hash)
             flows.runs[run].candidate = candidate
             if candidate == 0 { unknownCount &+= 1 }
             martlet_prefetch(flows.cache.entry(candidate))
+            if isTracking { martlet_prefetch(flows.cache.connection(candidate)) }
         }
         if unknownCount != 0 { beginMisses(burst) }
         for run in 0..<runCount {
             let program = flows.cache.entry(flows.runs[run].candidate).pointee.program
             martlet_prefetch(flows.cache.programs.header(program))
         }
+        if isTracking { fetchConnections(runCount) }
         for run in 0..<runCount {
             if run &+ Self.fetchDistance < runCount {
                 let candidate = flows.runs[run &+ Self.fetchDistance].candidate
@@ -128,9 +131,11 @@ extension Lane {
             switchRun(run, burst)
         }
         if burst.pointee.missesSince != 0 { chargeMisses(burst) }
-        flows.cache.statistics.pointee.exactHits &+= UInt64(burst.pointee.hits &- burst.pointee.wildcardHits)
+        let hits = burst.pointee.hits &- burst.pointee.wildcardHits
+        flows.cache.statistics.pointee.exactHits &+= UInt64(hits)
         flows.cache.statistics.pointee.wildcardHits &+= UInt64(burst.pointee.wildcardHits)
-        flows.missBudget.note(packets: burst.pointee.count, hits: burst.pointee.hits)
+        // The others take of the budget, and would make it small.
+        flows.missBudget.note(packets: burst.pointee.count, hits: hits)
     }
 
     /// Runs between the fetch of what a tunnel's program has behind its header and its use.
@@ -351,8 +356,8 @@ extension Lane {
             }
             cache.statistics.pointee.invalidated &+= 1
         }
-        // A known connection is no new one because its tables have changed.
-        guard isStale || admitsMiss(burst) else {
+        // A known connection is no new one because its tables have changed, nor is a datagram that was admitted piece by piece.
+        guard isStale || hasPieces || admitsMiss(burst) else {
             discard(burst.pointee.packets[index].unsafelyUnwrapped, .missBudget, on: flows.runs[run].port)
             return nil
         }
@@ -507,7 +512,7 @@ extension Lane {
                 if fdb.lookup(key, bucket: fdb.bucket(of: key)).place != place { return false }
             case .tell(let telling): tell(checks + index, telling, now: burst.pointee.context.now)
             // Passed before.
-            case .word, .track, .labelHigh, .labelLow: break
+            case .word, .track, .connection, .labelHigh, .labelLow: break
             case .neighbor(let cell, let station):
                 if cell.pointee.station != station { return false }
                 cell.pointee.use(now: burst.pointee.context.now)
@@ -525,6 +530,7 @@ extension Lane {
         let layout = flows.layouts[run]
         let packet = burst.pointee.packets[index].unsafelyUnwrapped
         flows.walk.tracker.begin(packet, layout)
+        flows.walk.tracker.beginPiece()
         let program = Walk.run(
             key.all,
             types: layout.tagTypes,
@@ -536,10 +542,12 @@ extension Lane {
         )
         let length = UInt64(packet.pointee.packet_length)
         let now = burst.pointee.context.now
-        // At once, for the rules are at hand.
-        for visit in 0..<(burst.pointee.isRetry ? 0 : program.visitCount) {
+        // At once, for the rules are at hand. What comes in again was counted up to where it had to wait.
+        let counted = burst.pointee.isRetry ? program.visitCount : min(formerVisits(of: packet), program.visitCount)
+        for visit in counted..<program.visitCount {
             program.visits[visit].rule?.pointee.counts[number].add(packets: 1, bytes: length, now: now)
         }
+        if program.waits { return keepWaiting(run) }
         if let kept = keep(program, run, burst, replacing: known) {
             tellAll(cache.programs.checks(kept), count: program.checkCount, now: now)
         } else {
@@ -570,7 +578,7 @@ extension Lane {
         remember(block, run, burst, replacing: present)
         // Under all bits of interest the exact entry says it already.
         let isWild = mask != MaskTable.none && Int(mask) <= MaskTable.levels && !cache.masks.isInterest(mask)
-        if isWild { generalize(block, mask, run, burst) }
+        if isWild && !program.isOfConnection { generalize(block, mask, run, burst) }
         return block
     }
 

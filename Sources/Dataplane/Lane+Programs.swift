@@ -163,10 +163,12 @@ extension Lane {
             // Behind `encapsulate` and `commit`.
             case .octets: break
             case .commit(let commit):
-                guard self.commit(commit, steps + index + 1, burst) else {
-                    discard(packet, .connectionLimit, on: port)
+                if let failure = self.commit(commit, steps + index + 1, burst) {
+                    discard(packet, failure, on: port)
                     return false
                 }
+            case .translate(let zone):
+                if let rewriting = flows.walk.tracker.rewriting(in: zone) { editor.translate(rewriting) }
             case .noStation(let output, _):
                 count(packet, .neighborUnknown, on: output)
                 if index == range.upperBound { free(packet) }
@@ -275,7 +277,7 @@ extension Lane {
     }
 
     /// A program may drop more than one packet a port: the worker frees what there is before the list is full.
-    private func keepRoomForDrops() {
+    func keepRoomForDrops() {
         guard dropCount.pointee >= PortIndex.capacity * Self.burstLength - Self.burstLength else { return }
         martlet_drained(drain, drainContext.pointee)
     }

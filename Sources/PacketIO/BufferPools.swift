@@ -46,9 +46,9 @@ final class BufferPools {
     private func roomyPool(for count: Int, socket: Int32) throws(Refusal) -> Int {
         for (index, pool) in pools.enumerated()
         where pool.socket == socket && pool.capacity - pool.reserved >= count { return index }
-        // Every worker may keep one and a half caches' worth of free buffers from the others.
-        let inCaches = workerCount * Self.cacheSize * 3 / 2
-        let size = max(Self.smallestPool, (1 << (Int.bitWidth - (count + inCaches).leadingZeroBitCount)) - 1)
+        // Every worker may keep one and a half caches' worth of free buffers from the others, and fragments that wait.
+        let kept = workerCount * (Self.cacheSize * 3 / 2 + Lane.fragmentBufferLimit)
+        let size = max(Self.smallestPool, (1 << (Int.bitWidth - (count + kept).leadingZeroBitCount)) - 1)
         let name = "martlet_buffers_\(pools.count)"
         guard
             let pool = rte_pktmbuf_pool_create(
@@ -65,7 +65,7 @@ final class BufferPools {
                     + "raise --socket-memory"
             )
         }
-        pools.append(Pool(pool: pool, socket: socket, capacity: size - inCaches))
+        pools.append(Pool(pool: pool, socket: socket, capacity: size - kept))
         return pools.count - 1
     }
 }

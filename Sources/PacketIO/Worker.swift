@@ -103,6 +103,7 @@ struct Worker {
                 now = Dataplane.now
                 lane.maintain(now: now)
                 if lane.heldCount != 0 { retryHeld(now: now) }
+                if lane.waitingFragmentCount != 0 { dropLateFragments(now: now) }
                 expireFragments()
                 nextTick = time &+ frequency / 1000
             }
@@ -116,6 +117,20 @@ struct Worker {
     @inline(never)
     private func retryHeld(now: UInt32) {
         lane.retryHeld(now: now)
+        sendAll(state.pointee.plan.load(ordering: .acquiring).pointee.slots)
+        if lane.hasWholeDatagrams { receiveDatagrams(now: now) }
+    }
+
+    /// Switches datagrams whose last fragment has come.
+    @inline(never)
+    private func receiveDatagrams(now: UInt32) {
+        lane.receiveDatagrams(now: now)
+        sendAll(state.pointee.plan.load(ordering: .acquiring).pointee.slots)
+    }
+
+    @inline(never)
+    private func dropLateFragments(now: UInt32) {
+        lane.dropLateFragments(now: now)
         sendAll(state.pointee.plan.load(ordering: .acquiring).pointee.slots)
     }
 
@@ -183,6 +198,7 @@ struct Worker {
             if let tap = entry.pointee.slot.tap { tap.pointee.copy(burst, count: count, received: true) }
             lane.receive(burst, count: count, from: entry.pointee.port, now: now)
             sendAll(plan.slots)
+            if lane.hasWholeDatagrams { receiveDatagrams(now: now) }
         }
         return total
     }

@@ -121,19 +121,15 @@ final class Bench {
         for (index, frame) in frames.enumerated() { burst[index] = ledger.make(frame) }
         let before = counters(and: port)
         let refused = ledger.refusedCopies
+        var outcome = Outcome()
         lane.receive(burst, count: frames.count, from: port, now: now)
-        var outcome = takeQueues(location)
-        for (port, frames) in drained { outcome.sent[port] = frames + (outcome.sent[port] ?? []) }
-        drained = [:]
-        for index in 0..<lane.dropCount.pointee {
-            let packet = lane.drops[index]!
-            // What was cut off a packet is no packet that was dropped.
-            let isPacket = ledger.heads.contains(packet)
-            let bytes = take(packet, location)
-            if isPacket { outcome.dropped.append(bytes) }
+        take(&outcome, location)
+        if lane.hasWholeDatagrams {
+            lane.receiveDatagrams(now: now)
+            take(&outcome, location)
         }
-        lane.dropCount.pointee = 0
-        #expect(ledger.heads.count == lane.heldCount, "packets are lost", sourceLocation: location)
+        let waiting = lane.heldCount + lane.waitingFragmentCount
+        #expect(ledger.heads.count == waiting, "packets are lost", sourceLocation: location)
         let after = counters(and: port)
         outcome.reasons = Self.drops(from: before, to: after)
         let counted = outcome.reasons.values.reduce(0, +)
@@ -155,6 +151,38 @@ final class Bench {
         lane.dropCount.pointee = 0
         outcome.reasons = Self.drops(from: before, to: counters(and: 0))
         return outcome
+    }
+
+    /// What the lane drops of fragments that have waited too long.
+    func dropLateFragments(now: UInt32, _ location: SourceLocation = #_sourceLocation) -> Outcome {
+        let before = counters(and: 0)
+        var outcome = Outcome()
+        // Often enough for every datagram.
+        for _ in 0..<32 { lane.dropLateFragments(now: now) }
+        take(&outcome, location)
+        #expect(ledger.heads.count == lane.waitingFragmentCount, "packets are lost", sourceLocation: location)
+        outcome.reasons = Self.drops(from: before, to: counters(and: 0))
+        return outcome
+    }
+
+    /// How many fragments wait.
+    var waitingFragmentCount: Int { lane.waitingFragmentCount }
+
+    /// Takes what the lane has sent and dropped.
+    private func take(_ outcome: inout Outcome, _ location: SourceLocation) {
+        let last = takeQueues(location).sent
+        for sent in [drained, last] {
+            for (port, frames) in sent { outcome.sent[port, default: []] += frames }
+        }
+        drained = [:]
+        for index in 0..<lane.dropCount.pointee {
+            let packet = lane.drops[index]!
+            // What was cut off a packet is no packet that was dropped.
+            let isPacket = ledger.heads.contains(packet)
+            let bytes = take(packet, location)
+            if isPacket { outcome.dropped.append(bytes) }
+        }
+        lane.dropCount.pointee = 0
     }
 
     /// What the lane sends in the midst of a burst.

@@ -268,8 +268,7 @@ import Wire
             #expect(isRight == (whole != nil), "seed \(seed): \(frame)")
             outcomes[isRight ? 1 : 0] += 1
             guard let whole, plain.isTCP else { continue }
-            let length = Int(frame[16]) << 8 | Int(frame[17])
-            let quick = TCPSegment(HeaderBytes(unchecked: packet.frame + 34), length: length - 20)
+            let quick = packet.plainSegment
             #expect(quick.sequence == whole.tcp.sequence && quick.payloadLength == whole.tcp.payloadLength)
         }
         #expect(outcomes.allSatisfy { $0 > 500 })

@@ -9,7 +9,7 @@ from random_tracking import report_flows
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS,
                                 ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrDestOpt,
-                                IPv6ExtHdrHopByHop)
+                                IPv6ExtHdrFragment, IPv6ExtHdrHopByHop)
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from twins import NAMES
@@ -47,6 +47,26 @@ def icmp(side, kind, code=0, identifier=7):
     return four(side, ICMP(type=kind, code=code, id=identifier))
 
 
+def pieces(side, octets=3000, ports=(1025, 53), number=7, size=1480, parts=None, content=None):
+    """The fragments of a datagram, in order, or those that `parts` names: by number, or as (start, end, whether more follows)."""
+    source, destination = ports if side == 0 else ports[::-1]
+    whole = content or UDP(sport=source, dport=destination) / Raw(bytes(place % 251 for place in range(octets)))
+    data = bytes(IP(bytes(IP(src=HOSTS[side], dst=HOSTS[1 - side]) / whole)).payload)
+    cuts = [(start, min(start + size, len(data)), start + size < len(data)) for start in range(0, len(data), size)]
+    return [four(side, Raw(data[start:end]), id=number, proto=IP(bytes(IP() / whole)).proto, frag=start // 8,
+                 flags="MF" if more else 0)
+            for start, end, more in [cuts[part] if isinstance(part, int) else part for part in parts or cuts]]
+
+
+def pieces6(side, octets=3000, ports=(1025, 53), number=7, size=1440, parts=None):
+    source, destination = ports if side == 0 else ports[::-1]
+    whole = UDP(sport=source, dport=destination) / Raw(bytes(place % 251 for place in range(octets)))
+    data = bytes(IPv6(src=HOSTS6[side], dst=HOSTS6[1 - side]) / whole)[40:]
+    cuts = [(start, min(start + size, len(data)), start + size < len(data)) for start in range(0, len(data), size)]
+    return [six(side, IPv6ExtHdrFragment(nh=17, id=number, offset=start // 8, m=more) / Raw(data[start:end]))
+            for start, end, more in [cuts[part] if isinstance(part, int) else part for part in parts or cuts]]
+
+
 def error(side, packet, kind=3, length=None, source=None):
     """About `packet`, of which it quotes so many octets."""
     fields = {"src": source} if source else {}
@@ -62,6 +82,8 @@ SYN, ANSWER, LAST = tcp(0, "S", 1000), tcp(1, "SA", 5000, 1001), tcp(0, "A", 100
 HANDSHAKE = [SYN, ANSWER, LAST]
 CLOSED = HANDSHAKE + [tcp(0, "FA", 1001, 5001), tcp(1, "FA", 5001, 1002), tcp(0, "A", 1002, 5002)]
 SYN6 = six(0, TCP(sport=1025, dport=80, flags="S", seq=1))
+# Ends the burst of the other side's.
+BETWEEN = icmp(1, 8)
 DATAGRAM6 = six(0, UDP(sport=1, dport=2) / b"abc")
 
 REPORT = "resubmit(,20)"
@@ -73,6 +95,62 @@ STANDARD = [TRACKED, "table=0,priority=1,ipv6 actions=ct(table=1,zone=1)", ALL,
             f"table=1,priority=2,ipv6,ct_state=+new actions={REPORT},ct(commit,zone=1)"]
 COMMITTED = "table=0,priority=1,ip actions=ct(commit,table=1,zone=1)"
 BEHIND = ["br1 table=0,priority=1,ip actions=ct(table=1,zone=1)", f"br1 table=1,priority=1 actions={REPORT}"]
+
+
+# What `SOURCE` and `DESTINATION` make of the ends.
+NEW_CLIENT, NEW_SERVER, NEW_SERVER6 = "10.1.1.1", "10.1.1.2", "2001:db8::99"
+BACK = "table=0,priority=1,in_port=2,{} actions=ct(zone=1,nat,table=20)"
+SOURCE = [f"table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src={NEW_CLIENT}),table=20)", BACK.format("ip")]
+DESTINATION = [f"table=0,priority=2,in_port=1,{name} actions=ct(commit,zone=1,nat(dst={NEW_SERVER}{port}),table=20)"
+               for name, port in (("udp", ":5353"), ("tcp", ":8080"), ("icmp", ""))] + [BACK.format("ip")]
+DESTINATION6 = [f"table=0,priority=1,in_port=1,ipv6 actions=ct(commit,zone=1,nat(dst={NEW_SERVER6}),table=20)",
+                BACK.format("ipv6")]
+
+
+def _rebuilt(side, packet):
+    """With lengths and checksums as they are to be."""
+    for layer in (IP, UDP, TCP, ICMP, ICMPv6EchoRequest):
+        if layer in packet:
+            for name in ("len", "chksum", "cksum"):
+                packet[layer].delfieldval(name) if name in packet[layer].fields else None
+    return side + 1, bytes(packet)
+
+
+def answer(packet, address=NEW_CLIENT, port=None):
+    """To what a packet of end 0 became: to its new source, or from its new destination."""
+    packet = Ether(packet[1])
+    inner, is_source = packet[IP], address == NEW_CLIENT
+    packet.src, packet.dst = packet.dst, packet.src
+    inner.src, inner.dst = (inner.dst, address) if is_source else (address, inner.src)
+    if UDP in packet:
+        inner[UDP].sport, inner[UDP].dport = inner[UDP].dport, inner[UDP].sport
+        if port:
+            setattr(inner[UDP], "dport" if is_source else "sport", port)
+    if ICMP in packet:
+        inner[ICMP].type = 0
+    return _rebuilt(1, packet)
+
+
+def translated(packets, address=NEW_CLIENT, port=None):
+    """A conversation in which end 1 answers what it gets. Of one packet of end 0 alone, what that becomes."""
+    result = []
+    for number, content in packets:
+        packet = Ether(content)
+        if number == 2 and address == NEW_CLIENT:
+            packet[IP].dst = address
+        elif number == 2:
+            packet[IP].src = address
+            packet[TCP].sport = port
+        elif len(packets) == 1:
+            packet[IP].src = address
+        result.append(_rebuilt(number - 1, packet))
+    return result
+
+
+def became6(packet):
+    packet = Ether(packet[1])
+    packet[IPv6].dst = NEW_SERVER6
+    return _rebuilt(0, packet)
 
 
 def marking(port, written):
@@ -197,6 +275,91 @@ KNOWN = {
         "table=0,priority=1,ip actions=ct(commit,table=1,zone=1,exec(set_field:0x1->ct_mark))",
         f"table=1,priority=1,ip actions={REPORT},ct(table=2,zone=2)",
         f"table=2,priority=1,ip actions={REPORT},ct(table=20,zone=1)"], [udp(0), udp(0), udp(1), ANSWER]),
+    # Translation
+    "a source becomes another one, and the answers go to who it was": ([*SOURCE], [
+        udp(0), udp(0), answer(udp(0)), udp(0), answer(udp(0)), icmp(0, 8), answer(icmp(0, 8)),
+        *translated(HANDSHAKE), udp(1, (3, 3)), udp(0, (3, 3)), answer(udp(0, (3, 3)))]),
+    "a destination becomes another one with another port": ([*DESTINATION], [
+        udp(0), udp(0), answer(udp(0), NEW_SERVER, 5353), udp(0), answer(udp(0), NEW_SERVER, 5353), icmp(0, 8),
+        answer(icmp(0, 8), NEW_SERVER), *translated(HANDSHAKE, NEW_SERVER, 8080), udp(1, (3, 3))]),
+    "an error is translated, and the packet in it is as its sender sent it": ([*SOURCE, *DESTINATION6], [
+        udp(0), error(1, udp(0), source=ROUTER), error(1, translated([udp(0)])[0], source=ROUTER),
+        error(1, translated([udp(0)])[0], kind=11), answer(udp(0)), error(0, udp(1)), error(0, udp(1), source=ROUTER),
+        icmp(0, 8), error(1, translated([icmp(0, 8)])[0]), *translated(HANDSHAKE), error(1, translated([LAST])[0]),
+        DATAGRAM6, error6(1, became6(DATAGRAM6)), error6(1, became6(DATAGRAM6), kind=ICMPv6PacketTooBig)]),
+    "tables behind see what the packet has become": ([
+        *SOURCE[:1], "table=0,priority=1,in_port=2,ip actions=ct(zone=1,nat,table=3)", ALL,
+        f"table=3,priority=2,ip,nw_dst={HOSTS[0]} actions=mod_nw_tos:4,{REPORT}", f"table=3,priority=1 actions={REPORT}"],
+        [udp(0), answer(udp(0)), answer(udp(0)), udp(0, (5, 53)), answer(udp(0, (5, 53))), answer(udp(0, (9, 9)))]),
+    "another zone tracks what the packet has become": ([
+        "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src=10.1.1.1),table=3)",
+        f"table=3,priority=1,in_port=1,ip actions={REPORT},ct(commit,zone=2,table=20)",
+        f"table=0,priority=1,in_port=2,ip actions=ct(zone=2,table=4)",
+        f"table=4,priority=1,ip actions={REPORT},ct(zone=1,nat,table=20)"],
+        [udp(0), udp(0), answer(udp(0)), udp(0), answer(udp(0)), *translated(HANDSHAKE), answer(udp(0, (9, 9)))]),
+    "a table is entered with the first packet's addresses and ports": ([
+        "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src=10.1.1.1),table=3)",
+        "table=0,priority=1,in_port=2,ip actions=ct(zone=1,nat,table=3)",
+        "table=3,priority=1,ip,ct_state=+trk-inv actions=resubmit(,4,ct),output:3",
+        f"table=4,priority=3,ip,nw_src={HOSTS[0]},nw_dst={HOSTS[1]} actions={REPORT}",
+        f"table=4,priority=2,udp,tp_src=1025 actions=mod_nw_tos:4,{REPORT}",
+        f"table=4,priority=1,ip actions=mod_nw_tos:8,{REPORT}"],
+        [udp(0), udp(0), answer(udp(0)), udp(0, (5, 53)), answer(udp(0, (5, 53))), udp(1, (9, 9)), *translated(HANDSHAKE)]),
+    "what is translated once is not translated again in its zone": ([
+        "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src=10.1.1.1),table=3)",
+        f"table=3,priority=1,ip actions={REPORT},ct(zone=1,nat,table=4)", f"table=4,priority=1,ip actions={REPORT}",
+        "table=0,priority=1,in_port=2,ip actions=ct(zone=1,nat,table=3)"],
+        [udp(0), udp(0), answer(udp(0)), udp(0)]),
+    "without nat a connection's packets stay what they are": ([
+        "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src=10.1.1.1),table=20)",
+        "table=0,priority=1,in_port=2,ip actions=ct(zone=1,table=20)"],
+        [udp(0), answer(udp(0)), udp(0), udp(1)]),
+    "a connection that has begun without it does not get a translation": ([
+        "table=0,priority=1,in_port=2,ip actions=ct(zone=1,nat,table=20)", ALL,
+        "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,table=3)",
+        f"table=3,priority=1,ip actions={REPORT},ct(commit,zone=1,nat(src=10.1.1.1),table=20)"],
+        [udp(0), udp(0), udp(1), udp(0)]),
+    "what was said before a translation is of the packet as it was": ([
+        f"table=0,priority=2,in_port=1,udp,tp_src=5 actions={REPORT},ct(commit,zone=1,nat(src=10.1.1.1:7),table=20)",
+        f"table=0,priority=1,in_port=1,ip,nw_src={HOSTS[0]} actions=ct(commit,zone=1,nat(src=10.1.1.1:7-7),table=20)",
+        "table=0,priority=1,in_port=2,ip actions=ct(zone=1,nat,table=20)"],
+        [udp(0, (5, 53)), udp(0, (5, 53)), answer(udp(0, (5, 53)), port=7), udp(0, (6, 54))]),
+    "an invalid segment is translated as its connection is": ([*SOURCE], [
+        *translated(HANDSHAKE), tcp(0, "S", 99999999), tcp(0, "A", 1001, 5001)]),
+    "a copy is translated, and the packet goes on as it was": ([
+        f"table=0,priority=1,in_port=1,udp actions=clone(ct(commit,zone=1,nat(src=10.1.1.1),table=20)),{REPORT},output:3"],
+        [udp(0), udp(0)]),
+    # Fragments. Those of a datagram do one action after the other together in Open vSwitch, and those of several in one burst
+    # leave in the order of its flows. What is not whole at the end would come out of it some seconds later.
+    "fragments go on when all have come, in their order, and are what the datagram is": (STANDARD, [
+        *pieces(0), *pieces(1), *pieces(0, parts=[2, 0, 1]), *pieces(1, parts=[1, 0, 2]), udp(0), *pieces(0, 40000)]),
+    "those of IPv6 too": (STANDARD, [
+        *pieces6(0), *pieces6(1), *pieces6(0, parts=[2, 0, 1]), *pieces6(1, parts=[1, 2, 0]), *pieces6(0, 40000)]),
+    "fragments of several datagrams come one among the other": (STANDARD, [
+        *pieces(0, parts=[0]), *pieces(0, number=8, parts=[1]), *pieces6(0, parts=[0]), *pieces(1, parts=[1, 2]),
+        *pieces(0, parts=[1, 2]), *pieces6(0, parts=[2, 1]), *pieces(0, number=8, parts=[2, 0]), *pieces(1, parts=[0])]),
+    "a datagram of a wrong checksum, or of port 0, is invalid in all its fragments; UDP over IPv4 needs none": (STANDARD, [
+        *pieces(0, content=UDP(sport=1, dport=2, chksum=1) / Raw(bytes(3000))), *pieces(1, ports=(0, 5)),
+        *pieces(0, content=UDP(sport=1, dport=2, chksum=0) / Raw(bytes(3000)))]),
+    "fragments that come twice, overlap or are short are invalid, and the others make their datagram": (STANDARD, [
+        *pieces(0, parts=[0, 0, (8, 1488, 1), (1472, 2952, 1), 2, 2, (2952, 2960, 1), 1]),
+        *pieces(1, size=1176, parts=[0, 1]), *pieces(0, size=1184), *pieces6(1, size=1224, parts=[0, 1]),
+        *pieces6(0, size=1232)]),
+    "fragments of other protocols, and an error about one": (STANDARD, [
+        *pieces(0, content=ICMP(type=8, id=9) / Raw(bytes(3000))), *pieces(1, content=ICMP(type=0, id=9) / Raw(bytes(3000))),
+        *pieces(0, content=TCP(sport=9, dport=80, flags="S") / Raw(bytes(2000))), *pieces(0),
+        error(1, pieces(0)[0], length=500), error(1, udp(0))]),
+    "flows see fragments as fragments, without ports": ([
+        TRACKED, f"table=1,priority=3,udp,nw_frag=first actions=output:3,{REPORT}",
+        f"table=1,priority=3,ip,nw_frag=later actions=output:8,{REPORT}", f"table=1,priority=4,udp,tp_dst=53 actions={REPORT}"],
+        [*pieces(0), BETWEEN, udp(0)]),
+    "fragments see what their datagram is, and not what the commit of the first one wrote": ([
+        TRACKED, "table=1,priority=2,ct_mark=0,udp actions=ct(commit,table=20,zone=1,exec(set_field:1->ct_mark))",
+        ALL], [*pieces(0), BETWEEN, *pieces(0), *pieces(1)]),
+    "fragments are tracked in several zones, behind patches too": ([
+        "table=0,priority=1,ip actions=ct(commit,table=1,zone=1,exec(set_field:1->ct_mark))",
+        "table=1,priority=1,ip actions=ct(commit,table=2,zone=2,exec(set_field:2->ct_mark))",
+        f"table=2,priority=1,ip actions={REPORT},output:8", *BEHIND], [*pieces(0), BETWEEN, *pieces(0), *pieces(1)]),
     # Commits
     # A move out of ct_mark within ct does not write it, other than in Open vSwitch.
     "a later commit writes the bits of its mask, also in the other direction": ([

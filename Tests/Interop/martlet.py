@@ -15,6 +15,9 @@ from processes import Process, eventually
 REPOSITORY = Path(__file__).resolve().parents[2]
 BINARIES = Path(os.environ.get("MARTLET_BIN", REPOSITORY / ".build/release"))
 
+# For a daemon that others wait for on the same two processors: its worker does not poll while there is nothing to do.
+IDLE = ("--idle-sleep", "50")
+
 # martletctl's exit statuses, as design.md has them.
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 

@@ -1,8 +1,9 @@
 """Conversations from a seed: frames of several at a time, in an order in which hosts would send them, or nearly.
 
 Each conversation keeps what its two ends know, so that most of its frames are what a tracker expects next; the others
-are late, early, repeated, outside a window by an octet, of the wrong flags, cut, or spoilt. Fragments are not drawn: what
-a tracker says of them depends on their being put together.
+are late, early, repeated, outside a window by an octet, of the wrong flags, cut, or spoilt. Fragments are not drawn (there are
+known conversations of them): Martlet sends them behind the burst that completes their datagram, and what Open vSwitch has of
+others comes out in some later case.
 """
 
 import struct

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from guest import Guest
+from martlet import IDLE
 from processes import eventually
 from room import Room
 
@@ -19,7 +20,7 @@ class Hall:
     """Two guests with all offloads that they are given, and one, with packed rings, that takes none."""
 
     def __init__(self, room):
-        self.daemon = room.daemon()
+        self.daemon = room.daemon(options=IDLE)
         self.daemon.add_bridge()
         kinds = {"vm1": {}, "vm2": {}, "vm3": {"packed": True, "offloads": False}}
         self.guests = {}

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from frames import BROADCAST
-from martlet import Daemon
+from martlet import IDLE, Daemon
 from netns import KernelPeer, Namespace, add_bridge, veth
 from processes import eventually
 from scapy.layers.inet import ICMP, IP, UDP
@@ -66,7 +66,7 @@ class Cloud:
         directory = self.room.directory / name
         directory.mkdir()
         daemon = self.room.keeps(Daemon(directory, namespace=space, options=[
-            "--host", name, "--idle-sleep", "50", "--vif-dir", str(self.room.directory)]))
+            *IDLE, "--host", name, "--vif-dir", str(self.room.directory)]))
         daemon.start()
         join_wire(daemon, address=f"{tunnel_address(name)}/24")
         return daemon
@@ -154,6 +154,42 @@ def test_the_first_packet_is_a_broadcast_and_reaches_every_host(room):
     for host in ("h1", "h3"):
         assert cloud.guests["red", host].machine.wait_for(call) == []
     assert "neighbor_unknown" not in cloud.daemons[first.host].drops("tun-vxlan")
+
+
+def test_fragments_pass_the_security_groups_of_both_ends_as_their_datagram(room):
+    cloud = Cloud(room)
+    cloud.populate()
+    rules = [{"direction": "egress", "ethertype": "IPv4"},
+             {"direction": "ingress", "ethertype": "IPv4", "protocol": "udp"}]
+    cloud.apply([{"type": "security_group", "id": "open", "rules": rules}]
+                + [guest.document(port_security_enabled=True, security_groups=["open"]) for guest in cloud.guests.values()])
+    asker, other = cloud.guests["blue", "h1"], cloud.guests["blue", "h2"]
+    # The way there is known then, and nothing has to wait for that.
+    asker.machine.send(first := asker.to(other, b"first"))
+    other.machine.wait_for(first)
+    allowed = fragments(asker, other, 1, UDP(sport=7, dport=9))
+    refused = fragments(asker, other, 2, ICMP())
+    spoilt = fragments(asker, other, 3, UDP(sport=7, dport=9, chksum=1))
+    # Its last fragments overwrite the end of those before them.
+    crafted = fragments(asker, other, 4, UDP(sport=7, dport=9), overlap=8)
+    for frame in refused + spoilt + crafted + allowed:
+        asker.machine.send(frame)
+    assert other.machine.wait_for(allowed[-1]) == allowed[:-1]
+    answers = fragments(other, asker, 1, UDP(sport=9, dport=7))
+    for frame in reversed(answers):
+        other.machine.send(frame)
+    assert asker.machine.wait_for(answers[-1]) == answers[:-1]
+    assert not other.machine.received()
+
+
+def fragments(sender, receiver, number, header, overlap=0):
+    """A datagram in three fragments, of which the later ones may begin some octets too early."""
+    packet = IP(src=sender.ip, dst=receiver.ip) / header / bytes(3000)
+    data, size = bytes(IP(bytes(packet)).payload), 1376
+    starts = [0] + [place - overlap for place in (size, 2 * size)]
+    return [bytes(Ether(src=sender.mac, dst=receiver.mac)
+                  / IP(src=sender.ip, dst=receiver.ip, id=number, proto=IP(bytes(packet)).proto, frag=start // 8,
+                       flags="MF" if start + size < len(data) else 0) / data[start:start + size]) for start in starts]
 
 
 def test_requests_for_known_addresses_never_leave_the_host(room):

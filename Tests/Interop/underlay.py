@@ -1,5 +1,6 @@
 """A wire that carries tunnels: Martlet in a network namespace at its near end, another stack at its far end."""
 
+from martlet import IDLE
 from netns import KernelPeer, Namespace, add_bridge, pings, veth
 from ovs import UserspaceSwitch
 from processes import eventually
@@ -25,7 +26,7 @@ class NearEnd:
         self.endpoint = dict(endpoint)
         self.near = room.keeps(Namespace("near"))
         devargs = self.lay_wire()
-        self.daemon = room.daemon(namespace=self.near)
+        self.daemon = room.daemon(namespace=self.near, options=IDLE)
         self.set_up(devargs)
 
     def set_up(self, devargs):

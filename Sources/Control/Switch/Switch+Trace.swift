@@ -159,6 +159,8 @@ struct TraceListing: Sendable {
         case .failed(let reason): "all ends here: \(reason.name)"
         case .tracked(let zone, let bits, let isAssumed):
             "zone \(zone): ct_state=\(FlowText.print(ctState: bits))" + (isAssumed ? ", as --ct-next has it" : "")
+        case .translated(let zone): "translated as its connection in zone \(zone)"
+        case .waits: "a fragment waits for the others of its datagram, and goes on as that is tracked"
         case .learns(let flow): "learns \(FlowText.print(flow))"
         case .finishes(let idle, let hard):
             "the connection ends: the flow's timeouts become at most idle \(idle), hard \(hard) (0: as it was)"

@@ -20,6 +20,10 @@ import Flows
     let held: UnsafeMutablePointer<Lane.Held>
     let heldCount: UnsafeMutablePointer<Int>
     let heldSince: UnsafeMutablePointer<UInt64>
+    /// Pieces of a datagram that come in again, and how many; and their packets.
+    let pieces: UnsafeMutablePointer<FragmentStore.Piece>
+    let pieceCount: UnsafeMutablePointer<Int>
+    let pieceBurst: UnsafeMutablePointer<Packet?>
     /// The last identification of an IPv4 packet that may be fragmented.
     let identification: UnsafeMutablePointer<UInt16>
     let burst: UnsafeMutablePointer<Lane.Burst>
@@ -45,6 +49,11 @@ import Flows
         heldCount.initialize(to: 0)
         heldSince = .allocate(capacity: 1)
         heldSince.initialize(to: 0)
+        pieces = .allocate(capacity: Lane.burstLength)
+        pieceCount = .allocate(capacity: 1)
+        pieceCount.initialize(to: 0)
+        pieceBurst = .allocate(capacity: Lane.burstLength)
+        pieceBurst.initialize(repeating: nil, count: Lane.burstLength)
         identification = .allocate(capacity: 1)
         identification.initialize(to: 0)
         burst = .allocate(capacity: 1)
@@ -65,6 +74,9 @@ import Flows
         held.deallocate()
         heldCount.deallocate()
         heldSince.deallocate()
+        pieces.deallocate()
+        pieceCount.deallocate()
+        pieceBurst.deallocate()
         identification.deallocate()
         burst.deallocate()
     }

@@ -260,6 +260,7 @@ struct ProgramStore {
             case .encapsulate(let header): hash = hash.mixed(with: UInt64(header.port) ^ 1 &<< 20)
             case .octets(let first, let second): hash = hash.mixed(with: first ^ second)
             case .commit(let commit): hash = hash.mixed(with: UInt64(commit.zone) ^ UInt64(commit.mark) &<< 22)
+            case .translate(let zone): hash = hash.mixed(with: UInt64(zone) ^ 1 &<< 23)
             case .noStation(let port, _): hash = hash.mixed(with: UInt64(port) ^ 1 &<< 21)
             }
         }
@@ -268,6 +269,7 @@ struct ProgramStore {
             case .found(let name, _): hash = hash.mixed(with: name.address ^ UInt64(name.vlan))
             case .word(let word): hash = hash.mixed(with: word)
             case .track(let check): hash = hash.mixed(with: UInt64(check.bits) ^ UInt64(check.zone) &<< 8)
+            case .connection(let number, _): hash = hash.mixed(with: UInt64(number) ^ 1 &<< 32)
             case .learn, .tell, .neighbor, .labelHigh, .labelLow: break
             }
         }

@@ -102,9 +102,12 @@ struct ConnectionState: BitwiseCopyable {
         set { word = word & ~0xff_0000 | UInt64(newValue.rawValue) &<< 16 }
     }
 
+    /// The number of `timeout`, without a call.
+    @inline(__always) var timeoutNumber: UInt8 { UInt8(truncatingIfNeeded: word &>> 24) }
+
     /// By what it ends if nothing more comes.
     @inline(__always) var timeout: TrackTimeout {
-        get { TrackTimeout(rawValue: UInt8(truncatingIfNeeded: word &>> 24)).unsafelyUnwrapped }
+        get { TrackTimeout(rawValue: timeoutNumber).unsafelyUnwrapped }
         set { word = word & ~0xff00_0000 | UInt64(newValue.rawValue) &<< 24 }
     }
 
@@ -123,4 +126,6 @@ enum TrackBits {
     static var reply: UInt8 { 0x08 }
     static var invalid: UInt8 { 0x10 }
     static var tracked: UInt8 { 0x20 }
+    static var sourceTranslated: UInt8 { 0x40 }
+    static var destinationTranslated: UInt8 { 0x80 }
 }

@@ -1,5 +1,6 @@
 import Flows
 import Synchronization
+import Wire
 
 /// The connections of a switch, shared by its workers: found by the tuple of either direction, in any zone.
 ///
@@ -11,8 +12,10 @@ struct ConnectionTable: @unchecked Sendable {
     struct Name: BitwiseCopyable {
         /// As the first packet had it.
         var tuple: ConnectionTuple
+        /// Its answers have another tuple than it reversed.
+        var translation = Translation.none
         /// So that a connection has a cache line for it.
-        private let rest: (UInt64, UInt64, UInt64) = (0, 0, 0)
+        private let rest: (UInt64, UInt64) = (0, 0)
     }
 
     /// A worker's part, and one of the control plane's: numbers at hand, and counts that it alone writes.
@@ -55,6 +58,8 @@ struct ConnectionTable: @unchecked Sendable {
     let capacity: Int
     private let connections: UnsafeMutablePointer<Connection>
     private let names: UnsafeMutablePointer<Name>
+    /// As the answers to connections that are translated have it. Memory that nobody has touched is none.
+    private let replies: UnsafeMutablePointer<Name>
     private let index: ConnectionIndex
     private let queue: UnsafeMutablePointer<UInt32>
     private let shared: UnsafeMutablePointer<Shared>
@@ -81,6 +86,7 @@ struct ConnectionTable: @unchecked Sendable {
         connections = UnsafeMutableRawPointer(LazyMemory.allocate(UInt64.self, (numberCount + 1) * 8))
             .assumingMemoryBound(to: Connection.self)
         names = LazyMemory.allocate(Name.self, numberCount + 1)
+        replies = LazyMemory.allocate(Name.self, numberCount + 1)
         index = ConnectionIndex(capacity: capacity)
         queue = LazyMemory.allocate(UInt32.self, numberCount)
         shared = .allocate(capacity: 1)
@@ -106,6 +112,7 @@ struct ConnectionTable: @unchecked Sendable {
             (numberCount + 1) * 8
         )
         LazyMemory.free(names, numberCount + 1)
+        LazyMemory.free(replies, numberCount + 1)
         index.free()
         LazyMemory.free(queue, numberCount)
         shared.deinitialize(count: 1)
@@ -178,13 +185,13 @@ struct ConnectionTable: @unchecked Sendable {
     private func read(_ number: UInt32, _ tuple: ConnectionTuple, _ reversed: ConnectionTuple) -> Found? {
         let stamp = self[number].pointee.stamp.load(ordering: .acquiring)
         guard stamp & 1 != 0 else { return nil }
-        let name = names[Int(number)].tuple
+        let name = names[Int(number)]
+        let isFirst = name.tuple == tuple
+        let isReply = name.translation == .none ? name.tuple == reversed : replies[Int(number)].tuple == tuple
         atomicMemoryFence(ordering: .acquiring)
         // The name may have been another's while it was read.
         guard self[number].pointee.stamp.load(ordering: .relaxed) == stamp else { return nil }
-        if name == tuple { return Found(number: number, stamp: stamp, isReply: false) }
-        if name == reversed { return Found(number: number, stamp: stamp, isReply: true) }
-        return nil
+        return isFirst || isReply ? Found(number: number, stamp: stamp, isReply: !isFirst) : nil
     }
 
     private func isOver(_ number: UInt32, now: UInt32) -> Bool {
@@ -194,11 +201,22 @@ struct ConnectionTable: @unchecked Sendable {
     /// The tuple of a connection's first packet.
     func tuple(of number: UInt32) -> ConnectionTuple { names[Int(number)].tuple }
 
+    func translation(of number: UInt32) -> Translation { names[Int(number)].translation }
+
+    /// The tuple of the answers to it.
+    func reply(of number: UInt32) -> ConnectionTuple {
+        translation(of: number) == .none ? names[Int(number)].tuple.reversed : replies[Int(number)].tuple
+    }
+
     /// The second at which a connection ends that was last used now: as late as its timeout says, and no more than a second
     /// later.
     @inline(__always)
-    func expiry(_ timeout: TrackTimeout, now: UInt32) -> UInt32 {
-        now &+ 1 &+ UInt32(truncatingIfNeeded: timeouts[Int(timeout.rawValue)].load(ordering: .relaxed))
+    func expiry(_ timeout: TrackTimeout, now: UInt32) -> UInt32 { expiry(number: timeout.rawValue, now: now) }
+
+    /// The same of a timeout's number.
+    @inline(__always)
+    func expiry(number: UInt8, now: UInt32) -> UInt32 {
+        now &+ 1 &+ UInt32(truncatingIfNeeded: timeouts[Int(number)].load(ordering: .relaxed))
     }
 
     // MARK: - Hashes
@@ -222,16 +240,19 @@ struct ConnectionTable: @unchecked Sendable {
 
     // MARK: - Beginning
 
-    /// Why there is no connection after `create`.
-    enum Failure: Error { case zoneLimit, tableFull }
+    /// Why there is no connection after `create`: another one has its answers' tuple, in the case of `isTaken`.
+    enum Failure: Error { case zoneLimit, tableFull, isTaken }
 
     /// Begins a connection, or finds the one that another worker has begun meanwhile.
     /// - Parameters:
     ///   - tuple: of its first packet.
+    ///   - reply: of the answers, if addresses or ports are translated; `choose` has chosen it.
     ///   - state: of TCP beside the first packet's `tcp`.
     ///   - share: the caller's.
     func create(
         _ tuple: ConnectionTuple,
+        _ translation: Translation,
+        reply: ConnectionTuple,
         _ state: ConnectionState,
         _ tcp: TCPState?,
         share: Int,
@@ -242,26 +263,111 @@ struct ConnectionTable: @unchecked Sendable {
             leave(zone: tuple.zone)
             return .failure(refuse(.tableFull, share))
         }
-        names[Int(number)] = Name(tuple: tuple)
+        names[Int(number)] = Name(tuple: tuple, translation: translation)
+        if translation != .none { replies[Int(number)] = Name(tuple: reply) }
         write(state, tcp, to: number, now: now)
         let place = index.place(hash(tuple))
         guard index.lock(place) else { return .failure(giveBack(number, tuple.zone, share)) }
-        defer { index.unlock(place) }
         if let found = find(tuple, tuple.reversed, place, now: now) {
+            index.unlock(place)
             put(number, share)
             leave(zone: tuple.zone)
             return .success(found)
         }
         let stamp = self[number].pointee.stamp.load(ordering: .relaxed) &+ 1
         self[number].pointee.stamp.store(stamp, ordering: .releasing)
-        guard index.insert(number, place) else {
+        let isIn = index.insert(number, place)
+        index.unlock(place)
+        guard isIn else {
             self[number].pointee.stamp.store(stamp &+ 1, ordering: .releasing)
             return .failure(giveBack(number, tuple.zone, share))
         }
         shared.pointee.count.wrappingAdd(1, ordering: .relaxed)
         shares[share].created.add(1)
+        guard translation == .none || insert(number, reply: reply, now: now) else {
+            // Without the second place, which it does not have.
+            names[Int(number)].translation = .none
+            remove(number, stamp: stamp, share: share)
+            return .failure(refuse(.isTaken, share))
+        }
         return .success(Found(number: number, stamp: stamp, isReply: false))
     }
+
+    /// Has a connection be found by the tuple of its answers.
+    /// - Returns: false when another one is.
+    private func insert(_ number: UInt32, reply: ConnectionTuple, now: UInt32) -> Bool {
+        let place = index.place(hash(reply))
+        guard index.lock(place) else { return false }
+        defer { index.unlock(place) }
+        if let found = find(reply, reply.reversed, place, now: now), found.number != number { return false }
+        return index.insert(number, place)
+    }
+
+    // MARK: - Translation
+
+    /// Chooses what a connection's end becomes: a tuple of the answers that no other connection has by now. However full a
+    /// range is, no more than some choices are looked at.
+    /// - Parameter tuple: of the first packet.
+    /// - Returns: nil when no such tuple was found.
+    func choose(_ range: TranslationRange, _ tuple: ConnectionTuple, share: Int, now: UInt32) -> ConnectionTuple? {
+        let hash = hash(tuple)
+        let address = range.isPersistent ? end(tuple.sourceHigh, tuple.sourceLow, 0) : hash
+        var start = hash
+        if range.isRandom {
+            shares[share].chance = shares[share].chance &* 0x5851_f42d_4c95_7f2d &+ 1
+            start = shares[share].chance >> 16
+        }
+        let addressCount = range.addressCount
+        for attempt in 0..<min(addressCount, Self.addressAttempts) {
+            var reply = tuple.reversed
+            range.setAddress((address >> 32 &+ attempt) % addressCount, of: &reply)
+            if choosePorts(range, tuple, &reply, start, now: now) { return reply }
+        }
+        return nil
+    }
+
+    private func choosePorts(
+        _ range: TranslationRange,
+        _ tuple: ConnectionTuple,
+        _ reply: inout ConnectionTuple,
+        _ start: UInt64,
+        now: UInt32
+    ) -> Bool {
+        if tuple.isICMP { return chooseSource(PortRange(0, .max), tuple, &reply, start, now: now) }
+        guard tuple.isTCP || tuple.protocolNumber == IPProtocol.udp else { return isFree(reply, now: now) }
+        if let ports = range.destinationPorts {
+            for index in 0..<min(ports.count, Self.portAttempts) {
+                reply.sourcePort = ports.port(index, from: start)
+                if isFree(reply, now: now) { return true }
+            }
+        }
+        let ports = range.sourcePorts(own: tuple.sourcePort)
+        return chooseSource(ports, tuple, &reply, start, keepsOwn: range.keepsSourcePort, now: now)
+    }
+
+    /// Of an ICMP query, the identifier (RFC 5508 section 3.1).
+    private func chooseSource(
+        _ ports: PortRange,
+        _ tuple: ConnectionTuple,
+        _ reply: inout ConnectionTuple,
+        _ start: UInt64,
+        keepsOwn: Bool = true,
+        now: UInt32
+    ) -> Bool {
+        if keepsOwn && isFree(reply, now: now) { return true }
+        for index in 0..<min(ports.count, Self.portAttempts) {
+            let port = ports.port(index, from: start)
+            if tuple.isICMP { reply.sourcePort = port } else { reply.destinationPort = port }
+            if isFree(reply, now: now) { return true }
+        }
+        return false
+    }
+
+    private func isFree(_ reply: ConnectionTuple, now: UInt32) -> Bool { find(reply, now: now) == nil }
+
+    /// With nine of ten choices taken, one of a million connections finds none.
+    private static var portAttempts: Int { 128 }
+    private static var addressAttempts: UInt64 { 4 }
 
     private func write(_ state: ConnectionState, _ tcp: TCPState?, to number: UInt32, now: UInt32) {
         let connection = self[number]
@@ -307,7 +413,17 @@ struct ConnectionTable: @unchecked Sendable {
             if exchanged { break }
             stamp = found
         }
-        let tuple = names[Int(number)].tuple
+        let name = names[Int(number)]
+        takeOut(number, name.tuple)
+        if name.translation != .none { takeOut(number, replies[Int(number)].tuple) }
+        leave(zone: name.tuple.zone)
+        shared.pointee.count.wrappingSubtract(1, ordering: .relaxed)
+        shares[share].removed.add(1)
+        put(number, share)
+        return true
+    }
+
+    private func takeOut(_ number: UInt32, _ tuple: ConnectionTuple) {
         let place = index.place(hash(tuple))
         var isOut = false
         while !isOut {
@@ -315,11 +431,6 @@ struct ConnectionTable: @unchecked Sendable {
             isOut = index.remove(number, place)
             index.unlock(place)
         }
-        leave(zone: tuple.zone)
-        shared.pointee.count.wrappingSubtract(1, ordering: .relaxed)
-        shares[share].removed.add(1)
-        put(number, share)
-        return true
     }
 
     /// Says that a connection is another for its packets from now on.

@@ -149,7 +149,7 @@ extension ConnectionTable {
             zone: tuple.zone,
             protocolNumber: tuple.protocolNumber,
             original: .init(tuple),
-            reply: .init(tuple.reversed),
+            reply: .init(reply(of: number)),
             mark: connection.pointee.mark.load(ordering: .relaxed),
             label: connection.pointee.label,
             tcpState: tuple.isTCP ? connection.pointee.tcp.name : nil,

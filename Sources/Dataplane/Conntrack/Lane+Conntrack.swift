@@ -13,6 +13,15 @@ extension Lane {
     @inline(__always)
     private func layout(_ run: Int) -> FrameLayout { flows.runs[run].isPlain ? Self.plainLayout : flows.layouts[run] }
 
+    /// Has the connections that runs' entries know on their way.
+    @inline(__always)
+    func fetchConnections(_ runCount: Int) {
+        let tracker = flows.walk.tracker
+        for run in 0..<runCount {
+            tracker.fetch(KnownConnection(word: flows.cache.connection(flows.runs[run].candidate).pointee))
+        }
+    }
+
     /// A run with an exact entry that is current and whose program asks the tracker. As long as its packets are more of an
     /// established connection that the entry knows, none of them is looked up.
     @inline(never)
@@ -23,12 +32,18 @@ extension Lane {
         let program = flows.cache.entry(candidate).pointee.program
         let header = flows.cache.programs.header(program)
         let (first, end) = (flows.runs[run].first, flows.runs[run &+ 1].first)
-        guard passes(flows.cache.programs.checks(program), Int(header.pointee.checkCount), first, burst) else {
+        let checkCount = Int(header.pointee.checkCount)
+        // One is the tracker's.
+        guard checkCount == 1 || passes(flows.cache.programs.checks(program), checkCount, first, burst) else {
             return switchOther(run, burst)
         }
-        let layout = layout(run)
         var index = first
-        while index < end, tracker.passes(burst.pointee.packets[index].unsafelyUnwrapped, layout, known, now: now) {
+        if flows.runs[run].isPlain {
+            while index < end, tracker.passesPlain(burst.pointee.packets[index].unsafelyUnwrapped, known, now: now) {
+                index &+= 1
+            }
+        } else if tracker.passes(burst.pointee.packets[index].unsafelyUnwrapped, flows.layouts[run], known, now: now) {
+            // It is alone.
             index &+= 1
         }
         if index != first {
@@ -59,10 +74,15 @@ extension Lane {
         for index in 0..<count {
             switch checks[index] {
             case .track(let check):
-                guard let found = tracker.track(zone: check.zone, now: burst.pointee.context.now),
-                    check.holds(tracker[found])
-                else { return false }
+                let now = burst.pointee.context.now
+                let found =
+                    check.isTranslated
+                    ? tracker.track(zone: check.zone, translatedIn: check.former, now: now)
+                    : tracker.track(zone: check.zone, now: now)
+                guard let found, check.holds(tracker[found]) else { return false }
                 place = found
+            case .connection(let number, let stamp):
+                guard tracker[place].number == number, tracker[place].stamp == stamp else { return false }
             case .labelHigh(let value, let mask):
                 if UInt64(truncatingIfNeeded: tracker[place].label >> 64) & mask != value { return false }
             case .labelLow(let value, let mask):
@@ -83,15 +103,18 @@ extension Lane {
     }
 
     /// - Parameter octets: the steps behind it.
-    /// - Returns: false when a connection should begin, and none may.
-    func commit(_ commit: Commit, _ octets: UnsafePointer<Program.Step>, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
-        var label: (value: UInt128, mask: UInt128) = (0, 0)
-        if commit.hasLabel, case .octets(let high, let low) = octets[0],
-            case .octets(let highMask, let lowMask) = octets[1]
-        {
-            label = (UInt128(high) << 64 | UInt128(low), UInt128(highMask) << 64 | UInt128(lowMask))
+    /// - Returns: why no connection begins that should; else nil.
+    func commit(_ commit: Commit, _ octets: UnsafePointer<Program.Step>, _ burst: UnsafeMutablePointer<Burst>)
+        -> DropReason?
+    {
+        var (label, octets): ((value: UInt128, mask: UInt128), UnsafePointer<Program.Step>) = ((0, 0), octets)
+        if commit.hasLabel {
+            let (value, mask) = (octets[0].octetPair, octets[1].octetPair)
+            label = (UInt128(value.0) << 64 | UInt128(value.1), UInt128(mask.0) << 64 | UInt128(mask.1))
+            octets += 2
         }
-        return flows.walk.tracker.commit(commit, label: label, now: burst.pointee.context.now)
+        let range = commit.rangeCount == 0 ? TranslationRange() : TranslationRange { octets[$0].octetPair }
+        return flows.walk.tracker.commit(commit, label: label, range, now: burst.pointee.context.now)
     }
 
     /// What packets that were sent, or go nowhere, do to their connections all the same.
@@ -100,5 +123,12 @@ extension Lane {
             guard case .commit(let commit) = program.steps[index] else { continue }
             _ = self.commit(commit, program.steps + index + 1, burst)
         }
+    }
+}
+
+extension Program.Step {
+    fileprivate var octetPair: (UInt64, UInt64) {
+        guard case .octets(let first, let second) = self else { return (0, 0) }
+        return (first, second)
     }
 }

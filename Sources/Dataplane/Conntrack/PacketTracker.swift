@@ -14,14 +14,25 @@ struct Track: BitwiseCopyable {
     var stamp: UInt32 = 0
     var mark: UInt32 = 0
     var label: UInt128 = 0
-    /// `bits`, and whether there is a connection: what checks ask for.
-    var check: UInt16 { UInt16(bits) | (number != 0 ? Self.hasConnection : 0) }
+    /// What becomes of its addresses and ports if flows ask for it, and the tuple of the answers then: the connection's, or
+    /// those that were chosen for it.
+    private(set) var translation = Translation.none
+    private(set) var reply = ConnectionTuple.none
+    /// It is a message about a packet of the connection, in the direction of an answer to that.
+    fileprivate(set) var isError = false
+    /// `bits`, whether there is a connection, and what its translation is: what checks ask for.
+    var check: UInt16 {
+        UInt16(bits) | (number != 0 ? Self.hasConnection : 0) | UInt16(translation.rawValue) &<< 9
+    }
     static var hasConnection: UInt16 { 0x100 }
+    static var hasTranslation: UInt16 { 0x600 }
     /// The connection that ends when this one begins, known by `stamp` too; 0 for none.
     var replaced: UInt32 = 0
     /// A walk has found that the packet begins it; and that it was tracked again then.
     var isBegun = false
     var isTrackedAgain = false
+
+    static var none: Track { Track(ConnectionTuple.none, zone: 0, bits: 0) }
 
     fileprivate init(_ tuple: ConnectionTuple, zone: UInt16, bits: UInt8) {
         (self.tuple, self.zone, self.bits) = (tuple, zone, bits)
@@ -32,7 +43,26 @@ struct Track: BitwiseCopyable {
         (number, stamp, isReply) = (found.number, found.stamp, found.isReply)
         mark = table[number].pointee.mark.load(ordering: .relaxed)
         label = table[number].pointee.label
+        takeTranslation(table)
     }
+
+    @inline(__always)
+    fileprivate mutating func takeTranslation(_ table: ConnectionTable) {
+        translation = table.translation(of: number)
+        if translation != .none { reply = table.reply(of: number) }
+    }
+
+    fileprivate mutating func choose(_ translation: Translation, reply: ConnectionTuple) {
+        (self.translation, self.reply) = (translation, reply)
+    }
+
+    /// What the packet's tuple becomes.
+    func translated(_ table: ConnectionTable) -> ConnectionTuple {
+        isReply ? table.tuple(of: number).reversed : reply.reversed
+    }
+
+    /// The end of the packet that becomes another one.
+    var end: Translation { translation.end(isReply: isReply) }
 }
 
 /// What `ct(commit)` and the actions within it do to a connection.
@@ -47,6 +77,8 @@ struct Commit: Equatable, BitwiseCopyable {
     let markMask: UInt32
     /// Two steps with sixteen octets follow: the label's value and mask.
     let hasLabel: Bool
+    /// And so many of a `TranslationRange`, for one that begins.
+    let rangeCount: UInt8
 }
 
 /// A lane's way to the connections, and what it has found out of the packet at hand: in each zone once.
@@ -56,6 +88,7 @@ struct PacketTracker {
 
     let table: ConnectionTable
     let share: Int
+    let fragments = FragmentStore()
     private let state: UnsafeMutablePointer<State>
 
     private struct State {
@@ -66,16 +99,19 @@ struct PacketTracker {
         var tracked: TrackedPacket?
         var count = 0
         var tracks: InlineArray<8, Track>
+        var datagram = PiecewiseDatagram()
     }
 
     init(_ table: ConnectionTable, share: Int) {
         (self.table, self.share) = (table, share)
         state = .allocate(capacity: 1)
-        let none = Track(ConnectionTuple.none, zone: 0, bits: 0)
-        state.initialize(to: State(tracks: InlineArray(repeating: none)))
+        state.initialize(to: State(tracks: InlineArray(repeating: .none)))
     }
 
-    func free() { state.deallocate() }
+    func free() {
+        fragments.free()
+        state.deallocate()
+    }
 
     // MARK: - The packet at hand
 
@@ -95,11 +131,11 @@ struct PacketTracker {
     /// Begins with a packet of a connection that is known, in the zone of that.
     @inline(__always)
     func begin(_ packet: Packet, _ known: KnownConnection) {
-        let tuple = table.tuple(of: known.number)
+        let tuple = known.isReply ? table.reply(of: known.number) : table.tuple(of: known.number)
         let found = ConnectionTable.Found(number: known.number, stamp: known.stamp, isReply: known.isReply)
         let bits = TrackBits.tracked | TrackBits.established | (known.isReply ? TrackBits.reply : 0)
         state.pointee.packet = packet
-        state.pointee.tracks[0] = Track(known.isReply ? tuple.reversed : tuple, found, bits: bits, table)
+        state.pointee.tracks[0] = Track(tuple, found, bits: bits, table)
         state.pointee.count = 1
     }
 
@@ -154,6 +190,13 @@ struct PacketTracker {
         return add(track(tracked, tuple, zone: tuple.zone, now: now))
     }
 
+    /// The same of a packet that was translated by what was found in a zone, and not tracked in this one before.
+    func track(zone: UInt16, translatedIn former: UInt16, now: UInt32) -> Int? {
+        if let index = index(of: zone) { return index }
+        guard let tracked = read(), let index = index(of: former) else { return add(Self.invalid(zone)) }
+        return add(track(tracked, state.pointee.tracks[index].translated(table), zone: zone, now: now))
+    }
+
     private func forgetTrack(of zone: UInt16) {
         guard let index = index(of: zone) else { return }
         state.pointee.count &-= 1
@@ -203,6 +246,20 @@ struct PacketTracker {
             | (verdict == .valid ? TrackBits.established : verdict == .validNew ? TrackBits.new : TrackBits.invalid)
     }
 
+    // MARK: - Translation
+
+    /// What becomes of the packet by what was found in a zone; nil when nothing does.
+    func rewriting(in zone: UInt16) -> PacketRewriting? {
+        guard let index = index(of: zone), state.pointee.tracks[index].number != 0 else { return nil }
+        let track = state.pointee.tracks[index]
+        guard track.translation != .none else { return nil }
+        return PacketRewriting(
+            tuple: track.translated(table),
+            end: track.end,
+            quoted: track.isError ? state.pointee.tracked?.quoted : nil
+        )
+    }
+
     // MARK: - Following
 
     private func track(_ packet: TrackedPacket, _ tuple: ConnectionTuple, zone: UInt16, now: UInt32) -> Track {
@@ -213,7 +270,9 @@ struct PacketTracker {
             guard let found = table.find(tuple, now: now) else { break }
             if packet.isError {
                 let bits = TrackBits.related | (found.isReply ? TrackBits.reply : 0)
-                return Track(tuple, found, bits: TrackBits.tracked | bits, table)
+                var track = Track(tuple, found, bits: TrackBits.tracked | bits, table)
+                track.isError = true
+                return track
             }
             if let bits = follow(packet, found, now: now) {
                 return Track(tuple, found, bits: TrackBits.tracked | bits, table)
@@ -292,24 +351,81 @@ struct PacketTracker {
             let tracked = TrackedPacket(packet, layout, isChecked: packet.hasCheckedTransport)
         else { return false }
         let state = ConnectionState(word: connection.pointee.state.load(ordering: .relaxed))
-        if state.kind == .tcp {
-            let former = connection.pointee.tcp
-            var tcp = former
-            guard tcp.passes(tracked.tcp, isReply: known.isReply) else { return false }
-            connection.pointee.store(tcp, formerly: former)
-        } else {
-            guard state.kind == .datagram, state.datagram == .bidirectional else { return false }
-        }
-        connection.pointee.extend(to: table.expiry(state.timeout, now: now))
+        return state.kind == .tcp
+            ? passes(tracked.tcp, connection, state, known, now: now) : passes(connection, state, now: now)
+    }
+
+    /// The same of a plain packet, which has the connection's tuple: of that nothing is read again.
+    @inline(__always)
+    func passesPlain(_ packet: Packet, _ known: KnownConnection, now: UInt32) -> Bool {
+        let connection = table[known.number]
+        guard connection.pointee.stamp.load(ordering: .acquiring) == known.stamp else { return false }
+        let state = ConnectionState(word: connection.pointee.state.load(ordering: .relaxed))
+        let isTCP = state.kind == .tcp
+        guard packet.isRightPlain(isTCP: isTCP, isChecked: packet.hasCheckedTransport) else { return false }
+        return isTCP
+            ? passes(packet.plainSegment, connection, state, known, now: now) : passes(connection, state, now: now)
+    }
+
+    @inline(__always)
+    private func passes(
+        _ segment: TCPSegment,
+        _ connection: UnsafeMutablePointer<Connection>,
+        _ state: ConnectionState,
+        _ known: KnownConnection,
+        now: UInt32
+    ) -> Bool {
+        let former = connection.pointee.tcp
+        var tcp = former
+        guard tcp.passes(segment, isReply: known.isReply) else { return false }
+        connection.pointee.store(tcp, formerly: former)
+        connection.pointee.extend(to: table.expiry(number: state.timeoutNumber, now: now))
         return true
     }
 
+    @inline(__always)
+    private func passes(_ connection: UnsafeMutablePointer<Connection>, _ state: ConnectionState, now: UInt32) -> Bool {
+        guard state.kind == .datagram, state.datagram == .bidirectional else { return false }
+        connection.pointee.extend(to: table.expiry(number: state.timeoutNumber, now: now))
+        return true
+    }
+
+    /// Has what `passes` will ask for on its way.
+    @inline(__always)
+    func fetch(_ known: KnownConnection) { martlet_prefetch(table[known.number]) }
+
     // MARK: - Committing
 
-    /// - Parameter label: with `commit.hasLabel`, value and mask.
-    /// - Returns: false when a connection should begin, and none may.
-    func commit(_ commit: Commit, label: (value: UInt128, mask: UInt128), now: UInt32) -> Bool {
-        guard let index = index(of: commit.zone) else { return true }
+    /// Chooses what becomes of a packet that begins a connection, unless that was done.
+    /// - Returns: false when all that was looked at is others'.
+    func choose(_ range: TranslationRange, _ index: Int, now: UInt32) -> Bool {
+        // A fragment becomes what the one before it has become.
+        var former = state.pointee.tracks[index]
+        if range.translation != .none, joins(&former, now: now) {
+            state.pointee.tracks[index].choose(former.translation, reply: table.reply(of: former.number))
+            return true
+        }
+        return choose(range, &state.pointee.tracks[index], now: now)
+    }
+
+    private func choose(_ range: TranslationRange, _ track: inout Track, now: UInt32) -> Bool {
+        guard track.translation == .none, range.translation != .none else { return true }
+        guard let reply = table.choose(range, track.tuple, share: share, now: now) else { return false }
+        track.choose(range.translation, reply: reply)
+        return true
+    }
+
+    /// - Parameters:
+    ///   - label: with `commit.hasLabel`, value and mask.
+    ///   - range: what a connection that begins becomes.
+    /// - Returns: why none begins that should; else nil.
+    func commit(
+        _ commit: Commit,
+        label: (value: UInt128, mask: UInt128),
+        _ range: TranslationRange,
+        now: UInt32
+    ) -> DropReason? {
+        guard let index = index(of: commit.zone) else { return nil }
         var track = state.pointee.tracks[index]
         defer { state.pointee.tracks[index] = track }
         if commit.forces && track.isReply && track.number != 0 { track = replaced(track) }
@@ -318,19 +434,22 @@ struct PacketTracker {
             track.replaced = 0
         }
         if track.number == 0 {
-            guard commit.begins, track.isBegun || track.bits & TrackBits.new != 0 else { return true }
-            guard begin(&track, now: now) else { return false }
+            guard commit.begins, track.isBegun || track.bits & TrackBits.new != 0 else { return nil }
+            if !joins(&track, now: now) {
+                guard choose(range, &track, now: now) else { return .translationExhausted }
+                if let failure = begin(&track, now: now) { return failure }
+            }
         }
         if commit.markMask != 0 { setMark(&track, commit) }
         if commit.hasLabel { setLabel(&track, label.value, label.mask) }
-        return true
+        return nil
     }
 
-    private func begin(_ track: inout Track, now: UInt32) -> Bool {
+    private func begin(_ track: inout Track, now: UInt32) -> DropReason? {
         var (kind, timeout) = (ConnectionState.Kind.datagram, DatagramState.first.timeout)
         var tcp: TCPState?
         if track.tuple.isTCP {
-            guard let segment = state.pointee.tracked?.tcp, var begun = TCPState.begin(segment) else { return true }
+            guard let segment = state.pointee.tracked?.tcp, var begun = TCPState.begin(segment) else { return nil }
             (kind, timeout) = (.tcp, .tcpSynSent)
             if track.isTrackedAgain {
                 timeout = begun.update(segment, isReply: false, isLiberal: table.isLiberal).timeout ?? timeout
@@ -339,17 +458,16 @@ struct PacketTracker {
         } else if track.tuple.isICMP {
             (kind, timeout) = (.icmp, ICMPState.first.timeout)
         }
-        guard
-            case .success(let found) = table.create(
-                track.tuple,
-                ConnectionState(kind, timeout),
-                tcp,
-                share: share,
-                now: now
-            )
-        else { return false }
-        (track.number, track.stamp, track.isReply) = (found.number, found.stamp, found.isReply)
-        return true
+        let (state, translation) = (ConnectionState(kind, timeout), track.translation)
+        switch table.create(track.tuple, translation, reply: track.reply, state, tcp, share: share, now: now) {
+        case .success(let found):
+            (track.number, track.stamp, track.isReply) = (found.number, found.stamp, found.isReply)
+            // Another worker may have begun it.
+            track.takeTranslation(table)
+            return nil
+        case .failure(.isTaken): return .translationExhausted
+        case .failure: return .connectionLimit
+        }
     }
 
     private func setMark(_ track: inout Track, _ commit: Commit) {
@@ -369,6 +487,59 @@ struct PacketTracker {
         connection.pointee.labelHigh.store(UInt64(truncatingIfNeeded: next >> 64), ordering: .relaxed)
         connection.pointee.labelLow.store(UInt64(truncatingIfNeeded: next), ordering: .relaxed)
         track.stamp = stamp
+    }
+
+    // MARK: - Pieces of datagrams
+
+    /// Has the packet at hand wait for the others of its datagram, if it is a fragment that does not come in with them.
+    /// - Returns: false when it is tracked now: with its datagram, or as invalid.
+    func waits(zone: UInt16, from port: UInt16, visitCount: UInt16, now: UInt32) -> Bool {
+        guard !state.pointee.datagram.isAtHand, let packet = state.pointee.packet,
+            let fragment = IPFragment(packet, state.pointee.layout, zone: zone, from: port)
+        else { return false }
+        return fragments.put(packet, fragment, visitCount: visitCount, now: now)
+    }
+
+    /// Begins with the pieces of a datagram, of which nothing is asked but what is known of the whole.
+    func beginDatagram(_ tracked: TrackedPacket?) {
+        forget()
+        state.pointee.datagram.begin(tracked)
+    }
+
+    func endDatagram() {
+        forget()
+        state.pointee.datagram.end()
+    }
+
+    /// The packet at hand is a piece, if it comes in with its datagram.
+    func beginPiece() {
+        guard state.pointee.datagram.isAtHand else { return }
+        state.pointee.isRead = true
+        state.pointee.tracked = state.pointee.datagram.tracked
+        state.pointee.datagram.beginPiece()
+    }
+
+    /// What was said of the datagram when a piece before this one asked, at the same place of its way.
+    func repeated(zone: UInt16) -> Int? {
+        guard state.pointee.datagram.isAtHand, let answer = state.pointee.datagram.takeAnswer(zone: zone) else {
+            return nil
+        }
+        forgetTrack(of: zone)
+        return add(answer)
+    }
+
+    /// Notes what was said of the datagram, if the packet is a piece of one.
+    func note(_ place: Int) {
+        guard state.pointee.datagram.isAtHand else { return }
+        state.pointee.datagram.note(state.pointee.tracks[place])
+    }
+
+    /// A piece finds the connection that a piece before it has begun.
+    private func joins(_ track: inout Track, now: UInt32) -> Bool {
+        guard state.pointee.datagram.isAtHand, let found = table.find(track.tuple, now: now) else { return false }
+        (track.number, track.stamp, track.isReply) = (found.number, found.stamp, found.isReply)
+        track.takeTranslation(table)
+        return true
     }
 
     // MARK: - Without a packet

@@ -14,6 +14,8 @@ struct TrackedPacket: BitwiseCopyable {
     /// An ICMP message about an error (RFC 792, RFC 4443 section 3): related to the connection of its tuple, to whose state
     /// it does nothing, and invalid without one.
     private(set) var isError = false
+    /// Where the packet is that a message quotes.
+    private(set) var quoted = QuotedPacket(network: 0, transport: 0)
     /// Of a TCP packet; of all others it is empty.
     private(set) var tcp = TCPSegment.none
 
@@ -101,15 +103,23 @@ struct TrackedPacket: BitwiseCopyable {
 
     /// Reads the packet that a message quotes: its beginning, whose lengths and checksums mean nothing.
     private mutating func readQuoted(_ reader: inout HeaderReader) -> Bool {
+        let network = reader.offset
         guard var quoted = ConnectionTuple(&reader, isIPv6: tuple.isIPv6, isQuoted: true),
             // Who is told must have sent it.
             quoted.sourceHigh == tuple.destinationHigh, quoted.sourceLow == tuple.destinationLow,
             quoted.takeQuoted(&reader)
         else { return false }
         tuple = quoted.reversed
+        self.quoted = QuotedPacket(network: UInt16(network), transport: UInt16(reader.offset))
         isError = true
         return true
     }
+}
+
+/// Where the headers of a packet within a message are: bytes behind the beginning of the message's network header.
+struct QuotedPacket: BitwiseCopyable {
+    let network: UInt16
+    let transport: UInt16
 }
 
 // MARK: - Headers
@@ -228,6 +238,13 @@ extension Packet {
             if header.number16(at: 6) == 0 { return true }
         }
         return isChecked || isRightPlain(length)
+    }
+
+    /// What a plain packet's TCP header says.
+    /// - Precondition: the packet is as `PlainPacket` reads it, and of TCP.
+    @inline(__always) var plainSegment: TCPSegment {
+        let length = Int(HeaderBytes(unchecked: frame + 14).number16(at: 2)) &- IPv4Header.length
+        return TCPSegment(HeaderBytes(unchecked: frame + 34), length: length)
     }
 
     /// The checksum of what follows a plain packet's network header.

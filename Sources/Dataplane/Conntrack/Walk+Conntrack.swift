@@ -5,6 +5,10 @@ import Wire
 struct TrackInterest: BitwiseCopyable {
     /// Before actions wrote its mark and label.
     let track: Track
+    /// The zone whose translation it was tracked after, if it was.
+    let former: UInt16?
+    /// It holds for packets of this connection only.
+    var isOfConnection = false
     /// Of `Track.check`.
     var bits: UInt16 = 0
     var mark: UInt32 = 0
@@ -31,7 +35,10 @@ extension Walk {
     mutating func track(_ instruction: Instruction, _ writes: UnsafePointer<Instruction>) {
         let zone = instruction.width == 0 ? instruction.value : UInt64(read(instruction.from, instruction.width))
         let request = TrackRequest(flags: instruction.word)
+        let range = request.range(writes)
+        let writes = writes + request.rangeCount
         settleTrack()
+        guard !waits(zone: UInt16(truncatingIfNeeded: zone)) else { return wait() }
         guard let place = track(zone: UInt16(truncatingIfNeeded: zone), forces: request.forces) else {
             return fail(.flowTooLong)
         }
@@ -44,10 +51,20 @@ extension Walk {
         // Whether the packet answers decides what becomes of its connection.
         if request.forces { memory.interests[interest].bits |= UInt16(TrackBits.reply | TrackBits.invalid) }
         // What is written shows where there is a connection, or will be.
-        if instruction.count != 0 { memory.interests[interest].bits |= UInt16(TrackBits.new) | Track.hasConnection }
-        let written = connectionWrites(writes, count: Int(instruction.count))
-        let track = commit(request, place, written)
-        held = track.number != 0 || track.isBegun ? (track.zone, track.bits) : nil
+        if Int(instruction.count) != request.rangeCount {
+            memory.interests[interest].bits |= UInt16(TrackBits.new) | Track.hasConnection
+        }
+        if request.translates { memory.interests[interest].bits |= Self.translationInterest }
+        let written = connectionWrites(writes, count: Int(instruction.count) - request.rangeCount)
+        guard var track = commit(request, range, place, written) else {
+            // The next one may find something.
+            program.isSingular = true
+            return fail(.translationExhausted)
+        }
+        if request.translates { translate(track, interest) }
+        if let translation, translation.zone == track.zone { track.bits |= translation.bits }
+        // What is translated is tracked again where it comes by.
+        held = !request.translates && (track.number != 0 || track.isBegun) ? (track.zone, track.bits) : nil
         if Observer.isActive { observer.noted(.tracked(zone: track.zone, bits: track.bits, isAssumed: isAssumed)) }
         if instruction.table != Instruction.thisTable { fork(to: instruction.table, interest, track, written) }
         tracked = nil
@@ -59,33 +76,75 @@ extension Walk {
         guard tracked != nil else { return }
         settleTrack()
         (tracked, held) = (nil, nil)
+        translation?.bits = 0
         forgetTrack()
     }
 
     // MARK: - Looking
 
+    /// Whether the packet is a fragment that is to be tracked with others, and waits for them now.
+    private mutating func waits(zone: UInt16) -> Bool {
+        guard key.isIP, key[2] & 0x3 != 0 else { return false }
+        guard context.hasEffects else {
+            if Observer.isActive { observer.noted(.waits) }
+            return false
+        }
+        program.isSingular = true
+        let visitCount = UInt16(program.visitCount)
+        return memory.tracker.waits(zone: zone, from: origin, visitCount: visitCount, now: context.now)
+    }
+
     /// - Returns: the place of the packet's track in the tracker.
     private mutating func track(zone: UInt16, forces: Bool) -> Int? {
+        if let place = memory.tracker.repeated(zone: zone) { return place }
+        guard let place = trackAnew(zone: zone, forces: forces) else { return nil }
+        memory.tracker.note(place)
+        return place
+    }
+
+    private mutating func trackAnew(zone: UInt16, forces: Bool) -> Int? {
         let (tracker, now) = (memory.tracker, context.now)
         guard context.hasEffects else {
             // A described packet of no flags is a first one.
             let flags = key[4] >> 16 & 0x17
             return tracker.look(currentTuple(zone), isFirst: flags == 0 || flags == UInt64(TCPSegment.syn), now: now)
         }
+        if let translation, !hasOtherTuple, translation.zone != zone {
+            return track(zone: zone, translatedIn: translation)
+        }
         guard hasOtherTuple else {
             guard let place = tracker.track(zone: zone, now: now) else { return nil }
             if let held, held.zone == zone, !forces {
                 tracker[place].bits = held.bits
             } else if wasTracked(in: zone) {
-                // What its own second coming makes of its connection no check says.
-                program.isSingular = true
-                tracker.trackAgain(place, now: now)
+                trackAgain(place, now: now)
             }
             return place
         }
         // The cache's checks are of packets as they come in.
         program.isSingular = true
         return tracker.track(rewritten: currentTuple(zone), now: now)
+    }
+
+    private mutating func trackAgain(_ place: Int, now: UInt32) {
+        if memory.tracker[place].number == 0 && !memory.tracker[place].isBegun {
+            // It is what it was; one that has a connection may not be.
+            memory.interests[interest(in: place)].bits |= Track.hasConnection
+        } else {
+            // What its own second coming makes of its connection no check says.
+            program.isSingular = true
+            memory.tracker.trackAgain(place, now: now)
+        }
+    }
+
+    /// The packet is another one since it was tracked in another zone.
+    private mutating func track(zone: UInt16, translatedIn former: Translated) -> Int? {
+        let (tracker, now) = (memory.tracker, context.now)
+        // What a connection that begins becomes is chosen when it does.
+        if memory.interests[former.interest].track.number == 0 || wasTracked(in: zone) { program.isSingular = true }
+        return wasTracked(in: zone)
+            ? tracker.track(rewritten: currentTuple(zone), now: now)
+            : tracker.track(zone: zone, translatedIn: former.zone, now: now)
     }
 
     private func wasTracked(in zone: UInt16) -> Bool {
@@ -111,7 +170,8 @@ extension Walk {
     private mutating func interest(in place: Int) -> Int {
         let track = memory.tracker[place]
         for number in 0..<interestCount where memory.interests[number].track.zone == track.zone { return number }
-        memory.interests[interestCount] = TrackInterest(track: track)
+        let former = translation.flatMap { $0.zone == track.zone ? nil : $0.zone }
+        memory.interests[interestCount] = TrackInterest(track: track, former: former)
         interestCount += 1
         return interestCount - 1
     }
@@ -140,8 +200,13 @@ extension Walk {
     }
 
     /// Notes what is to be done to the packet's connection.
-    /// - Returns: what will be known of it then.
-    private mutating func commit(_ request: TrackRequest, _ place: Int, _ writes: ConnectionWrites) -> Track {
+    /// - Returns: what will be known of it then; nil when no address and port is left for it.
+    private mutating func commit(
+        _ request: TrackRequest,
+        _ range: TranslationRange,
+        _ place: Int,
+        _ writes: ConnectionWrites
+    ) -> Track? {
         var track = memory.tracker[place]
         let hasLabel = writes.labelMask != 0
         guard request.commits || writes.markMask != 0 || hasLabel else { return track }
@@ -153,7 +218,8 @@ extension Walk {
                     forces: request.forces,
                     mark: writes.mark,
                     markMask: writes.markMask,
-                    hasLabel: hasLabel
+                    hasLabel: hasLabel,
+                    rangeCount: UInt8(range.pairCount)
                 )
             )
         )
@@ -166,10 +232,19 @@ extension Walk {
                 )
             )
         }
+        for index in 0..<range.pairCount {
+            let (first, second) = range.pair(index)
+            record(.octets(first, second))
+        }
         if request.forces && track.isReply && track.number != 0 {
             // Whether it can begin one itself depends on its flags.
             program.isSingular = true
             track = memory.tracker.replaced(track)
+            memory.tracker[place] = track
+        }
+        if track.number == 0 && !track.isBegun && request.commits && track.bits & TrackBits.new != 0 {
+            guard memory.tracker.choose(range, place, now: context.now) else { return nil }
+            track = memory.tracker[place]
         }
         if track.number != 0 || track.isBegun || track.bits & TrackBits.new != 0 && request.commits {
             track.mark = track.mark & ~writes.markMask | writes.mark
@@ -178,6 +253,113 @@ extension Walk {
         }
         memory.tracker[place] = track
         return track
+    }
+
+    // MARK: - Translation
+
+    /// What the packet's addresses and ports are by now: what they became in a zone.
+    struct Translated {
+        let zone: UInt16
+        let interest: Int
+        /// What `ct_state` says of it there.
+        var bits: UInt8
+    }
+
+    /// What decides how a packet is translated, beside its connection's own addresses and ports.
+    private static var translationInterest: UInt16 {
+        let bits = TrackBits.new | TrackBits.related | TrackBits.reply | TrackBits.invalid
+        return UInt16(bits) | Track.hasConnection | Track.hasTranslation
+    }
+
+    /// Has the packet become what its connection says, unless it is that (ovs-actions(7), 'The ct action', nat).
+    private mutating func translate(_ track: Track, _ interest: Int) {
+        let end = track.end
+        guard end != .none, translation?.zone != track.zone || translation?.bits == 0 else { return }
+        recordEdits()
+        settleTranslation()
+        let tuple = track.translated(memory.tracker.table)
+        holdTuple()
+        if track.isError { writeAddress(end, of: tuple) } else { writeTuple(tuple) }
+        record(.translate(track.zone))
+        translation = Translated(zone: track.zone, interest: interest, bits: end.bits)
+        if Observer.isActive { observer.noted(.translated(zone: track.zone)) }
+    }
+
+    private func writeTuple(_ tuple: ConnectionTuple) {
+        writeAddress(.source, of: tuple)
+        writeAddress(.destination, of: tuple)
+        guard hasPorts else { return }
+        let ports = UInt64(tuple.sourcePort) << 48 | UInt64(tuple.destinationPort) << 32
+        key[4] = key[4] & 0xffff_ffff | ports
+    }
+
+    private func writeAddress(_ end: Translation, of tuple: ConnectionTuple) {
+        let isSource = end == .source
+        if key.isIPv6 {
+            key[isSource ? 19 : 21] = isSource ? tuple.sourceHigh : tuple.destinationHigh
+            key[isSource ? 20 : 22] = isSource ? tuple.sourceLow : tuple.destinationLow
+        } else if isSource {
+            key[3] = key[3] & 0xffff_ffff | tuple.sourceLow << 32
+        } else {
+            key[3] = key[3] & ~0xffff_ffff | tuple.destinationLow
+        }
+    }
+
+    private var hasPorts: Bool {
+        let number = UInt8(truncatingIfNeeded: key[2] >> 8)
+        return number == IPProtocol.tcp || number == IPProtocol.udp
+    }
+
+    /// Words of the key in which addresses and ports are.
+    private static var tupleWords: ClosedRange<Int> { 3...22 }
+
+    /// The bits of such a word that are translated.
+    private func translatable(_ word: Int) -> UInt64 {
+        switch word {
+        case 3: key.isIPv6 ? 0 : .max
+        case 4: hasPorts ? .max << 32 : 0
+        case 19...22: key.isIPv6 ? .max : 0
+        default: 0
+        }
+    }
+
+    /// What was asked for of addresses and ports was of the packet as it came in. What is asked for from now on is not.
+    private mutating func holdTuple() {
+        for word in Self.tupleWords {
+            let bits = translatable(word)
+            memory.tuple[word] |= program.mask[word] & bits
+            program.mask[word] &= ~bits
+            // Of other packets other bits are others.
+            memory.altered[word] |= bits
+            recorded[word] |= bits
+        }
+    }
+
+    /// Has the program be for packets of the one connection, if it went by what that made of their addresses and ports.
+    mutating func settleTranslation() {
+        guard let translation else { return }
+        var asked: UInt64 = 0
+        for word in Self.tupleWords {
+            asked |= program.mask[word] & translatable(word)
+            program.mask[word] &= ~translatable(word)
+        }
+        if asked != 0 { bind(translation.interest) }
+    }
+
+    /// Has the program be for packets of one connection; for one packet alone, if that begins it.
+    private mutating func bind(_ interest: Int) {
+        if memory.interests[interest].track.number == 0 { program.isSingular = true }
+        memory.interests[interest].isOfConnection = true
+        program.isOfConnection = true
+    }
+
+    /// Addresses and ports are again what the packet came in with, at least outside of the last scope.
+    func restoreTuple() {
+        guard translation == nil else { return }
+        for word in Self.tupleWords {
+            program.mask[word] |= memory.tuple[word]
+            memory.tuple[word] = 0
+        }
     }
 
     // MARK: - Going on
@@ -220,6 +402,37 @@ extension Walk {
         for word in TrackWords.label...TrackWords.last { key[word] = 0 }
     }
 
+    /// The key shows a connection's first packet.
+    var hasOriginalTuple: Bool { key[TrackWords.number] & TrackWords.numberMask != 0 }
+
+    /// The flow of a table that the first packet of the connection would meet, all else being the packet's
+    /// (ovs-actions(7), 'resubmit').
+    mutating func findByOriginal(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
+        let (formerKey, formerMask) = (key.all, program.mask.all)
+        for word in Self.tupleWords { program.mask[word] &= ~originalMask(word) }
+        key[2] = key[2] & ~0xff00 | key[TrackWords.number] & TrackWords.numberMask
+        key[4] = key[4] & 0xffff_ffff | key[30] << 32
+        if key.isIPv6 {
+            for word in 19...22 { key[word] = key[word + 12] }
+        } else {
+            key[3] = key[29]
+        }
+        let rule = find(in: table, port: port)
+        var asked: UInt64 = 0
+        for word in Self.tupleWords {
+            let bits = originalMask(word)
+            asked |= program.mask[word] & bits
+            program.mask[word] = program.mask[word] & ~bits | formerMask[word] & bits
+        }
+        key.all = formerKey
+        // Whichever of them it was.
+        if asked != 0 { program.mask[TrackWords.first] |= 1 }
+        return rule
+    }
+
+    /// Of ICMP, type and code are the first packet's too.
+    private func originalMask(_ word: Int) -> UInt64 { word == 4 ? .max << 32 : translatable(word) }
+
     // MARK: - What it went by
 
     /// Takes the bits of tracks that were asked for from the program's mask to the track that they were of.
@@ -231,9 +444,9 @@ extension Walk {
         program.mask[TrackWords.state] = 0
         program.mask[TrackWords.number] &= ~TrackWords.numberMask
         for word in TrackWords.label...TrackWords.last { program.mask[word] = 0 }
-        // Whose first packet a connection was no check says.
-        if others != 0 { program.isSingular = true }
         guard let number = tracked else { return }
+        // What its first packet was goes by the connection.
+        if others != 0 { bind(number) }
         memory.interests[number].bits |= UInt16(truncatingIfNeeded: bits & 0xff)
         memory.interests[number].mark |= UInt32(truncatingIfNeeded: bits >> 32)
         memory.interests[number].label |= label
@@ -250,10 +463,13 @@ extension Walk {
                         bits: interest.track.check & interest.bits,
                         bitMask: interest.bits,
                         mark: interest.track.mark & interest.mark,
-                        markMask: interest.mark
+                        markMask: interest.mark,
+                        isTranslated: interest.former != nil,
+                        former: interest.former ?? 0
                     )
                 )
             )
+            if interest.isOfConnection { record(.connection(interest.track.number, stamp: interest.track.stamp)) }
             guard interest.label != 0 else { continue }
             let (value, mask) = (interest.track.label & interest.label, interest.label)
             record(
@@ -310,6 +526,8 @@ extension ConnectionTuple {
         } else {
             key[29] = sourceLow << 32 | destinationLow
         }
+        // Flows see no ports of later fragments.
+        guard key[2] & 0x3 != UInt64(FragmentKind.later) else { return }
         // Type and code of ICMP.
         let (first, second) = isICMP ? (destinationPort, 0) : (sourcePort, destinationPort)
         key[30] = UInt64(first) << 16 | UInt64(second)
@@ -324,6 +542,9 @@ struct TrackCheck: Equatable, BitwiseCopyable {
     let bitMask: UInt16
     let mark: UInt32
     let markMask: UInt32
+    /// The packet is what it became in the zone `former`.
+    let isTranslated: Bool
+    let former: UInt16
 
     @inline(__always)
     func holds(_ track: Track) -> Bool {
@@ -331,34 +552,57 @@ struct TrackCheck: Equatable, BitwiseCopyable {
     }
 }
 
-/// The flags of a `ct` instruction.
+/// The flags of a `ct` instruction, and how many instructions with a `TranslationRange` follow it.
 struct TrackRequest {
     private let flags: UInt8
 
     init(flags: UInt8) { self.flags = flags }
-    init(commits: Bool, forces: Bool) { flags = (commits ? 1 : 0) | (forces ? 2 : 0) }
+
+    init(commits: Bool, forces: Bool, translates: Bool, rangeCount: Int) {
+        flags = (commits ? 1 : 0) | (forces ? 2 : 0) | (translates ? 4 : 0) | UInt8(rangeCount) << 3
+    }
 
     var word: UInt8 { flags }
     var commits: Bool { flags & 1 != 0 }
     var forces: Bool { flags & 2 != 0 }
+    var translates: Bool { flags & 4 != 0 }
+    var rangeCount: Int { Int(flags >> 3) }
+
+    func range(_ instructions: UnsafePointer<Instruction>) -> TranslationRange {
+        guard rangeCount != 0 else { return TranslationRange() }
+        return TranslationRange { (instructions[$0].value, instructions[$0].mask) }
+    }
 }
 
 extension Instruction {
     static func tracking(_ conntrack: Conntrack, _ context: ActionContext) throws(Refusal) -> [Instruction] {
-        guard conntrack.nat == nil, conntrack.helper == nil else {
+        guard conntrack.helper == nil else {
             let text = FlowText.print([.conntrack(conntrack)])
-            throw Refusal("action '\(text)': nat and alg cannot be run yet: see the README's known limits")
+            throw Refusal("action '\(text)': alg cannot be run yet: see the README's known limits")
         }
+        let range = conntrack.nat.map { TranslationRange($0) } ?? TranslationRange()
         var instruction = Instruction(.track)
         instruction.table = conntrack.table ?? thisTable
-        instruction.word = TrackRequest(commits: conntrack.commits, forces: conntrack.forces).word
+        instruction.word =
+            TrackRequest(
+                commits: conntrack.commits,
+                forces: conntrack.forces,
+                translates: conntrack.nat != nil,
+                rangeCount: range.pairCount
+            ).word
         switch conntrack.zone {
         case .number(let zone): instruction.value = UInt64(zone)
         case .subfield(let field):
             instruction.from = place(field)
             instruction.width = width(field)
         }
-        let writes = try compiled(conntrack.actions, context)
+        var writes: [Instruction] = []
+        for index in 0..<range.pairCount {
+            var words = Instruction(.translation)
+            (words.value, words.mask) = range.pair(index)
+            writes.append(words)
+        }
+        writes += try compiled(conntrack.actions, context)
         guard let count = UInt16(exactly: writes.count) else { throw Refusal("ct has more than 65535 actions") }
         instruction.count = count
         return [instruction] + writes

@@ -93,6 +93,7 @@ extension FlowKey {
         let fragment = header.number16(at: 6) & 0x3fff
         let isLater = fragment & 0x1fff != 0
         let kind = fragment == 0 ? 0 : isLater ? FragmentKind.later : FragmentKind.first
+        if kind != 0 { layout.fragment = reader.offset }
         self[3] = UInt64(header.number32(at: 12)) << 32 | UInt64(header.number32(at: 16))
         setNetwork(protocol: header.number8(at: 9), kind, tos: header.number8(at: 1), ttl: header.number8(at: 8))
         if !isLater { readTransport(header.number8(at: 9), &reader, &layout) }
@@ -145,6 +146,7 @@ extension FlowKey {
                 // Offset and the more-fragments flag; the two bits between are reserved.
                 let place = header.number16(at: 2)
                 guard place != 0 else { continue }
+                layout.fragment = reader.offset
                 fragment = FragmentKind.first
                 guard place & 0xfff8 != 0 else { continue }
                 fragment = FragmentKind.later
@@ -240,6 +242,8 @@ struct FrameLayout {
     var tagTypes = (outer: TPID.customer.rawValue, inner: TPID.customer.rawValue)
     var network = 0
     var transport = 0
+    /// Of a fragment, the part of the datagram: behind IPv4's header, or IPv6's fragment header.
+    var fragment = 0
     /// An IPv6 routing header that names further nodes: the packet's destination is the last of them (RFC 8200 section 4.4).
     var hasSegmentsLeft = false
     /// A neighbour discovery message with a target, and its first option that has a link-layer address.
@@ -259,6 +263,7 @@ struct FrameLayout {
     mutating func move(by distance: Int) {
         if network != 0 { network += distance }
         if transport != 0 { transport += distance }
+        if fragment != 0 { fragment += distance }
         if linkOption != 0 { linkOption += distance }
     }
 }

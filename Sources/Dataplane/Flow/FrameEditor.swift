@@ -57,6 +57,12 @@ struct FrameEditor {
         }
     }
 
+    /// That of an ICMP query (RFC 792, RFC 4443 section 4).
+    func rewriteIdentifier(_ identifier: UInt16) {
+        guard layout.transport != 0, transportChecksum == layout.transport + 2 else { return }
+        edit(layout.transport + 4, UInt64(identifier), 0xffff, transport: true)
+    }
+
     private func rewriteAddresses(_ value: UInt64, _ mask: UInt64) {
         switch layout.kind {
         case .ipv4: edit64(layout.network + 12, value, mask, network: true, transport: coversAddresses)

@@ -21,7 +21,7 @@ struct Instruction: BitwiseCopyable {
         /// The bits of `from`, onto the walk's stack; from there into `to`.
         case push, pop
         /// Table `table`, or the one at hand when it is 255, with `value` for the packet's port, or its own when that is
-        /// beyond 16 bits.
+        /// beyond 16 bits. With a `word` the flows there see the first packet's addresses and ports.
         case resubmit
         /// Table `table`, and nothing of this flow after it.
         case goto
@@ -41,8 +41,9 @@ struct Instruction: BitwiseCopyable {
         /// `source`, with `width` bits of `from`.
         case learn, source
         /// The packet is tracked in zone `value`, or in that of `width` bits of `from`; table `table` sees what comes of it,
-        /// unless it is 255. `word` is a `TrackRequest`, and the next `count` instructions write to the connection.
-        case track
+        /// unless it is 255. `word` is a `TrackRequest`. Of the next `count` instructions, the first may be the words of a
+        /// `TranslationRange`, each `translation`; the others write to the connection.
+        case track, translation
         case clearTrack
         /// The flow gets timeouts when its packet ends a connection: idle in the lower 16 bits of `value`, hard above.
         case finish
@@ -141,9 +142,10 @@ extension Instruction {
             instruction.to = place(field)
             instruction.width = width(field)
             list.append(instruction)
-        case .resubmit(let port, let table, withOriginalTuple: false):
+        case .resubmit(let port, let table, let withOriginalTuple):
             var instruction = Instruction(.resubmit)
             instruction.table = table ?? thisTable
+            instruction.word = withOriginalTuple ? 1 : 0
             instruction.value = port.flatMap { $0 == .inPort ? nil : UInt64($0.rawValue) } ?? samePort
             list.append(instruction)
         case .gotoTable(let table):
@@ -170,8 +172,6 @@ extension Instruction {
         case .finTimeout(let idle, let hard): list.append(finishing(idle: idle, hard: hard))
         case .conntrack(let conntrack): list += try tracking(conntrack, context)
         case .conntrackClear: list.append(Instruction(.clearTrack))
-        case .resubmit:
-            throw Refusal("action '\(FlowText.print([action]))' cannot be run yet: see the README's known limits")
         }
     }
 

@@ -42,8 +42,8 @@ struct PacketEditor {
             hash ^= frame.loadUnaligned(fromByteOffset: layout.network + 32, as: UInt64.self) &<< 8
         case .arp, .other: break
         }
-        // Ports, where the protocol has them in the first four octets.
-        if layout.transport != 0 && number != IPProtocol.icmp && number != IPProtocol.icmpv6 {
+        // Ports, where the protocol has them in the first four octets; of fragments the first alone would have them.
+        if layout.transport != 0 && layout.fragment == 0 && number != IPProtocol.icmp && number != IPProtocol.icmpv6 {
             hash ^= UInt64(frame.loadUnaligned(fromByteOffset: layout.transport, as: UInt32.self)) &* 0x1_0000_0001
         }
         return (hash ^ UInt64(number)).folded(by: 0x9e37_79b9_7f4a_7c15) &>> 40
@@ -55,6 +55,51 @@ struct PacketEditor {
             return editor.rewrite(word: word, value: value, mask: mask)
         }
         SCTPChecksum(packet, layout).keep { editor.rewrite(word: word, value: value, mask: mask) }
+    }
+
+    /// Writes the identifier of an ICMP query.
+    func rewriteIdentifier(_ identifier: UInt16) {
+        FrameEditor(packet.frame, layout, protocol: number).rewriteIdentifier(identifier)
+    }
+
+    /// Edits the packet that an ICMP message quotes, and brings the message's checksum along.
+    /// - Parameters:
+    ///   - quoted: its protocol is `number`.
+    ///   - length: of its transport header, in bytes, as far as the checksum: without so much there is none.
+    func keepMessage(
+        _ quoted: QuotedPacket,
+        protocol number: UInt8,
+        length: Int,
+        _ edit: (PacketEditor) -> Void
+    ) {
+        let (start, transport) = (layout.network + Int(quoted.network), layout.network + Int(quoted.transport))
+        let end = min(min(Int(packet.pointee.data_length), layout.network + networkLength), transport + length)
+        guard layout.transport != 0, start < transport, transport <= end else { return }
+        var inner = FrameLayout()
+        (inner.kind, inner.network, inner.transport) = (layout.kind, start, transport)
+        let isWhole = end == transport + length
+        let former = sum(from: start, to: end)
+        edit(PacketEditor(packet, inner, protocol: isWhole ? number : 0))
+        let place = packet.frame + layout.transport + 2
+        let checksum = UInt16(bigEndian: place.loadUnaligned(as: UInt16.self))
+        let next = InternetChecksum.adjust(checksum, from: ~former.value, to: ~sum(from: start, to: end).value)
+        place.storeBytes(of: next.bigEndian, as: UInt16.self)
+    }
+
+    private func sum(from start: Int, to end: Int) -> InternetChecksum {
+        var checksum = InternetChecksum()
+        checksum.add(UnsafeRawBufferPointer(start: packet.frame + start, count: end - start))
+        return checksum
+    }
+
+    /// What the network header says of its length and what follows, in bytes.
+    private var networkLength: Int {
+        let header = HeaderBytes(unchecked: packet.frame + layout.network)
+        return layout.kind == .ipv4 ? Int(header.number16(at: 2)) : 40 + Int(header.number16(at: 4))
+    }
+
+    private init(_ packet: Packet, _ layout: FrameLayout, protocol number: UInt8) {
+        (self.packet, self.layout, self.number) = (packet, layout, number)
     }
 
     /// - Returns: false when there is no room for it.

@@ -22,6 +22,8 @@ struct Program {
         case octets(UInt64, UInt64)
         /// The packet's connection in a zone begins, or gets a mark or a label.
         case commit(Commit)
+        /// The packet becomes what its connection in a zone says.
+        case translate(UInt16)
         /// A copy ends here, for the station of a tunnel port's next hop is not known yet. Without a cell nobody asks.
         case noStation(UInt16, NeighborTable.Cell?)
 
@@ -48,6 +50,8 @@ struct Program {
         case neighbor(NeighborTable.Cell, station: UInt64)
         /// The tracker says the same of the packet; and the last connection has a label like that.
         case track(TrackCheck)
+        /// The last connection is the same one, and as it was.
+        case connection(UInt32, stamp: UInt32)
         case labelHigh(value: UInt64, mask: UInt64)
         case labelLow(value: UInt64, mask: UInt64)
 
@@ -55,7 +59,7 @@ struct Program {
         var station: StationName? {
             switch self {
             case .learn(let name, _), .found(let name, _): name
-            case .tell, .word, .neighbor, .track, .labelHigh, .labelLow: nil
+            case .tell, .word, .neighbor, .track, .connection, .labelHigh, .labelLow: nil
             }
         }
     }
@@ -105,6 +109,10 @@ struct Program {
     var visitCount = 0
     /// Other packets may have another one, whatever their key.
     var isSingular = false
+    /// It is for packets of one connection, whose addresses are translated.
+    var isOfConnection = false
+    /// The packet is a fragment that waits for others: nothing is done to it.
+    var waits = false
     /// Why the packet goes nowhere, if it does.
     var drop = DropReason.flowDrop
     /// Packets up to so many bytes fit a port that they are sent to; longer ones are looked at.
@@ -147,7 +155,7 @@ struct Program {
                 case .encapsulate(let header):
                     (outside, tunnelEnd) = (frame, index + 1 + Int(header.count))
                     frame.enterTunnel(header.length, frameLength: ports[Int(header.port)].frameLength)
-                case .rewrite, .meter, .octets, .commit, .noStation: break
+                case .rewrite, .meter, .octets, .commit, .translate, .noStation: break
                 }
             }
             return frame.longest ?? .max
@@ -223,6 +231,8 @@ struct WalkMemory {
     let written: KeyWords
     let pending: KeyWords
     let recorded: KeyWords
+    /// The bits of the packet's addresses and ports that were asked for before they were translated.
+    let tuple: KeyWords
     /// The bits that actions edit in packets, tags aside.
     let editable: KeyWords
     /// The bits that a bridge knows of a packet and its neighbor does not.
@@ -246,6 +256,7 @@ struct WalkMemory {
         written = .allocated()
         pending = .allocated()
         recorded = .allocated()
+        tuple = .allocated()
         editable = .allocated()
         editable.all = PacketWords.editable
         own = .allocated()
@@ -263,7 +274,7 @@ struct WalkMemory {
         octets.deallocate()
         tracker.free()
         interests.deallocate()
-        for words in [packet, key, mask, altered, written, pending, recorded, editable, own] {
+        for words in [packet, key, mask, altered, written, pending, recorded, tuple, editable, own] {
             words.words.deallocate()
         }
     }

@@ -25,6 +25,10 @@ public enum WalkNote: Hashable, Sendable {
     case failed(DropReason)
     /// What the tracker said, `TrackBits`.
     case tracked(zone: UInt16, bits: UInt8, isAssumed: Bool)
+    /// The packet became what its connection says.
+    case translated(zone: UInt16)
+    /// A fragment waits there for the others of its datagram, which is tracked as a whole.
+    case waits
     /// A flow that is added or refreshed for a packet of a worker.
     case learns(Flow)
     /// Timeouts that the flow gets, in seconds, unless it has shorter ones; 0 for none.

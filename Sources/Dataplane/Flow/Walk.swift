@@ -71,9 +71,11 @@ struct Walk<Observer: WalkObserver> {
     var tracked: Int?
     /// The zone whose connection the packet holds, and what it is there: it is not tracked again.
     var held: (zone: UInt16, bits: UInt8)?
+    /// Nil as long as the packet has the addresses and ports that it came in with, or that flows have written.
+    var translation: Translated?
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
-    var hasFailed: Bool { failure != nil }
+    var hasFailed: Bool { failure != nil || program.waits }
 
     private init(
         _ packet: FlowKey,
@@ -97,6 +99,7 @@ struct Walk<Observer: WalkObserver> {
         pending.clear()
         recorded.clear()
         memory.mask.clear()
+        memory.tuple.clear()
         // What is kept of a walk is for packets of one port.
         memory.mask[0] = KeyWords.portMask
         // It is the tables' own, and no packet's.
@@ -135,6 +138,9 @@ struct Walk<Observer: WalkObserver> {
         walk.enter(0, port: walk.key.port)
         walk.runActionSet()
         walk.settleTrack()
+        walk.settleTranslation()
+        walk.translation = nil
+        walk.restoreTuple()
         walk.recordTracks()
         if let failure = walk.failure {
             walk.program.count = 0
@@ -148,8 +154,10 @@ struct Walk<Observer: WalkObserver> {
     // MARK: - Tables
 
     /// Looks the packet up in a table, as if it had come from a port, and runs what it finds.
-    /// - Parameter endsWithSet: also runs the action set, which so counts as deep as the table.
-    mutating func enter(_ next: UInt8, port: UInt16, endsWithSet: Bool = false) {
+    /// - Parameters:
+    ///   - endsWithSet: also runs the action set, which so counts as deep as the table.
+    ///   - seesOriginal: flows are matched with the addresses and ports of the connection's first packet.
+    mutating func enter(_ next: UInt8, port: UInt16, endsWithSet: Bool = false, seesOriginal: Bool = false) {
         guard depth < WalkLimit.depth else { return fail(.flowLoop) }
         guard program.visitCount <= WalkLimit.flows else { return fail(.flowLoop) }
         let (former, formerRule) = (table, self.rule)
@@ -161,7 +169,7 @@ struct Walk<Observer: WalkObserver> {
             (table, self.rule) = (former, formerRule)
             if deepens { depth -= 1 }
         }
-        let rule = find(in: next, port: port)
+        let rule = seesOriginal ? findByOriginal(in: next, port: port) : find(in: next, port: port)
         self.rule = rule
         program.visits[program.visitCount] = Program.Visit(place: TablePlace(bridge: bridge, table: next), rule: rule)
         program.visitCount += 1
@@ -172,7 +180,7 @@ struct Walk<Observer: WalkObserver> {
     }
 
     /// Changes nothing of the walk's own; but what is not mutating is called with a copy of it.
-    private mutating func find(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
+    mutating func find(in table: UInt8, port: UInt16) -> UnsafeMutablePointer<Rule>? {
         let (former, transport) = (key[0], key[4])
         // The next to read the word would wait for this to be written.
         if key.port != port { key.port = port }
@@ -218,6 +226,12 @@ struct Walk<Observer: WalkObserver> {
     mutating func fail(_ reason: DropReason) {
         if Observer.isActive { observer.noted(.failed(reason)) }
         if failure == nil { failure = reason }
+        hasExited = true
+    }
+
+    /// The packet waits for others, and walks anew with them.
+    mutating func wait() {
+        program.waits = true
         hasExited = true
     }
 
@@ -274,8 +288,8 @@ struct Walk<Observer: WalkObserver> {
             case .clearTrack: clearTrack()
             // Put there by `blame`.
             case .blame: program.drop = DropReason(rawValue: Int(instruction.value)).unsafelyUnwrapped
-            // Within `writeActions` and `learn` only.
-            case .member, .source: break
+            // Within `writeActions`, `learn` and `track` only.
+            case .member, .source, .translation: break
             case .exit: hasExited = true
             }
         }
@@ -284,7 +298,9 @@ struct Walk<Observer: WalkObserver> {
     private mutating func resubmit(_ instruction: Instruction) {
         let port = instruction.value == Instruction.samePort ? key.port : UInt16(instruction.value & 0xffff)
         let next = instruction.table == Instruction.thisTable ? table : instruction.table
-        enter(next, port: port)
+        guard instruction.word != 0 else { return enter(next, port: port) }
+        // As Open vSwitch has it, of a packet without a connection nothing becomes.
+        if key.isIP && hasOriginalTuple { enter(next, port: port, seesOriginal: true) }
     }
 
     /// Runs the rest of a flow, if there is one, with a bit that says whether the packet is longer than so much, as it is by
@@ -327,7 +343,7 @@ struct Walk<Observer: WalkObserver> {
     mutating func endOther(_ formerDrop: DropReason) {
         // What does not fit a program is not sent in part.
         let isFull = program.count == Program.capacity || program.checkCount == Program.checkCapacity
-        guard failure != .flowTooLong || !isFull else { return }
+        guard !program.waits, failure != .flowTooLong || !isFull else { return }
         if failure != nil { program.drop = formerDrop }
         (hasExited, failure) = (false, nil)
     }
@@ -392,11 +408,13 @@ struct Walk<Observer: WalkObserver> {
     mutating func scoped(_ body: (inout Walk) -> Void) {
         let (formerKey, formerTags, formerWritten, formerPending) = (key.all, tags, written.all, pending.all)
         let (formerRecorded, formerTagChanges, hadOtherTags) = (recorded.all, tagChanges, hasOtherTags)
-        let (formerTracked, formerHeld) = (tracked, held)
+        let (formerTracked, formerHeld, formerTranslation) = (tracked, held, translation)
         recorded.clear()
         body(&self)
         settleTrack()
-        (tracked, held) = (formerTracked, formerHeld)
+        settleTranslation()
+        (tracked, held, translation) = (formerTracked, formerHeld, formerTranslation)
+        restoreTuple()
         (key.all, tags, written.all, pending.all) = (formerKey, formerTags, formerWritten, formerPending)
         pendingWords = 0
         widenLinkAddresses()

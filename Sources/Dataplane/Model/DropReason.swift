@@ -59,6 +59,12 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case timeToLive
     /// A connection would have begun, and its zone, or the table, is full.
     case connectionLimit
+    /// A connection would have begun, and whatever its addresses and ports may become is another's.
+    case translationExhausted
+    /// A fragment that was to be tracked with its datagram, beyond those of its port for which a worker has room.
+    case fragmentRoom
+    /// A fragment whose datagram was not whole in time.
+    case fragmentExpired
     /// Beyond the rate of a meter.
     case meter
     /// New connections beyond what a burst may bring.
@@ -142,6 +148,9 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .flowTooLong: "flow_too_long"
         case .timeToLive: "time_to_live"
         case .connectionLimit: "connection_limit"
+        case .translationExhausted: "translation_exhausted"
+        case .fragmentRoom: "fragment_room"
+        case .fragmentExpired: "fragment_expired"
         case .meter: "meter"
         case .missBudget: "miss_budget"
         case .tunnelHeader: "tunnel_header"

@@ -68,6 +68,7 @@ public enum ProgramWord: Hashable, Sendable {
         case .outputTruncated(let port, let maxLength):
             return [.edit("trunc(\(maxLength))"), .output(PortIndex(port))]
         case .commit(let commit): return [.edit(commit.words)]
+        case .translate(let zone): return [.edit("nat(zone=\(zone))")]
         case .encapsulate, .octets: return []
         case .noStation: return [.edit("drop(\(DropReason.neighborUnknown.name))")]
         case .meter(let cell): return [.edit("meter(\(cell.pointee.identifier))")]

@@ -37,6 +37,13 @@ struct Workload {
             frames: { [packet(0)] },
             flows: { ["ip,actions=mod_dl_src:02:00:00:00:00:07,mod_dl_dst:02:00:00:00:00:08,output:2"] }
         ),
+        tracked(1_000, isTCP: false), tracked(1_000, isTCP: true), tracked(100_000, isTCP: false),
+        Workload(
+            name: "every packet a new tracked connection",
+            frames: { (0..<262_144).map { packet($0, isTCP: false, isReply: false) } },
+            cacheCapacity: 16_384,
+            flows: { firewall }
+        ),
         Workload(
             name: "every packet a new connection, 8 tables of 10,000 flows",
             frames: { (0..<262_144).map(stranger) },
@@ -110,6 +117,44 @@ struct Workload {
         (frame[27], frame[28]) = (UInt8(network >> 8), UInt8(network & 255))
         (frame[36], frame[37]) = (UInt8(port >> 8), UInt8(port & 255))
         return frame
+    }
+
+    /// Connections that both sides know, both ways.
+    private static func tracked(_ count: Int, isTCP: Bool) -> Workload {
+        Workload(
+            name: "\(count) tracked connections of \(isTCP ? "TCP" : "UDP")",
+            frames: { (0..<2 * count).map { packet($0 / 2, isTCP: isTCP, isReply: $0 % 2 != 0) } },
+            flows: { firewall }
+        )
+    }
+
+    private static let firewall = [
+        "ip,ct_state=-trk,actions=ct(table=1)",
+        "table=1,ip,ct_state=+new,actions=ct(commit),output:2",
+        "table=1,ip,ct_state=+est,actions=output:2",
+    ]
+
+    /// A whole packet of a connection, with checksums: of UDP, or an acknowledgment of TCP.
+    private static func packet(_ number: Int, isTCP: Bool, isReply: Bool) -> [UInt8] {
+        let ends: [[UInt8]] = [[10, 0, 0, 1], [10, 0, 0, 2]]
+        let ports = [UInt16(1024 + number % 60_000), UInt16(1024 + number / 60_000)]
+        let addresses = Array((isReply ? ends.reversed() : ends).joined())
+        let transport = (isReply ? ports.reversed() : ports).flatMap { [UInt8($0 >> 8), UInt8($0 & 255)] }
+        let length = isTCP ? 20 : 26
+        var header: [UInt8] = [0x45, 0, 0, UInt8(20 + length), 0, 0, 0, 0, 64, isTCP ? 6 : 17, 0, 0] + addresses
+        header.replaceSubrange(10..<12, with: checksum(header))
+        // Without a checksum of UDP; what TCP sends and acknowledges stays where it is.
+        let acknowledgment: [UInt8] = [0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]
+        var segment = transport + (isTCP ? acknowledgment : [0, 26, 0, 0])
+        if isTCP { segment.replaceSubrange(16..<18, with: checksum(addresses + [0, 6, 0, 20] + segment)) }
+        let frame = Array(frame(0, tag: nil).prefix(14)) + header + segment
+        return frame + [UInt8](repeating: 0, count: 60 - frame.count)
+    }
+
+    private static func checksum(_ bytes: [UInt8]) -> [UInt8] {
+        var checksum = InternetChecksum()
+        bytes.withUnsafeBytes { checksum.add($0) }
+        return [UInt8(checksum.value >> 8), UInt8(checksum.value & 255)]
     }
 
     private static func known(_ count: Int) -> Workload {

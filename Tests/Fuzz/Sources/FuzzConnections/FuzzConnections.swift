@@ -3,10 +3,15 @@ import Flows
 import Wire
 
 /// Packets of any bytes, cut into segments anywhere, as connection tracking reads them: as they are, or behind network
-/// headers that are right. Those of TCP go to one connection, whose quick way must agree with the whole way.
+/// headers that are right. Those of TCP go to one connection, whose quick way must agree with the whole way. Other inputs say
+/// which fragments wait for each other.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzConnections(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     var input = UnsafeBufferPointer(start: bytes, count: count)[...]
+    if input.first == 0xff {
+        fuzzFragments(input.dropFirst())
+        return 0
+    }
     var state: TCPState?
     // One octet each of what is in front, of segments and of length, then the rest of a packet.
     while let kind = input.popFirst(), let cuts = input.popFirst(), let length = input.popFirst() {
@@ -28,26 +33,32 @@ private func headers(_ kind: UInt8, before rest: [UInt8]) -> [UInt8] {
         IPProtocol.tcp, IPProtocol.udp, IPProtocol.sctp, IPProtocol.icmp, IPProtocol.icmpv6, IPProtocol.fragment,
     ]
     let number = numbers[Int(kind >> 2 & 0xf) % numbers.count]
-    let addresses = octets(2) + octets(1)
     switch kind & 3 {
     case 0: return []
-    case 1:
+    case 1: return headers(number, isIPv6: true, before: rest.count)
+    default: return headers(number, isIPv6: false, before: rest.count)
+    }
+}
+
+/// Of Ethernet and IP.
+func headers(_ number: UInt8, isIPv6: Bool, before length: Int) -> [UInt8] {
+    let addresses = octets(2) + octets(1)
+    if isIPv6 {
         let header = IPv6Header(
             source: IPv6Address(value: 1 << 100),
             destination: IPv6Address(value: 1 << 101),
             nextHeader: number,
-            payloadLength: rest.count
+            payloadLength: length
         )
         return addresses + [0x86, 0xdd] + [UInt8](count: IPv6Header.length) { header.write(to: $0) }
-    default:
-        let header = IPv4Header(
-            source: IPv4Address(value: 0x0a00_0001),
-            destination: IPv4Address(value: 0x0a00_0002),
-            protocol: number,
-            payloadLength: rest.count
-        )
-        return addresses + [0x08, 0x00] + [UInt8](count: IPv4Header.length) { header.write(to: $0) }
     }
+    let header = IPv4Header(
+        source: IPv4Address(value: 0x0a00_0001),
+        destination: IPv4Address(value: 0x0a00_0002),
+        protocol: number,
+        payloadLength: length
+    )
+    return addresses + [0x08, 0x00] + [UInt8](count: IPv4Header.length) { header.write(to: $0) }
 }
 
 private func read(_ frame: Frame, isChecked: Bool) -> TrackedPacket? {

@@ -29,10 +29,12 @@ final class FuzzedSwitch: @unchecked Sendable {
         for (index, frame) in frames.enumerated() { burst[index] = ledger.make(frame) }
         lane.receive(burst, count: frames.count, from: port, now: 100)
         take()
+        lane.receiveDatagrams(now: 100)
+        take()
         lane.maintain(now: 100)
         lane.retryHeld(now: 100)
         take()
-        precondition(ledger.heads.count == lane.heldCount, "a packet is lost")
+        precondition(ledger.heads.count == lane.heldCount + lane.waitingFragmentCount, "a packet is lost")
     }
 
     /// Takes what is sent or dropped.

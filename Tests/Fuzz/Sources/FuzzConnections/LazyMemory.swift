@@ -1,0 +1,1 @@
+../../../../Sources/Dataplane/Cache/LazyMemory.swift
