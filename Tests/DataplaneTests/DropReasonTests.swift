@@ -35,7 +35,7 @@ import Wire
     @Test(
         arguments: [
             0, NetworkCookie.plain, 14 << 56 | NetworkCookie.plain, 255 << 56 | NetworkCookie.plain,
-            NetworkCookie.naming(.spoofedMAC) ^ 1, 1 << 56, .max,
+            NetworkCookie.naming(.spoofedMAC) ^ 1, 1 << 56, 1 << 63,
         ]
     )
     func otherCookiesSayNothing(cookie: UInt64) throws {

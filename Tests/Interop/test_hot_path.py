@@ -17,6 +17,7 @@ LOOP = [
     r"Lane\.receive\(",
     r"Lane\.(receiveByFlows|fetchTables|switchTracked|switchOther|passes|passesTracks|commit|classify|forward|finish)\(",
     r"Lane\.\((takeKeys|find|run|runOthers|sendEach|classifyAny|forwardOther|flood|emitCopy|emitRun|discardAll) in ",
+    r"DropSamples\.\(?(take|copy)\b",
     r"Lane\.\(?(receiveDatagrams|receivePieces|receiveTunnelledPieces|takePieces|keepWaiting|dropLateFragments)\b",
     r"PacketTracker\.\(?(track|trackAgain|begin|follow|update|index|waits|repeated|note|joins)\b",
     r"FragmentStore\.\(?(put|predecessor|add|complete|link|unlink|remove|track|takePiece)\b",

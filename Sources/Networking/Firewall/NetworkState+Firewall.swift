@@ -35,9 +35,9 @@ extension NetworkState {
         for match in Self.linkInfrastructure { flows.refuse(.infrastructure, "table=71,priority=20,\(match)") }
         flows.refuse(.spoofedMAC, "table=71,priority=0")
         // Of a MAC address that the station has, and an address that it has not.
-        flows.refuse(.spoofedARP, "table=24,priority=1,arp", "table=24,priority=1,rarp")
-        flows.refuse(.spoofedIP, "table=24,priority=1,ip", "table=24,priority=1,ipv6")
-        flows.refuse(.notIP, "table=24,priority=0", "table=81,priority=0")
+        flows.refuse(.spoofedARP, "table=74,priority=1,arp", "table=74,priority=1,rarp")
+        flows.refuse(.spoofedIP, "table=74,priority=1,ip", "table=74,priority=1,ipv6")
+        flows.refuse(.notIP, "table=74,priority=0", "table=81,priority=0")
         flows.refuse(.noEgressRule, "table=72,priority=0")
         flows.refuse(.noIngressRule, "table=82,priority=0")
     }

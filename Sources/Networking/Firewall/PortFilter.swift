@@ -60,7 +60,7 @@ struct PortFilter {
             // Whoever has no address yet looks for routers, and joins the group of the one that it tries (RFC 4862 5.4.2).
             "table=71,priority=95,icmp6,\(source),ipv6_src=::,icmp_type=133 actions=goto_table:94",
             "table=71,priority=95,icmp6,\(source),ipv6_src=::,icmp_type=143 actions=goto_table:94",
-            "table=71,priority=10,\(source) actions=goto_table:24",
+            "table=71,priority=10,\(source) actions=goto_table:74",
         ]
     }
 
