@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from martlet import IDLE
 from processes import eventually
 from scapy.layers.l2 import ARP, Ether
 from twins import Exchange, WatchedSwitch
@@ -153,7 +154,7 @@ class MartletHost:
     """martletd with documents."""
 
     def __init__(self, room):
-        self.daemon = room.daemon(options=["--host", "h1", "--vif-dir", str(room.directory)])
+        self.daemon = room.daemon(options=[*IDLE, "--host", "h1", "--vif-dir", str(room.directory)])
         for bridge, device in (*WIRES.items(), ("br-wire", "wire")):
             self.daemon.add_bridge(bridge)
             self.daemon.add_port(device, "ring", bridge=bridge, size=1024)

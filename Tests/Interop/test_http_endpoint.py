@@ -13,6 +13,7 @@ import time
 import pytest
 
 from http_endpoint import Authority, Client, free_port, lines
+from martlet import IDLE
 from processes import eventually
 from vhost_user import FrontEnd
 
@@ -35,7 +36,7 @@ def port(number, **changes):
 
 def started(room, *options, **more):
     number = free_port()
-    daemon = room.daemon(options=["--host", "cmp1", "--idle-sleep", "50", "--vif-dir", str(room.directory),
+    daemon = room.daemon(options=[*IDLE, "--host", "cmp1", "--vif-dir", str(room.directory),
                                   "--endpoint", f"127.0.0.1:{number}", *options], **more)
     eventually(lambda: "endpoint listens" in daemon.log(), 20, "the endpoint")
     daemon.endpoint = number

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from frames import BROADCAST
-from martlet import Daemon
+from martlet import IDLE, Daemon
 from netns import KernelPeer, Namespace, add_bridge, veth
 from processes import eventually
 from scapy.layers.inet import ICMP, IP, UDP
@@ -66,7 +66,7 @@ class Cloud:
         directory = self.room.directory / name
         directory.mkdir()
         daemon = self.room.keeps(Daemon(directory, namespace=space, options=[
-            "--host", name, "--idle-sleep", "50", "--vif-dir", str(self.room.directory)]))
+            *IDLE, "--host", name, "--vif-dir", str(self.room.directory)]))
         daemon.start()
         join_wire(daemon, address=f"{tunnel_address(name)}/24")
         return daemon

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dummy_switch import DummySwitch
 from frames import PCAP_HEADER, RECORD
+from martlet import IDLE
 from processes import eventually, run
 from random_flows import is_modern
 
@@ -232,7 +233,7 @@ class MartletTwin:
     name = "Martlet"
 
     def __init__(self, room, **options):
-        self.daemon = room.daemon(socket_memory=512, **options)
+        self.daemon = room.daemon(socket_memory=512, options=IDLE, **options)
         for bridge, ports in BRIDGES.items():
             self.daemon.add_bridge(bridge)
             for port in ports:
