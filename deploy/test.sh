@@ -26,17 +26,15 @@ main() {
     part "the scripts parse" check_scripts
     part "the sources are formatted" check_format
     part "debug build" build_tests
-    part "release build" swift build -c release
-    part "build of the fuzzers" build_fuzzers
-    part "build of the micro-benchmarks" swift build -c release --package-path Benchmarks/Micro
-    if passed "release build"; then part "hugepages" reserve_hugepages $megabytes; fi
+    part "release builds" build_release
+    if passed "release builds"; then part "hugepages" reserve_hugepages $megabytes; fi
     if passed "debug build"; then part "unit tests" swift test --skip-build; fi
-    if passed "build of the fuzzers"; then part "fuzzing under AddressSanitizer" fuzz; fi
-    if passed "build of the micro-benchmarks"; then
+    if passed "release builds"; then
+        part "fuzzing under AddressSanitizer" fuzz
         part "nothing is allocated, counted or locked per packet" Benchmarks/Micro/.build/release/Micro --prove
     fi
     part "tests of the Neutron driver" neutron
-    if passed "release build"; then part "tests against what is not ours" interop; fi
+    if passed "release builds"; then part "tests against what is not ours" interop; fi
     finish
 }
 
@@ -68,6 +66,20 @@ check_format() {
 
 # The tests and the command that some of them run: what else there is is built once, for release.
 build_tests() { swift build --product martletPackageTests && swift build --product martletctl; }
+
+# The switch, the fuzzers and the micro-benchmarks, each in a directory of its own. Whole modules are compiled one after the
+# other, on one processor: side by side they use the others too.
+build_release() {
+    local builds=() build status=0
+    build_switch & builds+=($!)
+    build_fuzzers & builds+=($!)
+    swift build -c release --package-path Benchmarks/Micro & builds+=($!)
+    for build in "${builds[@]}"; do wait "$build" || status=1; done
+    return $status
+}
+
+# What is run, and not what else dependencies bring along: their examples, and plugins that no build here uses.
+build_switch() { swift build -c release --product martletd && swift build -c release --product martletctl; }
 
 build_fuzzers() {
     swift build -c release --package-path Tests/Fuzz --sanitize=fuzzer -Xswiftc -sanitize=fuzzer,address
