@@ -91,7 +91,7 @@ fuzz() {
     [ ${#long[@]} -eq 0 ] || seconds=600
     # Swift's runtime keeps what it allocates once; leaks are looked for elsewhere.
     printf '%s\n' Tests/Fuzz/.build/release/Fuzz{Connections,Documents,Flows,Frames,Ring,Tunnels,Wire} |
-        xargs -P "$(nproc)" -I FUZZER env ASAN_OPTIONS=detect_leaks=0 \
+        xargs -P "$(nproc)" -I FUZZER env ASAN_OPTIONS=detect_leaks=0 SWIFT_BACKTRACE=enable=no \
             FUZZER -max_total_time=$seconds -max_len=2048 -artifact_prefix=/tmp/
 }
 

@@ -2,17 +2,34 @@ import Dataplane
 import Flows
 import Wire
 
-/// Packets of any bytes, cut into segments anywhere, as connection tracking reads them: as they are, or behind network
-/// headers that are right. Those of TCP go to one connection, whose quick way must agree with the whole way. Other inputs say
-/// which fragments wait for each other.
+/// Half of the inputs are conversations through the tables of security groups, behind which no connection may be left; of the
+/// others some are packets to read, some fragments that wait for each other.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzConnections(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     var input = UnsafeBufferPointer(start: bytes, count: count)[...]
-    if input.first == 0xff {
-        fuzzFragments(input.dropFirst())
-        return 0
+    guard let choice = input.popFirst() else { return 0 }
+    switch choice & 3 {
+    case 0: readAll(input)
+    case 1: fuzzFragments(input)
+    default: converse(input, isOpen: choice & 1 != 0)
     }
-    var state: TCPState?
+    return 0
+}
+
+private func converse(_ bytes: Slice<UnsafeBufferPointer<UInt8>>, isOpen: Bool) {
+    var (input, conversation) = (bytes, FuzzedConversation())
+    if isOpen { conversation.open() }
+    while input.count >= 6 {
+        conversation.run(Array(input.prefix(6)))
+        input = input.dropFirst(6)
+    }
+    GroupSwitch.settle()
+}
+
+/// Packets of any bytes, cut into segments anywhere, as connection tracking reads them: as they are, or behind network
+/// headers that are right. Those of TCP go to one connection, whose quick way must agree with the whole way.
+private func readAll(_ bytes: Slice<UnsafeBufferPointer<UInt8>>) {
+    var (input, state) = (bytes, TCPState?.none)
     // One octet each of what is in front, of segments and of length, then the rest of a packet.
     while let kind = input.popFirst(), let cuts = input.popFirst(), let length = input.popFirst() {
         let rest = Array(input.prefix(Int(length)))
@@ -24,7 +41,6 @@ public func fuzzConnections(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CIn
         guard tracked.tuple.protocolNumber == IPProtocol.tcp else { continue }
         take(tracked.tcp, isReply: kind & 0x80 != 0, &state)
     }
-    return 0
 }
 
 /// Nothing; or Ethernet and IPv4 or IPv6 with one of the protocols that are read.

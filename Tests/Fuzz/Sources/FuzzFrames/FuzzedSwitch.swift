@@ -4,7 +4,9 @@ import Flows
 
 /// A switch with one worker. Each packet that it receives must come out exactly once, and its lengths must agree.
 final class FuzzedSwitch: @unchecked Sendable {
-    let dataplane = Dataplane(workerCount: 1, copy: Ledger.copy, drain: drain, cacheCapacity: 256)
+    let dataplane: Dataplane
+    /// Its clock, in seconds, that never goes back.
+    var now: UInt32 = 100
     private let ledger = Ledger()
     private let burst = UnsafeMutablePointer<Packet?>.allocate(capacity: Lane.burstLength)
 
@@ -13,8 +15,17 @@ final class FuzzedSwitch: @unchecked Sendable {
         Unmanaged<FuzzedSwitch>.fromOpaque(context!).takeUnretainedValue().take()
     }
 
-    /// - Parameter flows: by bridge; one without any has NORMAL.
-    init(_ configuration: SwitchConfiguration, flows: [String: [String]]) {
+    /// - Parameters:
+    ///   - connectionCapacity: connections that are tracked at once.
+    ///   - flows: by bridge; one without any has NORMAL.
+    init(_ configuration: SwitchConfiguration, connectionCapacity: Int = 256, flows: [String: [String]]) {
+        dataplane = Dataplane(
+            workerCount: 1,
+            copy: Ledger.copy,
+            drain: Self.drain,
+            cacheCapacity: 256,
+            connectionCapacity: connectionCapacity
+        )
         dataplane.commit(configuration)
         dataplane.lanes[0].drainContext.pointee = Unmanaged.passUnretained(self).toOpaque()
         for (bridge, texts) in flows {
@@ -27,12 +38,12 @@ final class FuzzedSwitch: @unchecked Sendable {
     func receive(_ frames: [Frame], from port: UInt16) {
         let lane = dataplane.lanes[0]
         for (index, frame) in frames.enumerated() { burst[index] = ledger.make(frame) }
-        lane.receive(burst, count: frames.count, from: port, now: 100)
+        lane.receive(burst, count: frames.count, from: port, now: now)
         take()
-        lane.receiveDatagrams(now: 100)
+        lane.receiveDatagrams(now: now)
         take()
-        lane.maintain(now: 100)
-        lane.retryHeld(now: 100)
+        lane.maintain(now: now)
+        lane.retryHeld(now: now)
         take()
         precondition(ledger.heads.count == lane.heldCount + lane.waitingFragmentCount, "a packet is lost")
     }

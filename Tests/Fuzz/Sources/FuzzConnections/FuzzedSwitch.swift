@@ -1,0 +1,1 @@
+../FuzzFrames/FuzzedSwitch.swift

@@ -1,0 +1,1 @@
+../../../DataplaneTests/TestPort.swift
