@@ -11,8 +11,9 @@ import Wire
     /// What is new or established leaves port 1, what is invalid port 2, and the connection is committed.
     private static let flows = [
         "table=0,ip,actions=ct(table=1,zone=1)", "table=0,ipv6,actions=ct(table=1,zone=1)",
-        "table=1,ct_state=+trk+new,actions=ct(commit,zone=1),output:2", "table=1,ct_state=+trk+est,actions=output:2",
-        "table=1,ct_state=+trk+inv,actions=output:3",
+        "table=1,ip,ct_state=+trk+new,actions=ct(commit,zone=1),output:2",
+        "table=1,ipv6,ct_state=+trk+new,actions=ct(commit,zone=1),output:2",
+        "table=1,ct_state=+trk+inv,actions=output:3", "table=1,ct_state=+trk+est,actions=output:2",
     ]
     private static let (passed, invalid): (UInt16, UInt16) = (1, 2)
 
@@ -110,7 +111,7 @@ import Wire
         let answer = question.answer.pieces(1480)
         let outcome = bench.receive(answer.map { Frame($0) }, from: 1)
         #expect(outcome.sent[Self.passed] == nil, "not to where it came from")
-        try bench.replaceFlows(Array(Self.flows.dropLast(2)) + ["table=1,ct_state=+trk+est+rpl,actions=output:4"])
+        try bench.replaceFlows(Array(Self.flows.dropLast()) + ["table=1,ct_state=+trk+est+rpl,actions=output:4"])
         #expect(bench.receive(answer.map { Frame($0) }, from: 1).sent == [3: answer])
         #expect(bench.receive(question.answer.whole, from: 1).sent == [3: [question.answer.whole]])
         #expect(bench.dataplane.connectionStatistics.count == 1)
@@ -120,7 +121,7 @@ import Wire
     @Test func seeWhatTheDatagramIsAndNotWhatItsFirstPieceDid() throws {
         let bench = try bench([
             "table=0,ip,actions=ct(table=1,zone=1)",
-            "table=1,ct_mark=0,actions=ct(commit,zone=1,exec(set_field:1->ct_mark),table=2)",
+            "table=1,ip,ct_mark=0,actions=ct(commit,zone=1,exec(set_field:1->ct_mark),table=2)",
             "table=1,ct_mark=1,actions=output:3",
             "table=2,ct_state=+new,ct_mark=1,actions=output:2",
         ])
@@ -132,7 +133,7 @@ import Wire
     /// In the second zone they do not wait again.
     @Test func areTrackedInSeveralZones() throws {
         let bench = try bench([
-            "table=0,ip,actions=ct(commit,table=1,zone=1)", "table=1,actions=ct(commit,table=2,zone=2)",
+            "table=0,ip,actions=ct(commit,table=1,zone=1)", "table=1,ip,actions=ct(commit,table=2,zone=2)",
             "table=2,ip,nw_frag=first,actions=output:2", "table=2,ip,nw_frag=later,actions=output:3",
         ])
         let pieces = Datagram(false, length: 4000).pieces(1480)
