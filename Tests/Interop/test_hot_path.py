@@ -18,13 +18,16 @@ LOOP = [
     r"Lane\.(receiveByFlows|fetchTables|switchTracked|switchOther|passes|passesTracks|commit|classify|forward|finish)\(",
     r"Lane\.\((takeKeys|find|run|runOthers|sendEach|classifyAny|forwardOther|flood|emitCopy|emitRun|discardAll) in ",
     r"DropSamples\.\(?(take|copy)\b",
-    r"PacketTracker\.\(?(track|trackAgain|begin|follow|update|index)\b",
+    r"Lane\.\(?(receiveDatagrams|receivePieces|receiveTunnelledPieces|takePieces|keepWaiting|dropLateFragments)\b",
+    r"PacketTracker\.\(?(track|trackAgain|begin|follow|update|index|waits|repeated|note|joins)\b",
+    r"FragmentStore\.\(?(put|predecessor|add|complete|link|unlink|remove|track|takePiece)\b",
     r"ConnectionTable\.\(?(find|create|take|evict|refill|remove|giveBack|sweep)\b",
     r"ConnectionIndex\.\(?(find|insert|remove)\b",
     r"ForwardingDatabase\.\((update|read|readFurther|probe|find|insert|write|link|unlink) in ",
 ]
 # What the loop must be made of at least: a renamed function must not make the test see nothing.
-REQUIRED = ["Worker.(run in ", "Lane.receive(", "Lane.forward(", "Lane.classify(", "Lane.switchTracked("]
+REQUIRED = ["Worker.(run in ", "Lane.receive(", "Lane.forward(", "Lane.classify(", "Lane.switchTracked(",
+            "Lane.receiveDatagrams(", "FragmentStore.put("]
 FORBIDDEN = re.compile(
     r"\bcall\s.*<(swift_(retain|release|bridgeObject\w+|allocObject|slowAlloc|beginAccess|once|initStackObject"
     r"|getGenericMetadata|dynamicCast\w*)|malloc|calloc|realloc|free|posix_memalign|pthread_mutex_\w+)(@plt)?>"

@@ -60,9 +60,9 @@ struct FirewallTests {
         #expect(
             cloud.flows("br-int", table: 82, of: change) == [
                 "table=82,priority=0 actions=goto_table:93",
-                "table=82,priority=40,ct_state=+est,ip,reg5=\"vhua\" "
+                "table=82,priority=40,ct_state=+est,ip,nw_frag=no,reg5=\"vhua\" "
                     + "actions=ct(commit,\(zone),exec(set_field:0x1->ct_mark)),goto_table:93",
-                "table=82,priority=40,ct_state=+est,ipv6,reg5=\"vhua\" "
+                "table=82,priority=40,ct_state=+est,ipv6,nw_frag=no,reg5=\"vhua\" "
                     + "actions=ct(commit,\(zone),exec(set_field:0x1->ct_mark)),goto_table:93",
                 "table=82,priority=60,reg5=\"vhua\",icmp actions=goto_table:92",
                 "table=82,priority=60,reg5=\"vhua\",tcp,tp_dst=0x1f40/0xfff8,nw_src=192.0.2.0/24 actions=goto_table:92",

@@ -84,13 +84,16 @@ struct FragmentStore {
     private let shares: UnsafeMutablePointer<Share>
     private let formers: UnsafeMutablePointer<Former>
     private let state: UnsafeMutablePointer<State>
+    private let portCount: Int
     private let secret = UInt64.random(in: .min ... .max)
 
-    init() {
+    /// - Parameter portCount: ports are numbered below it.
+    init(portCount: Int) {
+        self.portCount = portCount
         pieces = LazyMemory.allocate(Piece.self, Self.bufferLimit + 1)
         datagrams = LazyMemory.allocate(Datagram.self, Self.bufferLimit + 1)
         buckets = LazyMemory.allocate(Number.self, Self.bufferLimit)
-        shares = LazyMemory.allocate(Share.self, PortIndex.capacity)
+        shares = LazyMemory.allocate(Share.self, portCount)
         formers = .allocate(capacity: Self.pieceLimit)
         state = .allocate(capacity: 1)
         state.initialize(to: State())
@@ -101,7 +104,7 @@ struct FragmentStore {
         LazyMemory.free(pieces, Self.bufferLimit + 1)
         LazyMemory.free(datagrams, Self.bufferLimit + 1)
         LazyMemory.free(buckets, Self.bufferLimit)
-        LazyMemory.free(shares, PortIndex.capacity)
+        LazyMemory.free(shares, portCount)
         formers.deallocate()
         state.deallocate()
     }

@@ -35,7 +35,7 @@ struct IPFragment: BitwiseCopyable {
     ///   - zone: in which it is tracked.
     ///   - port: where it came from.
     init?(_ packet: Packet, _ layout: FrameLayout, zone: UInt16, from port: UInt16) {
-        guard layout.fragment != 0 else { return nil }
+        guard layout.network != 0, layout.fragment != 0 else { return nil }
         let isIPv6 = layout.kind == .ipv6
         // Who read the key saw to it that all headers are in the first segment, and that the packet is as long as they say.
         let network = HeaderBytes(unchecked: packet.frame + layout.network)

@@ -88,7 +88,7 @@ struct PacketTracker {
 
     let table: ConnectionTable
     let share: Int
-    let fragments = FragmentStore()
+    let fragments = FragmentStore(portCount: PortIndex.capacity)
     private let state: UnsafeMutablePointer<State>
 
     private struct State {

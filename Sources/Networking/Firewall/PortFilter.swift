@@ -132,12 +132,13 @@ struct PortFilter {
         ]
     }
 
-    /// What fits no conversation; and one that no rule allows any more, which is marked, and so ends both ways.
+    /// What fits no conversation; and one that no rule allows any more, which is marked, and so ends both ways. Fragments do
+    /// not tell: rules with ports match none of them.
     private func endings(_ direction: PortDocument.Direction) -> [(FilterRefusal, line: String)] {
         guard groups.contains(where: \.isStateful) else { return [] }
         let table = Self.table(direction)
         let ends = Self.families.map { family in
-            "table=\(table),priority=40,ct_state=+est,\(family),reg5=\(device) "
+            "table=\(table),priority=40,ct_state=+est,\(family),nw_frag=no,reg5=\(device) "
                 + "actions=ct(commit,\(Self.zone),exec(set_field:0x1->ct_mark)),goto_table:93"
         }
         let ended = "table=\(table),priority=70,ct_mark=0x1,reg5=\(device) actions=goto_table:93"

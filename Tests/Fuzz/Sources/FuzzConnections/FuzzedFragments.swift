@@ -3,15 +3,12 @@ import Dataplane
 import Flows
 import Wire
 
-/// The files that are linked here know it as their own.
-typealias PortIndex = Dataplane.PortIndex
-
 /// Fragments of some datagrams in any order, of any length, in any segments, that wait for each other. Each comes out once, as
 /// it went in.
 func fuzzFragments(_ bytes: Slice<UnsafeBufferPointer<UInt8>>) {
     var input = bytes
     let ledger = Ledger()
-    let store = FragmentStore()
+    let store = FragmentStore(portCount: 4)
     defer { store.free() }
     var waiting: [Packet: [UInt8]] = [:]
     var now: UInt32 = 100
