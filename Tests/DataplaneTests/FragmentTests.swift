@@ -173,7 +173,8 @@ import Wire
         for piece in Datagram(false).pieces(1480) {
             let trace = bench.dataplane.trace(frame: piece, length: piece.count, from: 1, on: "br")
             let notes = trace.steps.compactMap { if case .note(let note) = $0.event { note } else { nil } }
-            #expect(notes.prefix(2) == [.waits, .tracked(zone: 1, bits: TrackBits.tracked | TrackBits.new, isAssumed: false)])
+            let new = TrackBits.tracked | TrackBits.new
+            #expect(notes.prefix(2) == [.waits, .tracked(zone: 1, bits: new, isAssumed: false)])
             #expect(trace.outputs == [PortIndex(Self.passed)])
         }
     }

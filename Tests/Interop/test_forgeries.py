@@ -12,9 +12,10 @@ from forgeries import FORGERIES, four, six
 from frames import BROADCAST, Dot1Q, Ether
 from group_conversations import Talk
 from processes import eventually
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.inet6 import ICMPv6EchoRequest
 from scapy.layers.l2 import ARP
+from scapy.packet import Raw
 from secured import SecuredHost, Station, group, rule
 from vhost_user import FrontEnd
 
@@ -85,6 +86,15 @@ def host(shared):
 @pytest.mark.parametrize("other", [FRIEND, CLOSED], ids=lambda station: station.name)
 def test_nothing_comes_of(host, forgery, other):
     host.silences(forgery(GUEST, other))
+
+
+def test_a_server_of_dhcp_that_speaks_in_fragments_is_known_by_its_datagram(host):
+    """The first one is refused; what follows it is nothing without that."""
+    offer = four(GUEST, FRIEND, id=9) / UDP(sport=67, dport=68) / Raw(bytes(2000))
+    before = host.daemon.drops("vhuguest").get("dhcp_server", 0)
+    host.send("guest", [bytes(piece) for piece in fragment(offer, 1400)])
+    eventually(lambda: host.daemon.drops("vhuguest").get("dhcp_server", 0) == before + 1, 10, "a first fragment refused")
+    assert all("frag:" in line for line in host.heard())
 
 
 def test_what_no_rule_allows_begins_nothing(host):

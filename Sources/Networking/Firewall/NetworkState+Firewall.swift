@@ -2,7 +2,7 @@ import Wire
 
 // Security groups and anti-spoofing in the tables of Neutron's openvswitch firewall: README.md beside this has the list.
 extension NetworkState {
-    /// What all ports share. Nothing here tracks connections: hosts without security groups do not.
+    /// What all ports share. But for fragments nothing here tracks connections: hosts without security groups do not.
     func addFirewallBase(to flows: inout FlowList) {
         flows.integration(
             "table=73,priority=0 actions=goto_table:94",
@@ -29,6 +29,7 @@ extension NetworkState {
             "table=71,priority=70,udp,tp_src=67,tp_dst=68",
             "table=71,priority=70,udp6,tp_src=547,tp_dst=546"
         )
+        refuseFragmentedDHCP(to: &flows)
         // Else a rule that allows all ICMP would let a station be any router or neighbor.
         flows.refuse(.routerAdvertisement, "table=71,priority=70,icmp6,icmp_type=134")
         for type in [133, 135, 136] { flows.refuse(.spoofedND, "table=71,priority=70,icmp6,icmp_type=\(type)") }
@@ -40,6 +41,21 @@ extension NetworkState {
         flows.refuse(.notIP, "table=74,priority=0", "table=81,priority=0")
         flows.refuse(.noEgressRule, "table=72,priority=0")
         flows.refuse(.noIngressRule, "table=82,priority=0")
+    }
+
+    /// Flows match no ports of fragments; the first one of a datagram that is tracked has those of its conversation.
+    private func refuseFragmentedDHCP(to flows: inout FlowList) {
+        for (kind, server, client) in [("udp", 67, 68), ("udp6", 547, 546)] {
+            flows.integration(
+                "table=71,priority=69,ct_state=-trk,\(kind),nw_frag=yes actions=ct(table=71,zone=NXM_NX_REG6[0..15])"
+            )
+            let first = "table=71,priority=70,\(kind),nw_frag=first,ct_nw_proto=17"
+            flows.refuse(
+                .dhcpServer,
+                "\(first),ct_state=+trk-inv,ct_tp_src=\(server),ct_tp_dst=\(client)",
+                "\(first),ct_state=+rpl+trk-inv,ct_tp_src=\(client),ct_tp_dst=\(server)"
+            )
+        }
     }
 
     /// What switches and routers tell each other, and a guest must not tell the physical network: LLDP, the addresses that
