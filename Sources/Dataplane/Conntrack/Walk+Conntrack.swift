@@ -117,24 +117,15 @@ extension Walk {
             if let held, held.zone == zone, !forces {
                 tracker[place].bits = held.bits
             } else if wasTracked(in: zone) {
-                trackAgain(place, now: now)
+                // What its own second coming makes of its connection no check says.
+                program.isSingular = true
+                tracker.trackAgain(place, now: now)
             }
             return place
         }
         // The cache's checks are of packets as they come in.
         program.isSingular = true
         return tracker.track(rewritten: currentTuple(zone), now: now)
-    }
-
-    private mutating func trackAgain(_ place: Int, now: UInt32) {
-        if memory.tracker[place].number == 0 && !memory.tracker[place].isBegun {
-            // It is what it was; one that has a connection may not be.
-            memory.interests[interest(in: place)].bits |= Track.hasConnection
-        } else {
-            // What its own second coming makes of its connection no check says.
-            program.isSingular = true
-            memory.tracker.trackAgain(place, now: now)
-        }
     }
 
     /// The packet is another one since it was tracked in another zone.
