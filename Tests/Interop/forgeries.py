@@ -175,13 +175,11 @@ def with_length(frame, length):
 
 
 @forgery
-def fragments_that_overlap(one, other):
-    packets = []
-    for number, (first, later) in enumerate(((0, 1), (0, 0), (2, 1)), 1):
-        packets += [four(one, other, id=number, flags="MF", frag=first, proto=17) / Raw(b"\0\5\0\x50\0\x30\0\0" + bytes(16)),
-                    four(one, other, id=number, frag=later, proto=17) / Raw(b"\0\5\0\x50\0\x30\0\0" + bytes(16))]
-    return packets + [six(one, other) / IPv6ExtHdrFragment(id=7, m=more, offset=offset, nh=17) / Raw(bytes(24))
-                      for more, offset in ((1, 0), (0, 1))]
+def fragments_that_are_too_short(one, other):
+    """As they are made to lie over each other. Nobody waits for what would follow them."""
+    return [four(one, other, id=number, flags="MF", frag=place, proto=17) / Raw(b"\0\5\0\x50\0\x30\0\0" + bytes(16))
+            for number, place in enumerate((0, 1, 0, 2), 1)] + [
+        six(one, other) / IPv6ExtHdrFragment(id=7, m=1, offset=place, nh=17) / Raw(bytes(24)) for place in (0, 1)]
 
 
 # MARK: Errors

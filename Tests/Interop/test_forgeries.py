@@ -65,7 +65,6 @@ class Wired(SecuredHost):
         before, known = self.drops(), self.connections()
         self.send("guest", frames)
         assert self.heard() == []
-        # Fragments wait a while for the rest of their packet.
         eventually(lambda: self.drops() == before + len(frames), 10, f"{len(frames)} drops that are counted")
         assert self.connections() == known
 
