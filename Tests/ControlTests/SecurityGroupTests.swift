@@ -61,7 +61,7 @@ import Testing
         let web = try await bench.control.showSecurityGroup(SecurityGroupShow(id: "web"))
         #expect(web.rules.map(\.protocol) == ["tcp", "icmp", nil] && web.rules.map(\.id) == ["r1", nil, nil])
         #expect(web.rules.map(\.least) == [80, 8, nil] && web.rules.map(\.greatest) == [81, nil, nil])
-        #expect(web.ports.map(\.id) == ["p1"] && web.ports.map(\.port) == ["vhp1"])
+        #expect(web.ports.map(\.id) == ["p1"] && web.ports.map(\.port) == ["vhup1"])
         #expect(web.members == ["g1": ["10.0.0.1", "10.0.0.2"]])
         let database = try await bench.control.showSecurityGroup(SecurityGroupShow(id: "g2"))
         #expect(database.rules[0].remoteGroup == "g1")
@@ -71,11 +71,11 @@ import Testing
 
     // MARK: - Drops
 
-    private static let own = "in_port=vhp1,dl_src=fa:16:3e:00:00:01,dl_dst=fa:16:3e:00:00:03"
+    private static let own = "in_port=vhup1,dl_src=fa:16:3e:00:00:01,dl_dst=fa:16:3e:00:00:03"
 
     @Test(
         arguments: [
-            ("in_port=vhp1,ip,dl_src=fa:16:3e:00:00:09", [], "spoofed_mac"),
+            ("in_port=vhup1,ip,dl_src=fa:16:3e:00:00:09", [], "spoofed_mac"),
             (own + ",ip,nw_src=10.0.0.9", [], "spoofed_ip"),
             (own + ",arp,arp_op=1,arp_spa=10.0.0.9", [], "spoofed_arp"),
             (own + ",icmp6,icmp_type=136,icmp_code=0,nd_target=fd00::9", [], "spoofed_nd"),
@@ -84,7 +84,7 @@ import Testing
             (own + ",dl_type=0x88cc", [], "infrastructure"),
             (own + ",dl_type=0x88b5", [], "not_ip"),
             (own + ",dl_vlan=5,ip,nw_src=10.0.0.1", [], "guest_tag"),
-            ("in_port=vhp3,ip,dl_src=fa:16:3e:00:00:03,nw_src=10.0.0.3", [], "no_egress_rule"),
+            ("in_port=vhup3,ip,dl_src=fa:16:3e:00:00:03,nw_src=10.0.0.3", [], "no_egress_rule"),
             (own + ",tcp,nw_src=10.0.0.1,nw_dst=10.0.0.3", ["trk,inv"], "invalid_state"),
         ] as [(String, [String], String)]
     )
@@ -100,15 +100,15 @@ import Testing
         let more = Self.group("g2", Self.rule("", direction: "egress"), more: ", \"stateful\": false")
         _ = try await bench.control.applyNetwork(NetworkApply(documents: more))
         let packet =
-            "in_port=vhp3,tcp,dl_src=fa:16:3e:00:00:03,dl_dst=fa:16:3e:00:00:01,nw_src=10.0.0.3,nw_dst=10.0.0.1,tp_dst="
+            "in_port=vhup3,tcp,dl_src=fa:16:3e:00:00:03,dl_dst=fa:16:3e:00:00:01,nw_src=10.0.0.3,nw_dst=10.0.0.1,tp_dst="
         func trace(_ port: Int, _ state: String) async throws -> Trace.Response {
             let request = Trace(bridge: "br-int", packet: packet + "\(port)", ctNext: [state])
             return try await bench.control.trace(request).response
         }
-        #expect(try await trace(80, "new").outputs.map(\.port) == ["vhp1"])
+        #expect(try await trace(80, "new").outputs.map(\.port) == ["vhup1"])
         #expect(try await trace(82, "new").drop == "no_ingress_rule")
         #expect(try await trace(82, "est").drop == "ended_connection")
-        #expect(try await trace(82, "est,rpl").outputs.map(\.port) == ["vhp1"])
+        #expect(try await trace(82, "est,rpl").outputs.map(\.port) == ["vhup1"])
         await #expect(throws: Refusal.self) { _ = try await trace(80, "new,est") }
     }
 
@@ -130,9 +130,9 @@ import Testing
         }
         #expect(finding(899_999, 1_000_000).ok && finding(0, 1_000_000).ok)
         let full = finding(900_000, 1_000_000)
-        #expect(!full.ok && !full.stops && full.message.contains("--connections 2000000, which takes up to 274 MB"))
+        #expect(!full.ok && !full.stops && full.message.contains("--connections 2000000, which takes up to 488 MB"))
         let large = finding(0, 100_000_000)
-        #expect(!large.ok && large.message.contains("13732 MB of the machine's 8192 MB"), "\(large.message)")
+        #expect(!large.ok && large.message.contains("24414 MB of the machine's 8192 MB"), "\(large.message)")
     }
 
     // MARK: - Bad input
