@@ -305,6 +305,8 @@ KNOWN = {
         f"table=4,priority=2,udp,tp_src=1025 actions=mod_nw_tos:4,{REPORT}",
         f"table=4,priority=1,ip actions=mod_nw_tos:8,{REPORT}"],
         [udp(0), udp(0), answer(udp(0)), udp(0, (5, 53)), answer(udp(0, (5, 53))), udp(1, (9, 9)), *translated(HANDSHAKE)]),
+    "all fragments of a datagram are translated, with the checksum in the first": ([*SOURCE], [
+        *pieces(0), BETWEEN, *pieces(0), *pieces(0, ports=(5, 53))]),
     "what is translated once is not translated again in its zone": ([
         "table=0,priority=1,in_port=1,ip actions=ct(commit,zone=1,nat(src=10.1.1.1),table=3)",
         f"table=3,priority=1,ip actions={REPORT},ct(zone=1,nat,table=4)", f"table=4,priority=1,ip actions={REPORT}",
