@@ -102,6 +102,10 @@ class UserspaceSwitch(Switch):
         run("ovs-ofctl", "replace-flows", f"unix:{self.directory}/{bridge}.mgmt", "-", input="\n".join(flows),
             env=self._environment)
 
+    def forget_cached(self):
+        """Has each packet looked up anew: what one met while a tunnel came or went stays in use else, now and then."""
+        run("ovs-appctl", "-t", self.directory / "vs.ctl", "revalidator/purge", env=self._environment)
+
     def map_option(self, bridge, mapping):
         """Gives a Geneve option (RFC 8926, section 3.5) the place of one of the fields tun_metadata0 ..."""
         run("ovs-ofctl", "add-tlv-map", f"unix:{self.directory}/{bridge}.mgmt", mapping, env=self._environment)

@@ -37,6 +37,7 @@ class Sites(Underlay):
         given = {"remote_ip": self.here, **(there or here)}
         self.switch.add_port("br-tun", "t0", f"type={kind}", "ofport_request=1",
                              *(f'options:{name}="{value}"' for name, value in given.items()))
+        self.switch.forget_cached()
         try:
             yield
         finally:
