@@ -401,10 +401,12 @@ extension Lane {
         }
         let (cache, key) = (flows.cache, flows.otherKey)
         for level in 1..<UInt8(cache.masks.levelCount + 1) where cache.masks.isUsed(level) {
-            let (isLong, hash) = take(key, run, burst, under: level, level: level)
+            let (isLong, hash) = takeOther(under: level, run, burst)
             let found = cache.find(key, isLong: isLong, level: level, hash: hash)
             guard let program = program(of: found, run, index, burst) else { continue }
             burst.pointee.wildcardHits &+= 1
+            // The next unknown ones are likely to find theirs too.
+            flows.walk.path.forget()
             remember(program, run, burst, replacing: known)
             return program
         }
@@ -439,9 +441,14 @@ extension Lane {
         return program
     }
 
-    /// Puts an exact entry for a run into the cache, or gives the one that is there another program.
+    /// Puts an exact entry for a run into the cache, or gives the one that is there another program, unless the run's next
+    /// packet is to have another one.
+    /// - Parameter program: with a reference that becomes the entry's, or a burst's.
     private func remember(_ program: UInt32, _ run: Int, _ burst: UnsafeMutablePointer<Burst>, replacing known: UInt32)
     {
+        guard !flows.cache.programs.header(program).pointee.isForFirst else {
+            return flows.cache.programs.release(program, lane: number, now: burst.pointee.context.now)
+        }
         let (isLong, hash) = (flows.runs[run].isLong, flows.runs[run].hash)
         let number = put(program, under: flows.key(run), isLong, hash, level: 0, run, burst, replacing: known)
         if number != 0 { rememberConnection(number) }
@@ -565,30 +572,43 @@ extension Lane {
     {
         let cache = flows.cache
         guard !program.isSingular, cache.programs.fits(program) else { return nil }
-        let isFlooded = burst.pointee.missesSince != 0
-        guard known != 0 || cache.admits(flows.runs[run].hash, isFlooded: isFlooded) else { return nil }
+        let (isForFirst, isFlooded) = (program.isForFirst, burst.pointee.missesSince != 0)
+        guard isForFirst || known != 0 || cache.admits(flows.runs[run].hash, isFlooded: isFlooded) else { return nil }
         let interestVersion = cache.masks.interestVersion
         if program.trackCount != 0 { cache.masks.needTuple() }
         let mask = cache.masks.number(of: program.mask)
+        // Under all bits of interest the exact entry says it already.
+        let isWild =
+            mask != MaskTable.none && Int(mask) <= MaskTable.levels && !cache.masks.isInterest(mask)
+            && !program.isOfConnection
+        if isForFirst {
+            // It has no other entry.
+            guard isWild, cache.admits(takeOther(under: mask, run, burst).hash, isFlooded: isFlooded) else { return nil }
+        }
         guard let block = cache.intern(program, mask: mask, now: burst.pointee.context.now) else { return nil }
         let isSameKey = interestVersion == cache.masks.interestVersion
         if !isSameKey { retake(run, burst) }
+        if isWild { generalize(block, mask, run, burst) }
         // Also to make room, entries may have gone.
         let present = known == 0 ? 0 : find(run)
         remember(block, run, burst, replacing: present)
-        // Under all bits of interest the exact entry says it already.
-        let isWild = mask != MaskTable.none && Int(mask) <= MaskTable.levels && !cache.masks.isInterest(mask)
-        if isWild && !program.isOfConnection { generalize(block, mask, run, burst) }
         return block
     }
 
     /// Puts a program into the cache under its own mask, for other connections.
     private func generalize(_ program: UInt32, _ level: UInt8, _ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
         let (cache, key) = (flows.cache, flows.otherKey)
-        let (isLong, hash) = take(key, run, burst, under: level, level: level)
+        let (isLong, hash) = takeOther(under: level, run, burst)
         let present = cache.find(key, isLong: isLong, level: level, hash: hash)
         cache.programs.header(program).pointee.references += 1
         put(program, under: key, isLong, hash, level: level, run, burst, replacing: present)
+    }
+
+    /// Takes the key of a wildcard entry for a run.
+    private func takeOther(under level: UInt8, _ run: Int, _ burst: UnsafeMutablePointer<Burst>)
+        -> (isLong: Bool, hash: UInt64)
+    {
+        take(flows.otherKey, run, burst, under: level, level: level)
     }
 
     // MARK: - Upkeep

@@ -53,6 +53,12 @@ struct ProgramStore {
             set { flags = flags & ~16 | (newValue ? 16 : 0) }
         }
 
+        /// It begins a connection for packets that have none: the next packet is not like them.
+        var isForFirst: Bool {
+            @inline(__always) get { flags & 32 != 0 }
+            set { flags = flags & ~32 | (newValue ? 32 : 0) }
+        }
+
         /// Packets go into a tunnel and then to one port, and that is all.
         var isTunnel: Bool {
             @inline(__always) get { flags & 4 != 0 }
@@ -225,6 +231,7 @@ struct ProgramStore {
         header.pointee.isTunnel = Self.isTunnel(program)
         header.pointee.isTracked = program.trackCount != 0
         header.pointee.isTrackedOnce = program.trackCount == 1
+        header.pointee.isForFirst = program.isForFirst
         header.pointee.output = Self.output(of: program)
         for index in 0..<program.count { steps(block)[index] = program.steps[index] }
         for index in 0..<program.checkCount { checks(block)[index] = program.checks[index] }

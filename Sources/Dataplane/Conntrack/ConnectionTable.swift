@@ -522,27 +522,27 @@ struct ConnectionTable: @unchecked Sendable {
         if count &+ 1 == Batch.capacity { flush(share) }
     }
 
-    /// Gets numbers that were never used, or that have rested.
+    /// Gets numbers that have rested, whose memory is there, or that were never used.
     private func refill(_ share: Int) {
         lockQueue()
         defer { unlockQueue() }
         let limit = Int(shared.pointee.limit.load(ordering: .relaxed))
         let numberCount = Self.numberCount(capacity: capacity, shareCount: shareCount)
-        let unused = min(Batch.capacity, numberCount &+ 1 &- limit)
-        if unused > 0 {
-            for index in 0..<unused { shares[share].ready.numbers[index] = UInt32(limit &+ unused &- 1 &- index) }
-            shared.pointee.limit.store(UInt32(limit &+ unused), ordering: .relaxed)
-            shares[share].ready.count = unused
+        let rested = min(Batch.capacity, shared.pointee.freeCount &- Self.resting)
+        if rested > 0 {
+            for index in 0..<rested {
+                shares[share].ready.numbers[index] = queue[(shared.pointee.first &+ index) % numberCount]
+            }
+            shared.pointee.first = (shared.pointee.first &+ rested) % numberCount
+            shared.pointee.freeCount &-= rested
+            shares[share].ready.count = rested
             return
         }
-        let rested = min(Batch.capacity, shared.pointee.freeCount &- Self.resting)
-        guard rested > 0 else { return }
-        for index in 0..<rested {
-            shares[share].ready.numbers[index] = queue[(shared.pointee.first &+ index) % numberCount]
-        }
-        shared.pointee.first = (shared.pointee.first &+ rested) % numberCount
-        shared.pointee.freeCount &-= rested
-        shares[share].ready.count = rested
+        let unused = min(Batch.capacity, numberCount &+ 1 &- limit)
+        guard unused > 0 else { return }
+        for index in 0..<unused { shares[share].ready.numbers[index] = UInt32(limit &+ unused &- 1 &- index) }
+        shared.pointee.limit.store(UInt32(limit &+ unused), ordering: .relaxed)
+        shares[share].ready.count = unused
     }
 
     /// Gives the numbers that are free to the queue.

@@ -117,15 +117,24 @@ extension Walk {
             if let held, held.zone == zone, !forces {
                 tracker[place].bits = held.bits
             } else if wasTracked(in: zone) {
-                // What its own second coming makes of its connection no check says.
-                program.isSingular = true
-                tracker.trackAgain(place, now: now)
+                trackAgain(place, now: now)
             }
             return place
         }
         // The cache's checks are of packets as they come in.
         program.isSingular = true
         return tracker.track(rewritten: currentTuple(zone), now: now)
+    }
+
+    private mutating func trackAgain(_ place: Int, now: UInt32) {
+        if memory.tracker[place].number == 0 && !memory.tracker[place].isBegun {
+            // It is what it was; one that has a connection may not be.
+            memory.interests[interest(in: place)].bits |= Track.hasConnection
+        } else {
+            // What its own second coming makes of its connection no check says.
+            program.isSingular = true
+            memory.tracker.trackAgain(place, now: now)
+        }
     }
 
     /// The packet is another one since it was tracked in another zone.
@@ -536,6 +545,9 @@ struct TrackCheck: Equatable, BitwiseCopyable {
     /// The packet is what it became in the zone `former`.
     let isTranslated: Bool
     let former: UInt16
+
+    /// It holds for packets that would begin a connection only.
+    var asksForNew: Bool { bits & UInt16(TrackBits.new) != 0 }
 
     @inline(__always)
     func holds(_ track: Track) -> Bool {

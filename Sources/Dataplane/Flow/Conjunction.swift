@@ -24,7 +24,7 @@ struct FlowSearch: BitwiseCopyable {
     let key: UnsafeMutablePointer<UInt64>
     /// The version of the tables.
     let version: UInt64
-    /// Gets every bit that the answer depends on: those of all the tuples that were searched.
+    /// Gets every bit that the answer depends on.
     let mask: UnsafeMutablePointer<UInt64>
     /// Bits that are left out of it.
     let written: UnsafeMutablePointer<UInt64>
@@ -60,6 +60,9 @@ struct SearchPath: BitwiseCopyable {
     }
 
     func begin(at version: UInt64) { state.pointee = State(count: 0, version: version) }
+
+    /// Nothing is to be fetched.
+    func forget() { state.pointee.count = 0 }
 
     @inline(__always)
     func note(_ tuple: UnsafeMutablePointer<Tuple>) {

@@ -48,8 +48,7 @@ struct FlowTable: ~Copyable {
             let entry = list.entries[index]
             if entry.highest <= priority { break }
             search.path.note(entry.tuple)
-            entry.tuple.pointee.addMask(to: search.mask, written: search.written)
-            guard let rule = entry.tuple.pointee.find(search, above: priority) else { continue }
+            guard let rule = entry.tuple.pointee.lookUp(search, above: priority) else { continue }
             if rule.pointee.clauseCount == 0 {
                 best = rule
                 priority = Int(rule.pointee.priority)
@@ -68,7 +67,6 @@ struct FlowTable: ~Copyable {
         for index in 0..<list.count {
             let entry = list.entries[index]
             if entry.highest <= priority { break }
-            entry.tuple.pointee.addMask(to: search.mask, written: search.written)
             guard let rule = Self.findWithoutClauses(search, in: entry.tuple, above: priority) else { continue }
             best = rule
             priority = Int(rule.pointee.priority)
@@ -82,7 +80,7 @@ struct FlowTable: ~Copyable {
         in tuple: UnsafeMutablePointer<Tuple>,
         above floor: Int
     ) -> UnsafeMutablePointer<Rule>? {
-        var found = tuple.pointee.find(search, above: floor)
+        var found = tuple.pointee.lookUp(search, above: floor)
         var hides = false
         while let rule = found, rule.pointee.clauseCount != 0 || hides && rule.pointee.setCount == 0 {
             if rule.pointee.setCount == 0 { hides = true }

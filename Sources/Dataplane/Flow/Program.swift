@@ -182,6 +182,19 @@ struct Program {
         return count
     }
 
+    /// It begins a connection for packets that have none.
+    var isForFirst: Bool {
+        var zone: UInt16?
+        for index in 0..<checkCount {
+            if case .track(let check) = checks[index], check.asksForNew { zone = check.zone }
+        }
+        guard let zone else { return false }
+        for index in 0..<count {
+            if case .commit(let commit) = steps[index], commit.begins, commit.zone == zone { return true }
+        }
+        return false
+    }
+
     /// `altered` by the places of a cache key, a bit for each 16, the lowest first.
     var alteredParts: UInt64 {
         var parts: UInt64 = 0

@@ -23,14 +23,20 @@ struct Tuple: ~Copyable {
     private struct Places: ~Copyable {
         let addresses: UnsafeMutablePointer<Atomic<UInt>>
         let mask: Int
+        /// Of the rules that were put here.
+        let leading: LeadingBits
 
-        init(count: Int) {
+        init(count: Int, wordCount: Int) {
             addresses = TableMemory.allocate(Self.size(of: count)).bindMemory(to: Atomic<UInt>.self, capacity: count)
             for place in 0..<count { (addresses + place).initialize(to: Atomic(Tuple.empty)) }
             mask = count - 1
+            leading = LeadingBits(wordCount: wordCount)
         }
 
-        func free() { TableMemory.free(addresses, Self.size(of: mask + 1)) }
+        func free() {
+            TableMemory.free(addresses, Self.size(of: mask + 1))
+            leading.free()
+        }
 
         private static func size(of count: Int) -> Int { count * MemoryLayout<Atomic<UInt>>.stride }
 
@@ -73,7 +79,7 @@ struct Tuple: ~Copyable {
         self.words = words
         self.masks = masks
         wordCount = match.wordCount
-        places = Atomic(Self.made(count: Self.leastPlaces))
+        places = Atomic(Self.made(count: Self.leastPlaces, wordCount: match.wordCount))
     }
 
     static func made(_ match: Match) -> UnsafeMutablePointer<Tuple> {
@@ -93,13 +99,41 @@ struct Tuple: ~Copyable {
 
     // MARK: - Readers
 
+    /// The rule of the highest priority above `floor` that a key meets. Adds to the search's mask what tells so.
+    @inline(__always)
+    func lookUp(_ search: FlowSearch, above floor: Int) -> UnsafeMutablePointer<Rule>? {
+        let rule = find(search, above: floor)
+        if rule != nil || !addAbsence(search) { addMask(search) }
+        return rule
+    }
+
     /// Adds the bits that the tuple looks at, those aside that were written.
     @inline(__always)
-    func addMask(to mask: UnsafeMutablePointer<UInt64>, written: UnsafePointer<UInt64>) {
+    private func addMask(_ search: FlowSearch) {
         for index in 0..<wordCount {
             let word = Int(words[index])
-            mask[word] |= masks[index] & ~written[word]
+            search.mask[word] |= masks[index] & ~search.written[word]
         }
+    }
+
+    /// Adds the fewest leading bits that no rule has, whatever the other bits are; if there are such bits.
+    private func addAbsence(_ search: FlowSearch) -> Bool {
+        let leading = places.load(ordering: .acquiring).pointee.leading
+        var (least, place, bits): (Int, Int, UInt64) = (.max, 0, 0)
+        for index in 0..<wordCount {
+            let word = Int(words[index])
+            for part in 0..<LeadingBits.parts {
+                let absent = leading.absent(part, ofWord: index, in: search.key[word], masks[index])
+                guard absent != 0 else { continue }
+                let added = absent & ~search.written[word] & ~search.mask[word]
+                guard added.nonzeroBitCount < least else { continue }
+                (least, place, bits) = (added.nonzeroBitCount, word, added)
+                if least == 0 { return true }
+            }
+        }
+        guard least != .max else { return false }
+        search.mask[place] |= bits
+        return true
     }
 
     /// The rule of the highest priority above `floor` and below `ceiling` that a key meets.
@@ -302,7 +336,7 @@ struct Tuple: ~Copyable {
         let old = places.load(ordering: .relaxed)
         var count = Self.leastPlaces
         while count < (ruleCount + 1) * 3 { count *= 2 }
-        let made = Self.made(count: count)
+        let made = Self.made(count: count, wordCount: wordCount)
         for place in 0...old.pointee.mask {
             let address = old.pointee.addresses[place].load(ordering: .relaxed)
             guard let rule = Self.rule(at: address) else { continue }
@@ -314,14 +348,15 @@ struct Tuple: ~Copyable {
     }
 
     private func put(_ rule: UnsafeMutablePointer<Rule>, into places: UnsafeMutablePointer<Places>) {
+        for index in 0..<wordCount { places.pointee.leading.add(rule.values[index], ofWord: index) }
         let hash = hash(rule)
         let address = UInt(bitPattern: rule) | UInt(Self.mark(of: hash)) << UInt(Self.markShift)
         places.pointee.first(from: hash) { $0 == Self.empty }.pointee.store(address, ordering: .releasing)
     }
 
-    private static func made(count: Int) -> UnsafeMutablePointer<Places> {
+    private static func made(count: Int, wordCount: Int) -> UnsafeMutablePointer<Places> {
         let places = UnsafeMutablePointer<Places>.allocate(capacity: 1)
-        places.initialize(to: Places(count: count))
+        places.initialize(to: Places(count: count, wordCount: wordCount))
         return places
     }
 
