@@ -48,10 +48,13 @@ extension Lane {
         let versions: Versions
         /// Of the cache, when the burst's keys were taken.
         let interestVersion: UInt64
-        /// Misses, how many there may be, and since when they were counted in nanoseconds, if there is a limit.
+        /// Misses, and how many there may be. If that is limited: since when there is one, 0 for none, and what they took, in
+        /// nanoseconds.
         var misses = 0
         var missLimit = Int.max
-        var missesSince: UInt64 = 0
+        var isFlooded = false
+        var missSince: UInt64 = 0
+        var missTime: UInt64 = 0
         /// Misses that were prepared for.
         var fetches = 0
         /// Packets that the cache knew; those of them that a wildcard entry answered for.
@@ -130,7 +133,7 @@ extension Lane {
             if unknownCount != 0 && run % Self.fetchLength == 0 { fetchTables(from: run, burst, runCount: runCount) }
             switchRun(run, burst)
         }
-        if burst.pointee.missesSince != 0 { chargeMisses(burst) }
+        if burst.pointee.isFlooded { chargeMisses(burst) }
         let hits = burst.pointee.hits &- burst.pointee.wildcardHits
         flows.cache.statistics.pointee.exactHits &+= UInt64(hits)
         flows.cache.statistics.pointee.wildcardHits &+= UInt64(burst.pointee.wildcardHits)
@@ -308,7 +311,16 @@ extension Lane {
                 return runAll(entry.pointee.program, run, flows.runs[run].first, flows.runs[run &+ 1].first, burst)
             }
         }
+        if candidate == 0 && burst.pointee.misses >= burst.pointee.missLimit && !hasPieces { return refuse(run, burst) }
         switchOther(run, burst)
+    }
+
+    /// A run that the cache did not know when the burst came, and that there is no time for: by far the most of a flood.
+    @inline(__always)
+    private func refuse(_ run: Int, _ burst: UnsafeMutablePointer<Burst>) {
+        for index in flows.runs[run].first..<flows.runs[run &+ 1].first {
+            discard(burst.pointee.packets[index].unsafelyUnwrapped, .missBudget, on: flows.runs[run].port)
+        }
     }
 
     /// A run that is not in the cache, or that takes more than a comparison.
@@ -337,6 +349,7 @@ extension Lane {
             } else {
                 index += 1
             }
+            if burst.pointee.missSince != 0 { endMiss(burst) }
         }
     }
 
@@ -441,15 +454,16 @@ extension Lane {
         return program
     }
 
-    /// Puts an exact entry for a run into the cache, or gives the one that is there another program, unless the run's next
-    /// packet is to have another one.
+    /// Puts an exact entry for a run into the cache, or gives the one that is there another program; unless the run's next
+    /// packet is to have another one, or must come first.
     /// - Parameter program: with a reference that becomes the entry's, or a burst's.
     private func remember(_ program: UInt32, _ run: Int, _ burst: UnsafeMutablePointer<Burst>, replacing known: UInt32)
     {
-        guard !flows.cache.programs.header(program).pointee.isForFirst else {
+        let (isLong, hash) = (flows.runs[run].isLong, flows.runs[run].hash)
+        let isFirst = flows.cache.programs.header(program).pointee.isForFirst && !flows.walk.tracker.hasConnection
+        guard !isFirst, known != 0 || flows.cache.admits(hash, isFlooded: burst.pointee.isFlooded) else {
             return flows.cache.programs.release(program, lane: number, now: burst.pointee.context.now)
         }
-        let (isLong, hash) = (flows.runs[run].isLong, flows.runs[run].hash)
         let number = put(program, under: flows.key(run), isLong, hash, level: 0, run, burst, replacing: known)
         if number != 0 { rememberConnection(number) }
     }
@@ -572,8 +586,10 @@ extension Lane {
     {
         let cache = flows.cache
         guard !program.isSingular, cache.programs.fits(program) else { return nil }
-        let (isForFirst, isFlooded) = (program.isForFirst, burst.pointee.missesSince != 0)
-        guard isForFirst || known != 0 || cache.admits(flows.runs[run].hash, isFlooded: isFlooded) else { return nil }
+        let (isForFirst, isFlooded) = (program.isForFirst, burst.pointee.isFlooded)
+        guard isForFirst || known != 0 || cache.admits(flows.runs[run].hash, isFlooded: isFlooded) else {
+            return nil
+        }
         let interestVersion = cache.masks.interestVersion
         if program.trackCount != 0 { cache.masks.needTuple() }
         let mask = cache.masks.number(of: program.mask)

@@ -44,23 +44,30 @@ extension Lane {
     /// Says how many misses there may be, if there is a limit.
     func beginMisses(_ burst: UnsafeMutablePointer<Burst>) {
         guard flows.missBudget.limits(burst.pointee.count) else { return }
-        let now = martlet_nanoseconds()
-        burst.pointee.missesSince = now
-        burst.pointee.missLimit = flows.missBudget.limit(of: burst.pointee.port, now: now)
+        burst.pointee.isFlooded = true
+        burst.pointee.missLimit = flows.missBudget.limit(of: burst.pointee.port, now: martlet_nanoseconds())
     }
 
-    /// Whether there is time for a packet of an unknown connection.
+    /// Whether there is time for a packet of an unknown connection. What is done for it from now on takes of that.
     func admitsMiss(_ burst: UnsafeMutablePointer<Burst>) -> Bool {
-        if burst.pointee.misses == 0 && burst.pointee.missesSince == 0 { beginMisses(burst) }
+        if burst.pointee.misses == 0 && !burst.pointee.isFlooded { beginMisses(burst) }
         guard burst.pointee.misses < burst.pointee.missLimit else { return false }
         burst.pointee.misses += 1
+        if burst.pointee.isFlooded { burst.pointee.missSince = martlet_nanoseconds() }
         return true
+    }
+
+    /// A limited miss is over.
+    @inline(never)
+    func endMiss(_ burst: UnsafeMutablePointer<Burst>) {
+        burst.pointee.missTime &+= martlet_nanoseconds() &- burst.pointee.missSince
+        burst.pointee.missSince = 0
     }
 
     @inline(never)
     func chargeMisses(_ burst: UnsafeMutablePointer<Burst>) {
         guard burst.pointee.misses != 0 else { return }
-        let time = martlet_nanoseconds() &- burst.pointee.missesSince
-        flows.missBudget.charge(burst.pointee.port, misses: burst.pointee.misses, nanoseconds: time)
+        let (misses, time) = (burst.pointee.misses, burst.pointee.missTime)
+        flows.missBudget.charge(burst.pointee.port, misses: misses, nanoseconds: time)
     }
 }

@@ -154,7 +154,7 @@ import Testing
         // Flows in front of what is tested, that have the walk look at what the tested ones look at.
         try bench.replaceFlows(
             flows + [
-                "priority=40000,in_port=8,dl_dst=02:00:00:00:00:01,dl_vlan=9,actions=drop",
+                "priority=40000,dl_dst=02:00:00:00:00:01,actions=drop", "priority=40000,dl_vlan=9,actions=drop",
                 "priority=40000,in_port=8,icmp,actions=drop",
             ]
         )

@@ -148,6 +148,12 @@ struct PacketTracker {
         nonmutating set { state.pointee.tracks[index] = newValue }
     }
 
+    /// In one of the zones it was one more of a connection.
+    var hasConnection: Bool {
+        for index in 0..<state.pointee.count where state.pointee.tracks[index].number != 0 { return true }
+        return false
+    }
+
     /// What is known of it in a zone.
     private func index(of zone: UInt16) -> Int? {
         for index in 0..<state.pointee.count where state.pointee.tracks[index].zone == zone { return index }
