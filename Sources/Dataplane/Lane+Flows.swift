@@ -599,7 +599,9 @@ extension Lane {
             && !program.isOfConnection
         if isForFirst {
             // It has no other entry.
-            guard isWild, cache.admits(takeOther(under: mask, run, burst).hash, isFlooded: isFlooded) else { return nil }
+            guard isWild else { return nil }
+            let (_, hash) = takeOther(under: mask, run, burst)
+            guard cache.admits(hash, isFlooded: isFlooded) else { return nil }
         }
         guard let block = cache.intern(program, mask: mask, now: burst.pointee.context.now) else { return nil }
         let isSameKey = interestVersion == cache.masks.interestVersion

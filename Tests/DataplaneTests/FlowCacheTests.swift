@@ -193,9 +193,39 @@ import Wire
         #expect(bench.dataplane.cacheStatistics.evicted == full.evicted, "each has come once")
         for _ in 0..<2 { bench.receive(Self.packet(port: 5000, ttl: 64), from: 0) }
         let admitted = bench.dataplane.cacheStatistics
-        #expect(admitted.evicted == full.evicted + 1)
+        // For its own entry, and one for all ports that begin like its.
+        #expect(admitted.evicted == full.evicted + 2)
         bench.receive(Self.packet(port: 5000, ttl: 64), from: 0)
         #expect(bench.dataplane.cacheStatistics.misses == admitted.misses)
+    }
+
+    private static let tracking = [
+        "ip,actions=ct(table=1,zone=1)", "table=1,ip,ct_state=+trk+new,actions=ct(commit,zone=1),output:2",
+        "table=1,ip,ct_state=+trk+est,actions=output:2",
+    ]
+
+    /// What begins a connection is one walk for all of them, and leaves no entry of its own.
+    @Test func firstPacketsOfConnectionsShareAnEntry() throws {
+        let bench = Bench(ports: 2)
+        try bench.replaceFlows(Self.tracking)
+        for port in UInt16(1)...100 { bench.receive(Self.packet(port: port, ttl: 64), from: 0) }
+        #expect(bench.dataplane.connectionStatistics.count == 100)
+        #expect(bench.dataplane.cacheStatistics.misses == 1 && bench.dataplane.cacheStatistics.wildcardHits == 99)
+        #expect(bench.dataplane.cacheStatistics.entries == 1)
+    }
+
+    /// Until the first answer each of its packets is a new one.
+    @Test func aConnectionThatNobodyAnswersHasAnEntryFromItsSecondPacketOn() throws {
+        let bench = Bench(ports: 2)
+        try bench.replaceFlows(Self.tracking)
+        for _ in 0..<4 { bench.receive(Self.packet(port: 80, ttl: 64), from: 0) }
+        var statistics = bench.dataplane.cacheStatistics
+        #expect(statistics.misses == 2 && statistics.wildcardHits == 0 && statistics.exactHits == 2)
+        for _ in 0..<4 { bench.receive(Self.packet(port: 81, ttl: 64), from: 0) }
+        statistics = bench.dataplane.cacheStatistics
+        #expect(statistics.misses == 2 && statistics.wildcardHits == 2 && statistics.exactHits == 4)
+        // Each its own, and one for all that are new.
+        #expect(statistics.entries == 3)
     }
 
     @Test func countsPacketsOfTheCacheForTheFlowsTheyMet() throws {
@@ -214,7 +244,9 @@ import Wire
     }
 
     private static func packet(port: UInt16, ttl: UInt8) -> [UInt8] {
-        var frame: [UInt8] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, ttl, 17, 0, 0]
+        var frame: [UInt8] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, ttl, 17]
+        let checksum = 0xa6bd - UInt16(ttl) << 8
+        frame += [UInt8(checksum >> 8), UInt8(checksum & 255)]
         frame += [10, 0, 0, 1, 10, 0, 0, 2, 0x12, 0x34, UInt8(port >> 8), UInt8(port & 255), 0, 26, 0, 0]
         return frame + [UInt8](repeating: 0, count: 60 - frame.count)
     }

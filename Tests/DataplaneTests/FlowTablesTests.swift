@@ -62,6 +62,21 @@ import Testing
         }
     }
 
+    /// Of ports, beside flows of the ports 80, and 8192 at first.
+    @Test(arguments: [(0x3456, 0xf000), (0x0123, 0xff00), (0x0051, 0xffff), (0x2345, 0xff00)])
+    func tellsAKeyByTheFirstBitsThatNoFlowHas(port: Int, mask: UInt64) throws {
+        let tables = FlowTables.alone()
+        let flow: (Int) throws -> Flow = { try FlowText.flow("udp,tp_dst=\($0),actions=drop") }
+        let numbers = try tables.commit(adding: [80, 0x2000].map(flow))
+        let key = try flow(port).match.value
+        let ports = { tables.find(key, in: 0).mask[4] >> 32 & 0xffff }
+        #expect(tables.find(key, in: 0).number == nil && ports() == mask)
+        // So many that the tuple has places made anew, without what the flow had left that is gone.
+        try tables.commit(removing: [numbers[1]])
+        try tables.commit(adding: (1...40).map(flow))
+        #expect(ports() == (port == 0x2345 ? 0xf000 : mask))
+    }
+
     /// Every flow of a real agent is taken but those that wait for connection tracking.
     @Test(arguments: ["br-int", "br-tun", "br-phys", "noop/br-int", "noop/br-tun", "noop/br-phys"])
     func takesTheFlowsOfANeutronAgent(bridge: String) throws {

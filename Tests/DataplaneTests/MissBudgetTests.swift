@@ -21,7 +21,7 @@ import Testing
     }
 
     /// Parts of 100 ms, and what was saved up before.
-    @Test(arguments: [(900, 0.25), (250, 0.25), (100, 0.7), (25, 0.925)])
+    @Test(arguments: [(900, 0.125), (250, 0.25), (100, 0.7), (25, 0.925)])
     func givesMissesWhatKnownConnectionsLeave(hits: Int, share: Double) {
         let budget = MissBudget()
         defer { budget.free() }

@@ -137,6 +137,8 @@ def test_a_flood_of_first_segments_leaves_conversations_and_the_bound_as_they_ar
     host.send("guest", flood)
     stats = host.daemon.json("conntrack", "stats")
     assert stats["connections"] <= CAPACITY and stats["evicted"] + stats["refused"] >= len(flood) - CAPACITY
+    # What they pass fills their receiver's queue.
+    host.machines["friend"].received()
     for side in (1, 0):
         more = Talk(FRIEND, GUEST, ports=(40000, 22)).tcp(side, "PA", (1001, 5001)[side], (5001, 1001)[side], b"more")
         host.send(more.sender, [more.frame(2)])
