@@ -162,6 +162,7 @@ extension ConntrackDump.Connection {
         if label != "0x0" { parts.append("labels=\(label)") }
         if times { parts += ["timeout=\(timeout)", "age=\(age)"] }
         if let state { parts.append("protoinfo=(state=\(state))") }
+        if let helper { parts.append("helper=\(helper)") }
         return parts.joined(separator: ",")
     }
 

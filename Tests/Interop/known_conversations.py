@@ -157,6 +157,45 @@ def marking(port, written):
     return f"table=0,priority=1,udp,tp_src={port} actions=ct(commit,table=20,zone=1,exec({written}))"
 
 
+# Helpers
+HELPED = [TRACKED, "table=0,priority=1,ipv6 actions=ct(table=1,zone=1)", ALL] + [
+    f"table=1,priority={priority},{kind},ct_state=+new{match} actions={REPORT},ct(commit,zone=1{helper})"
+    for kind, six in (("ip", ""), ("ipv6", "6")) for priority, match, helper in (
+        (2, "", ""), (4, "+rel", ",exec(set_field:0x300/0xf00->ct_mark)"))] + [
+    f"table=1,priority=3,{kind},ct_state=+new-rel,tp_dst={port} actions={REPORT},"
+    f"ct(commit,zone=1,alg={name},exec(set_field:0x77->ct_mark,set_field:0x5->ct_label))"
+    for kind, port, name in (("tcp", 21, "ftp"), ("tcp6", 21, "ftp"), ("udp", 69, "tftp"), ("udp6", 69, "tftp"))]
+CONTROL = (1025, 21)
+
+
+def tcp6(side, flags, sequence, acknowledgment=0, data=b"", ports=CONTROL):
+    source, destination = ports if side == 0 else ports[::-1]
+    return six(side, TCP(sport=source, dport=destination, flags=flags, seq=sequence, ack=acknowledgment) / Raw(data))
+
+
+def opened(make=tcp, client=0, ports=CONTROL):
+    """A handshake, of which the client's next number is 1001 and the server's 5001."""
+    server = 1 - client
+    return [make(client, "S", 1000, ports=ports), make(server, "SA", 5000, 1001, ports=ports),
+            make(client, "A", 1001, 5001, ports=ports)]
+
+
+def told(*lines, make=tcp):
+    """What a client (0) and a server (1) say on a control connection, one after the other."""
+    numbers, packets = [1001, 5001], opened(make)
+    for side, line in lines:
+        packets.append(make(side, "PA", numbers[side], numbers[1 - side], line, ports=CONTROL))
+        numbers[side] += len(line)
+    return packets
+
+
+def carried(client, ports, make=tcp):
+    """A data connection, and a segment each way."""
+    server = 1 - client
+    return [*opened(make, client, ports), make(client, "PA", 1001, 5001, b"x", ports=ports),
+            make(server, "PA", 5001, 1002, b"y", ports=ports)]
+
+
 KNOWN = {
     # TCP
     "a repeated SYN is new until it is answered, and established then": (STANDARD, [
@@ -386,6 +425,26 @@ KNOWN = {
     "a commit of what is invalid makes nothing": ([
         "table=0,priority=1,ip actions=ct(commit,table=20,zone=3,exec(set_field:0x5->ct_mark))"], [
         ANSWER, SYN, tcp(1, "SA", 1, 90000000)]),
+    # Helpers
+    "what a client announces is related, from any port, with the mark and the label of then": (HELPED, [
+        *told((0, b"PORT 10,0,0,1,4,12\r\n"), (1, b"200 ok\r\n")), *carried(1, (1036, 20)), *carried(1, (1036, 2000)),
+        tcp(1, "S", 1, ports=(1037, 20)), tcp(0, "S", 1, ports=(20, 1036)), *carried(0, (40000, 1036))]),
+    "what a server announces is related": (HELPED, [
+        *told((0, b"PASV\r\n"), (1, b"227 Entering Passive Mode (10,0,0,2,200,1).\r\n")), *carried(0, (1026, 51201)),
+        *carried(1, (51201, 1026)), *carried(0, (1027, 51202))]),
+    "extended announcements over IPv6, where others mean nothing": (HELPED, [
+        *told((0, b"EPRT |2|2001:db8::1|1036|\r\n"), (1, b"229 Entering Extended Passive Mode (|||6446|)\r\n"),
+              (0, b"PORT 10,0,0,1,4,13\r\n"), make=tcp6),
+        *carried(1, (1036, 20), tcp6), *carried(0, (1026, 6446), tcp6), *carried(1, (1037, 20), tcp6)]),
+    "an announcement of another's address, or of none, is invalid": (HELPED, [
+        *told((0, b"PORT 10,0,0,9,4,12\r\n"), (0, b"PORT 10,0,0,1,4\r\n"), (0, b"PORT 10,0,0,1,256,1\r\n"),
+              (0, b"PORT\r\n"), (1, b"227 ok\r\n"), (0, b"PORT me\r\n"), (0, b"NOOP\r\n")),
+        *carried(1, (1036, 20))]),
+    "a TFTP server answers from another port": (HELPED, [
+        udp(0, (1025, 69)), udp(0, (1025, 69)), *(udp(side, (1025, 2000)) for side in (1, 0, 1, 0)), udp(1, (1026, 2000)),
+        udp(0, (1027, 53)), udp(1, (1027, 2000))]),
+    "without a helper nothing is announced": (STANDARD, [
+        *told((0, b"PORT 10,0,0,1,4,12\r\n")), *carried(1, (1036, 20)), udp(0, (1025, 69)), udp(1, (1025, 2000))]),
 }
 
 

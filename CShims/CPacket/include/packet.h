@@ -3,6 +3,7 @@
 #ifndef MARTLET_PACKET_H
 #define MARTLET_PACKET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -90,6 +91,9 @@ MARTLET_NO_LOCKS static inline uint64_t martlet_nanoseconds(void) {
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
+
+// The octets of an address that is written as text (inet_pton(3)), in network byte order: four, or sixteen of IPv6.
+MARTLET_NO_LOCKS bool martlet_read_address(const uint8_t *text, uint32_t length, bool is_ipv6, void *address);
 
 // CRC-32C, the checksum of SCTP (RFC 9260 appendix A): takes more bytes into a remainder that begins as ~0 and is
 // inverted at the end. SSE4.2, which Debian's DPDK asks for as well.

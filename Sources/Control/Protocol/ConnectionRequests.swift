@@ -33,6 +33,8 @@ public struct ConntrackDump: Request {
         public let label: String
         /// Of TCP.
         public let state: String?
+        /// What listens to it for connections that it announces.
+        public let helper: String?
         /// Seconds until its end, and since its beginning.
         public let timeout: Int
         public let age: Int

@@ -91,6 +91,7 @@ struct ConnectionListing: Sendable {
             mark: Int(connection.mark),
             label: "0x" + String(connection.label, radix: 16),
             state: connection.tcpState,
+            helper: connection.helper,
             timeout: Int(connection.timeout),
             age: Int(connection.age)
         )

@@ -76,6 +76,8 @@ struct ConnectionState: BitwiseCopyable {
     /// Held for a few instructions by who changes more than one word.
     fileprivate static var lockBit: UInt64 { 1 }
     private static var assuredBit: UInt64 { 2 }
+    private static var expectedBit: UInt64 { 4 }
+    private static var helperShift: UInt64 { 4 }
 
     /// By what its packets are followed.
     enum Kind: UInt8 {
@@ -115,6 +117,17 @@ struct ConnectionState: BitwiseCopyable {
     @inline(__always) var isAssured: Bool {
         get { word & Self.assuredBit != 0 }
         set { word = word & ~Self.assuredBit | (newValue ? Self.assuredBit : 0) }
+    }
+
+    /// Another connection has announced it: its packets are related.
+    @inline(__always) var isExpected: Bool {
+        get { word & Self.expectedBit != 0 }
+        set { word = word & ~Self.expectedBit | (newValue ? Self.expectedBit : 0) }
+    }
+
+    @inline(__always) var helper: TrackHelper {
+        get { TrackHelper(rawValue: UInt8(truncatingIfNeeded: word &>> Self.helperShift) & 3).unsafelyUnwrapped }
+        set { word = word & ~(3 &<< Self.helperShift) | UInt64(newValue.rawValue) &<< Self.helperShift }
     }
 }
 

@@ -58,7 +58,8 @@ struct ConnectionTable: @unchecked Sendable {
     let capacity: Int
     private let connections: UnsafeMutablePointer<Connection>
     private let names: UnsafeMutablePointer<Name>
-    /// As the answers to connections that are translated have it. Memory that nobody has touched is none.
+    /// As the answers to connections that are translated have it; of those that others announced, the first packet of who did.
+    /// Memory that nobody has touched is none.
     private let replies: UnsafeMutablePointer<Name>
     private let index: ConnectionIndex
     private let queue: UnsafeMutablePointer<UInt32>
@@ -69,6 +70,7 @@ struct ConnectionTable: @unchecked Sendable {
     private let zones: UnsafeMutablePointer<Atomic<UInt64>>
     private let timeouts: UnsafeMutablePointer<Atomic<UInt64>>
     private let secrets: UnsafeMutablePointer<UInt64>
+    private let expectations = ExpectationTable()
 
     /// Numbers are in the queue for as long as so many others have been there.
     private static var resting: Int { 1024 }
@@ -122,6 +124,7 @@ struct ConnectionTable: @unchecked Sendable {
         LazyMemory.free(zones, Self.zoneCount)
         LazyMemory.free(timeouts, TrackTimeout.allCases.count)
         secrets.deallocate()
+        expectations.free()
     }
 
     private static func numberCount(capacity: Int, shareCount: Int) -> Int {
@@ -201,6 +204,12 @@ struct ConnectionTable: @unchecked Sendable {
     /// The tuple of a connection's first packet.
     func tuple(of number: UInt32) -> ConnectionTuple { names[Int(number)].tuple }
 
+    /// The tuple that flows see as that of the first packet: of a connection that another one announced, it is the other's.
+    func original(of number: UInt32) -> ConnectionTuple {
+        let state = ConnectionState(word: self[number].pointee.state.load(ordering: .relaxed))
+        return state.isExpected ? replies[Int(number)].tuple : tuple(of: number)
+    }
+
     func translation(of number: UInt32) -> Translation { names[Int(number)].translation }
 
     /// The tuple of the answers to it.
@@ -246,7 +255,8 @@ struct ConnectionTable: @unchecked Sendable {
     /// Begins a connection, or finds the one that another worker has begun meanwhile.
     /// - Parameters:
     ///   - tuple: of its first packet.
-    ///   - reply: of the answers, if addresses or ports are translated; `choose` has chosen it.
+    ///   - reply: of the answers, if addresses or ports are translated; `choose` has chosen it. Of a connection that another
+    ///     one announced, that one's first packet.
     ///   - state: of TCP beside the first packet's `tcp`.
     ///   - share: the caller's.
     func create(
@@ -264,7 +274,7 @@ struct ConnectionTable: @unchecked Sendable {
             return .failure(refuse(.tableFull, share))
         }
         names[Int(number)] = Name(tuple: tuple, translation: translation)
-        if translation != .none { replies[Int(number)] = Name(tuple: reply) }
+        if translation != .none || state.isExpected { replies[Int(number)] = Name(tuple: reply) }
         write(state, tcp, to: number, now: now)
         let place = index.place(hash(tuple))
         guard index.lock(place) else { return .failure(giveBack(number, tuple.zone, share)) }
@@ -301,6 +311,33 @@ struct ConnectionTable: @unchecked Sendable {
         defer { index.unlock(place) }
         if let found = find(reply, reply.reversed, place, now: now), found.number != number { return false }
         return index.insert(number, place)
+    }
+
+    // MARK: - Announced
+
+    /// What a connection that would begin with a packet has from the one that announced it; nil for all others.
+    @inline(__always)
+    func expectation(of tuple: ConnectionTuple) -> ExpectationTable.Parent? {
+        expectations.count == 0 ? nil : expectations.find(tuple, hash: addressHash(tuple))
+    }
+
+    /// Takes down what a packet of a connection announced.
+    /// - Parameter tuple: of the first packet to come, whatever port it will come from.
+    func expect(_ tuple: ConnectionTuple, announcedBy found: Found) {
+        let connection = self[found.number]
+        let parent = ExpectationTable.Parent(
+            tuple: self.tuple(of: found.number),
+            mark: connection.pointee.mark.load(ordering: .relaxed),
+            label: connection.pointee.label
+        )
+        expectations.add(tuple, hash: addressHash(tuple), from: found.number, parent)
+        // Another worker may have ended it meanwhile.
+        if connection.pointee.stamp.load(ordering: .acquiring) != found.stamp { expectations.remove(of: found.number) }
+    }
+
+    private func addressHash(_ tuple: ConnectionTuple) -> UInt64 {
+        (end(tuple.sourceHigh, tuple.sourceLow, 0) &+ end(tuple.destinationHigh, tuple.destinationLow, 0))
+            .folded(by: UInt64(tuple.zone) ^ secrets[5])
     }
 
     // MARK: - Translation
@@ -419,6 +456,8 @@ struct ConnectionTable: @unchecked Sendable {
         leave(zone: name.tuple.zone)
         shared.pointee.count.wrappingSubtract(1, ordering: .relaxed)
         shares[share].removed.add(1)
+        let state = ConnectionState(word: self[number].pointee.state.load(ordering: .relaxed))
+        if state.helper != .none { expectations.remove(of: number) }
         put(number, share)
         return true
     }

@@ -25,6 +25,8 @@ public struct TrackedConnection: Sendable {
     public let label: UInt128
     /// Of TCP: the state of the side that has come further, as `ovs-appctl dpctl/dump-conntrack` names it.
     public let tcpState: String?
+    /// What listens to it for other connections, as flows name it.
+    public let helper: String?
     /// Seconds until its end, if nothing more comes.
     public let timeout: UInt32
     /// Seconds since its beginning.
@@ -153,6 +155,7 @@ extension ConnectionTable {
             mark: connection.pointee.mark.load(ordering: .relaxed),
             label: connection.pointee.label,
             tcpState: tuple.isTCP ? connection.pointee.tcp.name : nil,
+            helper: ConnectionState(word: connection.pointee.state.load(ordering: .relaxed)).helper.name,
             timeout: UInt32(max(left, 0)),
             age: now &- min(connection.pointee.began.load(ordering: .relaxed), now)
         )

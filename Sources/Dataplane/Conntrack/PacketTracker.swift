@@ -15,9 +15,13 @@ struct Track: BitwiseCopyable {
     var mark: UInt32 = 0
     var label: UInt128 = 0
     /// What becomes of its addresses and ports if flows ask for it, and the tuple of the answers then: the connection's, or
-    /// those that were chosen for it.
+    /// those that were chosen for it. One that another connection announced has that one's first packet there.
     private(set) var translation = Translation.none
     private(set) var reply = ConnectionTuple.none
+    /// What flows see as the first packet of its connection.
+    func original(_ table: ConnectionTable) -> ConnectionTuple {
+        number != 0 ? table.original(of: number) : isExpected ? reply : tuple
+    }
     /// It is a message about a packet of the connection, in the direction of an answer to that.
     fileprivate(set) var isError = false
     /// `bits`, whether there is a connection, and what its translation is: what checks ask for.
@@ -28,6 +32,8 @@ struct Track: BitwiseCopyable {
     static var hasTranslation: UInt16 { 0x600 }
     /// The connection that ends when this one begins, known by `stamp` too; 0 for none.
     var replaced: UInt32 = 0
+    /// Another connection has announced the one that it is of, or would begin: that has the other's mark and label for good.
+    private(set) var isExpected = false
     /// A walk has found that the packet begins it; and that it was tracked again then.
     var isBegun = false
     var isTrackedAgain = false
@@ -43,6 +49,7 @@ struct Track: BitwiseCopyable {
         (number, stamp, isReply) = (found.number, found.stamp, found.isReply)
         mark = table[number].pointee.mark.load(ordering: .relaxed)
         label = table[number].pointee.label
+        isExpected = ConnectionState(word: table[number].pointee.state.load(ordering: .relaxed)).isExpected
         takeTranslation(table)
     }
 
@@ -54,6 +61,12 @@ struct Track: BitwiseCopyable {
 
     fileprivate mutating func choose(_ translation: Translation, reply: ConnectionTuple) {
         (self.translation, self.reply) = (translation, reply)
+    }
+
+    /// Takes over from the connection that announced this one.
+    fileprivate mutating func expect(_ parent: ExpectationTable.Parent) {
+        (isExpected, mark, label, reply) = (true, parent.mark, parent.label, parent.tuple)
+        bits |= TrackBits.related
     }
 
     /// What the packet's tuple becomes.
@@ -79,6 +92,8 @@ struct Commit: Equatable, BitwiseCopyable {
     let hasLabel: Bool
     /// And so many of a `TranslationRange`, for one that begins.
     let rangeCount: UInt8
+    /// It listens to one that begins.
+    let helper: TrackHelper
 }
 
 /// A lane's way to the connections, and what it has found out of the packet at hand: in each zone once.
@@ -133,7 +148,9 @@ struct PacketTracker {
     func begin(_ packet: Packet, _ known: KnownConnection) {
         let tuple = known.isReply ? table.reply(of: known.number) : table.tuple(of: known.number)
         let found = ConnectionTable.Found(number: known.number, stamp: known.stamp, isReply: known.isReply)
-        let bits = TrackBits.tracked | TrackBits.established | (known.isReply ? TrackBits.reply : 0)
+        let connection = ConnectionState(word: table[known.number].pointee.state.load(ordering: .relaxed))
+        let direction = (known.isReply ? TrackBits.reply : 0) | (connection.isExpected ? TrackBits.related : 0)
+        let bits = TrackBits.tracked | TrackBits.established | direction
         state.pointee.packet = packet
         state.pointee.tracks[0] = Track(tuple, found, bits: bits, table)
         state.pointee.count = 1
@@ -163,11 +180,12 @@ struct PacketTracker {
     /// The connection of a packet of TCP or UDP that was tracked in one zone, and is nothing but one more of it.
     var known: KnownConnection? {
         let track = state.pointee.tracks[0]
-        let bits = track.bits & ~TrackBits.reply
+        let bits = track.bits & ~(TrackBits.reply | TrackBits.related)
         guard state.pointee.packet != nil, state.pointee.count == 1, track.number != 0,
-            bits == TrackBits.tracked | TrackBits.established, !track.tuple.isICMP
+            bits == TrackBits.tracked | TrackBits.established, !track.tuple.isICMP, !track.isError
         else { return nil }
-        return KnownConnection(track)
+        let connection = ConnectionState(word: table[track.number].pointee.state.load(ordering: .relaxed))
+        return connection.helper == .none ? KnownConnection(track) : nil
     }
 
     /// Tracks the packet in a zone, unless that was done.
@@ -285,7 +303,15 @@ struct PacketTracker {
             }
         }
         let begins = !packet.isError && Self.canBegin(packet, tuple)
-        return Track(tuple, zone: zone, bits: TrackBits.tracked | (begins ? TrackBits.new : TrackBits.invalid))
+        return unknown(tuple, begins: begins)
+    }
+
+    /// A packet of no connection.
+    private func unknown(_ tuple: ConnectionTuple, begins: Bool) -> Track {
+        let bits = TrackBits.tracked | (begins ? TrackBits.new : TrackBits.invalid)
+        var track = Track(tuple, zone: tuple.zone, bits: bits)
+        if begins, let parent = table.expectation(of: tuple) { track.expect(parent) }
+        return track
     }
 
     private static var attempts: Int { 4 }
@@ -311,14 +337,57 @@ struct PacketTracker {
             connection.pointee.extend(to: table.expiry(timeout, now: now))
         }
         connection.pointee.unlock(state)
+        var bits = state.isExpected ? TrackBits.related : 0
         switch verdict {
-        case .valid: return TrackBits.established | (found.isReply ? TrackBits.reply : 0)
-        case .validNew: return TrackBits.new
+        case .valid: bits |= TrackBits.established | (found.isReply ? TrackBits.reply : 0)
+        case .validNew: bits |= TrackBits.new
         case .invalid: return TrackBits.invalid
         case .new:
             table.remove(found.number, stamp: found.stamp, share: share)
             return nil
         }
+        if state.helper != .none, !listen(state.helper, packet, found) { bits |= TrackBits.invalid }
+        return bits
+    }
+
+    // MARK: - Helpers
+
+    /// Has a helper hear what a connection's first packet announces.
+    private func listen(_ commit: Commit, _ track: Track) {
+        guard commit.helper.listens(to: track.tuple), let packet = state.pointee.tracked else { return }
+        let found = ConnectionTable.Found(number: track.number, stamp: track.stamp, isReply: track.isReply)
+        _ = listen(commit.helper, packet, found)
+    }
+
+    /// Has a helper hear what a packet announces.
+    /// - Returns: false when that makes no sense.
+    private func listen(_ helper: TrackHelper, _ packet: TrackedPacket, _ found: ConnectionTable.Found) -> Bool {
+        var next = packet.tuple.reversed
+        next.zone = table.tuple(of: found.number).zone
+        switch helper {
+        case .none: return true
+        case .tftp:
+            // The server answers from another port (RFC 1350 section 4).
+            if !found.isReply { table.expect(next, announcedBy: found) }
+        case .ftp:
+            // What a payload in pieces says is not heard.
+            guard !state.pointee.datagram.isAtHand, let segment = state.pointee.packet else { return true }
+            switch FTPAnnouncement(payload(packet, of: segment), isReply: found.isReply, from: packet.tuple) {
+            case .nothing: break
+            case .invalid: return false
+            case .port(let port):
+                next.destinationPort = port
+                table.expect(next, announcedBy: found)
+            }
+        }
+        return true
+    }
+
+    /// As much of a TCP packet's payload as a helper asks for, and the first segment has.
+    private func payload(_ packet: TrackedPacket, of segment: Packet) -> UnsafeRawBufferPointer {
+        let contiguous = Int(segment.pointee.data_length) - packet.payloadOffset
+        let length = min(contiguous, min(Int(packet.tcp.payloadLength), FTPAnnouncement.longest))
+        return UnsafeRawBufferPointer(start: segment.frame + packet.payloadOffset, count: max(length, 0))
     }
 
     private func update(
@@ -415,7 +484,8 @@ struct PacketTracker {
     }
 
     private func choose(_ range: TranslationRange, _ track: inout Track, now: UInt32) -> Bool {
-        guard track.translation == .none, range.translation != .none else { return true }
+        // Its way is that of the connection that announced it, which is not translated.
+        guard track.translation == .none, range.translation != .none, !track.isExpected else { return true }
         guard let reply = table.choose(range, track.tuple, share: share, now: now) else { return false }
         track.choose(range.translation, reply: reply)
         return true
@@ -439,21 +509,26 @@ struct PacketTracker {
             table.remove(track.replaced, stamp: track.stamp, share: share)
             track.replaced = 0
         }
+        var begins = false
         if track.number == 0 {
             guard commit.begins, track.isBegun || track.bits & TrackBits.new != 0 else { return nil }
             if !joins(&track, now: now) {
                 guard choose(range, &track, now: now) else { return .translationExhausted }
-                if let failure = begin(&track, now: now) { return failure }
+                if let failure = begin(&track, commit, now: now) { return failure }
+                begins = true
             }
         }
-        if commit.markMask != 0 { setMark(&track, commit) }
-        if commit.hasLabel { setLabel(&track, label.value, label.mask) }
+        if commit.markMask != 0 && !track.isExpected { setMark(&track, commit.mark, commit.markMask) }
+        if commit.hasLabel && !track.isExpected { setLabel(&track, label.value, label.mask) }
+        // What it announces gets its mark and label.
+        if begins { listen(commit, track) }
         return nil
     }
 
-    private func begin(_ track: inout Track, now: UInt32) -> DropReason? {
+    private func begin(_ track: inout Track, _ commit: Commit, now: UInt32) -> DropReason? {
         var (kind, timeout) = (ConnectionState.Kind.datagram, DatagramState.first.timeout)
         var tcp: TCPState?
+        let helper = commit.helper.listens(to: track.tuple) ? commit.helper : .none
         if track.tuple.isTCP {
             guard let segment = state.pointee.tracked?.tcp, var begun = TCPState.begin(segment) else { return nil }
             (kind, timeout) = (.tcp, .tcpSynSent)
@@ -464,22 +539,28 @@ struct PacketTracker {
         } else if track.tuple.isICMP {
             (kind, timeout) = (.icmp, ICMPState.first.timeout)
         }
-        let (state, translation) = (ConnectionState(kind, timeout), track.translation)
+        var state = ConnectionState(kind, timeout)
+        (state.isExpected, state.helper) = (track.isExpected, helper)
+        let translation = track.translation
         switch table.create(track.tuple, translation, reply: track.reply, state, tcp, share: share, now: now) {
         case .success(let found):
             (track.number, track.stamp, track.isReply) = (found.number, found.stamp, found.isReply)
             // Another worker may have begun it.
             track.takeTranslation(table)
+            if track.isExpected {
+                setMark(&track, track.mark, .max)
+                setLabel(&track, track.label, .max)
+            }
             return nil
         case .failure(.isTaken): return .translationExhausted
         case .failure: return .connectionLimit
         }
     }
 
-    private func setMark(_ track: inout Track, _ commit: Commit) {
+    private func setMark(_ track: inout Track, _ value: UInt32, _ mask: UInt32) {
         let connection = table[track.number]
         let former = connection.pointee.mark.load(ordering: .relaxed)
-        let next = former & ~commit.markMask | commit.mark
+        let next = former & ~mask | value
         guard former != next, let stamp = table.restamp(track.number, track.stamp) else { return }
         connection.pointee.mark.store(next, ordering: .relaxed)
         track.stamp = stamp
@@ -554,13 +635,12 @@ struct PacketTracker {
     func look(_ tuple: ConnectionTuple, isFirst: Bool, now: UInt32) -> Int? {
         if let index = index(of: tuple.zone) { return index }
         guard let found = table.find(tuple, now: now) else {
-            return add(
-                Track(tuple, zone: tuple.zone, bits: TrackBits.tracked | (isFirst ? TrackBits.new : TrackBits.invalid))
-            )
+            return add(unknown(tuple, begins: isFirst))
         }
         let state = ConnectionState(word: table[found.number].pointee.state.load(ordering: .relaxed))
         let isNew = !state.isAssured && !found.isReply
-        let bits = isNew ? TrackBits.new : TrackBits.established | (found.isReply ? TrackBits.reply : 0)
+        let related = state.isExpected ? TrackBits.related : 0
+        let bits = related | (isNew ? TrackBits.new : TrackBits.established | (found.isReply ? TrackBits.reply : 0))
         return add(Track(tuple, found, bits: TrackBits.tracked | bits, table))
     }
 }

@@ -18,6 +18,8 @@ struct TrackedPacket: BitwiseCopyable {
     private(set) var quoted = QuotedPacket(network: 0, transport: 0)
     /// Of a TCP packet; of all others it is empty.
     private(set) var tcp = TCPSegment.none
+    /// Where a TCP packet's payload begins: bytes behind the beginning of the frame.
+    private(set) var payloadOffset = 0
 
     /// Nil for a packet that is invalid (`ct_state=+inv`): what is not IP, a fragment, a header that is cut short or that
     /// the first segment does not hold, a wrong checksum, port 0, and ICMP that neither asks, answers nor quotes a packet
@@ -76,6 +78,7 @@ struct TrackedPacket: BitwiseCopyable {
         let headerLength = Int(header.number8(at: 12) >> 4) * 4
         guard headerLength >= 20, reader.peek(headerLength) != nil, tuple.takePorts(header) else { return false }
         tcp = TCPSegment(header, length: place.length)
+        payloadOffset = place.offset + headerLength
         return true
     }
 

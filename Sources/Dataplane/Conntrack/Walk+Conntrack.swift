@@ -52,7 +52,9 @@ extension Walk {
         if request.forces { memory.interests[interest].bits |= UInt16(TrackBits.reply | TrackBits.invalid) }
         // What is written shows where there is a connection, or will be.
         if Int(instruction.count) != request.rangeCount {
-            memory.interests[interest].bits |= UInt16(TrackBits.new) | Track.hasConnection
+            memory.interests[interest].bits |= UInt16(TrackBits.new | TrackBits.related) | Track.hasConnection
+            // An error, whose connection is written to, or a packet of one that was announced, which is not.
+            if memory.tracker[place].bits & TrackBits.related != 0 { program.isSingular = true }
         }
         if request.translates { memory.interests[interest].bits |= Self.translationInterest }
         let written = connectionWrites(writes, count: Int(instruction.count) - request.rangeCount)
@@ -219,7 +221,8 @@ extension Walk {
                     mark: writes.mark,
                     markMask: writes.markMask,
                     hasLabel: hasLabel,
-                    rangeCount: UInt8(range.pairCount)
+                    rangeCount: UInt8(range.pairCount),
+                    helper: request.helper
                 )
             )
         )
@@ -247,8 +250,10 @@ extension Walk {
             track = memory.tracker[place]
         }
         if track.number != 0 || track.isBegun || track.bits & TrackBits.new != 0 && request.commits {
-            track.mark = track.mark & ~writes.markMask | writes.mark
-            track.label = track.label & ~writes.labelMask | writes.label
+            if !track.isExpected {
+                track.mark = track.mark & ~writes.markMask | writes.mark
+                track.label = track.label & ~writes.labelMask | writes.label
+            }
             track.isBegun = track.isBegun || track.number == 0
         }
         memory.tracker[place] = track
@@ -385,8 +390,7 @@ extension Walk {
         written[TrackWords.number] &= ~TrackWords.numberMask
         for word in TrackWords.first...TrackWords.last { written[word] = 0 }
         guard track.bits & TrackBits.invalid == 0 else { return }
-        let original = track.number == 0 ? track.tuple : memory.tracker.table.tuple(of: track.number)
-        original.note(in: key)
+        track.original(memory.tracker.table).note(in: key)
     }
 
     private func forgetTrack() {
@@ -561,15 +565,18 @@ struct TrackRequest {
 
     init(flags: UInt8) { self.flags = flags }
 
-    init(commits: Bool, forces: Bool, translates: Bool, rangeCount: Int) {
-        flags = (commits ? 1 : 0) | (forces ? 2 : 0) | (translates ? 4 : 0) | UInt8(rangeCount) << 3
+    init(_ conntrack: Conntrack, rangeCount: Int) {
+        flags =
+            (conntrack.commits ? 1 : 0) | (conntrack.forces ? 2 : 0) | (conntrack.nat != nil ? 4 : 0)
+            | UInt8(rangeCount) << 3 | TrackHelper(conntrack.helper).rawValue << 6
     }
 
     var word: UInt8 { flags }
     var commits: Bool { flags & 1 != 0 }
     var forces: Bool { flags & 2 != 0 }
     var translates: Bool { flags & 4 != 0 }
-    var rangeCount: Int { Int(flags >> 3) }
+    var rangeCount: Int { Int(flags >> 3 & 7) }
+    var helper: TrackHelper { TrackHelper(rawValue: flags >> 6) ?? .none }
 
     func range(_ instructions: UnsafePointer<Instruction>) -> TranslationRange {
         guard rangeCount != 0 else { return TranslationRange() }
@@ -579,20 +586,14 @@ struct TrackRequest {
 
 extension Instruction {
     static func tracking(_ conntrack: Conntrack, _ context: ActionContext) throws(Refusal) -> [Instruction] {
-        guard conntrack.helper == nil else {
+        guard conntrack.helper == nil || conntrack.nat == nil else {
             let text = FlowText.print([.conntrack(conntrack)])
-            throw Refusal("action '\(text)': alg cannot be run yet: see the README's known limits")
+            throw Refusal("action '\(text)': alg and nat do not go together: see the README's known limits")
         }
         let range = conntrack.nat.map { TranslationRange($0) } ?? TranslationRange()
         var instruction = Instruction(.track)
         instruction.table = conntrack.table ?? thisTable
-        instruction.word =
-            TrackRequest(
-                commits: conntrack.commits,
-                forces: conntrack.forces,
-                translates: conntrack.nat != nil,
-                rangeCount: range.pairCount
-            ).word
+        instruction.word = TrackRequest(conntrack, rangeCount: range.pairCount).word
         switch conntrack.zone {
         case .number(let zone): instruction.value = UInt64(zone)
         case .subfield(let field):
