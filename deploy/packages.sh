@@ -19,7 +19,7 @@ packages_neutron=(mariadb-server python3-dev python3-venv)
 packages_test=(
     "${packages_guests[@]}" "${packages_neutron[@]}" openvswitch-common openvswitch-switch-dpdk
     qemu-system-x86 busybox-static kmod iproute2 procps tcpdump
-    curl hping3 iperf3 nftables openssl python3-pytest python3-scapy
+    curl hping3 iperf3 nftables openssl python3-pyftpdlib python3-pytest python3-scapy tftpd-hpa
 )
 
 # `install_packages PACKAGE...`: what of it is missing. Nothing is started that a package would start.

@@ -273,7 +273,7 @@ import Testing
     @Test func aFlowThatCannotRunKeepsTheDaemonFromStarting() async throws {
         let bench = try await Bench.furnished()
         try await bench.store.database.write {
-            try $0.execute(sql: "INSERT INTO flow VALUES (99, 'br0', 'tcp actions=ct(commit,alg=ftp)')")
+            try $0.execute(sql: "INSERT INTO flow VALUES (99, 'br0', 'tcp actions=ct(commit,nat,alg=ftp)')")
         }
         let error = await #expect(throws: StoreError.self) { _ = try await bench.restarted() }
         #expect(error?.description.contains("a flow of bridge 'br0' that cannot run") == true)

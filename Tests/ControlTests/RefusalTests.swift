@@ -206,7 +206,7 @@ struct Refused: Sendable, CustomTestStringConvertible {
         .flows("'ghost' is not a port", "actions=output:ghost"),
         .flows("ghost", "is not a port", "in_port=\"ghost\" actions=drop"),
         .flows("255", "table=255 actions=drop"),
-        .flows("line 2, column 13", "cannot be run", "in_port=1 actions=drop\ntcp actions=ct(commit,alg=ftp)"),
+        .flows("line 2, column 13", "cannot be run", "in_port=1 actions=drop\ntcp actions=ct(commit,nat,alg=ftp)"),
         .flows(
             "line 2, column 1",
             "overlaps",

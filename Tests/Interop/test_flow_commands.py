@@ -191,7 +191,7 @@ BAD = [
     ("actions=LOCAL", 9, "LOCAL"),
     ("actions=output:ghost", 16, "ghost"),
     ("priority=0,check_overlap,in_port=1 actions=drop", 1, "overlaps"),
-    ("tcp actions=ct(commit,alg=ftp)", 13, "cannot be run"),
+    ("tcp actions=ct(commit,nat,alg=ftp)", 13, "cannot be run"),
 ]
 
 

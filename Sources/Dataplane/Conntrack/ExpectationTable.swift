@@ -116,7 +116,9 @@ struct ExpectationTable: @unchecked Sendable {
         return population
     }
 
-    private static func set(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 32) & (capacity / ways - 1) * ways }
+    private static func set(_ hash: UInt64) -> Int {
+        Int(truncatingIfNeeded: hash >> 32) & (capacity / ways - 1) * ways
+    }
 
     private static func fromAnyPort(_ tuple: ConnectionTuple) -> ConnectionTuple {
         var tuple = tuple

@@ -588,7 +588,7 @@ extension Instruction {
     static func tracking(_ conntrack: Conntrack, _ context: ActionContext) throws(Refusal) -> [Instruction] {
         guard conntrack.helper == nil || conntrack.nat == nil else {
             let text = FlowText.print([.conntrack(conntrack)])
-            throw Refusal("action '\(text)': alg and nat do not go together: see the README's known limits")
+            throw Refusal("action '\(text)': alg beside nat cannot be run: see the README's known limits")
         }
         let range = conntrack.nat.map { TranslationRange($0) } ?? TranslationRange()
         var instruction = Instruction(.track)

@@ -94,10 +94,10 @@ struct CraftedPacket {
         flags: UInt8,
         sequence: UInt32,
         acknowledgment: UInt32,
-        payloadLength: Int
+        payload: [UInt8]
     ) -> [UInt8] {
         octets(UInt64(source), count: 2) + octets(UInt64(destination), count: 2) + octets(UInt64(sequence), count: 4)
             + octets(UInt64(acknowledgment), count: 4) + [0x50, flags] + octets(8192, count: 2) + [0, 0, 0, 0]
-            + [UInt8](repeating: 0x78, count: payloadLength)
+            + payload
     }
 }

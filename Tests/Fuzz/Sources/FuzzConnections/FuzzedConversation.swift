@@ -56,7 +56,7 @@ struct FuzzedConversation {
     ) -> [UInt8] {
         let flags = words[1] >> 3 | (words[0] & 0x20)
         let shifts: [UInt32] = [0, 0, 0, 1, .max, 1000, 70_000, 1 << 31]
-        let length = Int(words[3] & 1) * 10
+        let payload = words[3] & 1 == 0 ? [] : Self.line(words[5])
         let sequence = sequences[from] &+ shifts[Int(words[3] >> 1 & 7)]
         let content = CraftedPacket.tcp(
             ports.source,
@@ -64,11 +64,22 @@ struct FuzzedConversation {
             flags: flags,
             sequence: sequence,
             acknowledgment: sequences[to] &+ shifts[Int(words[3] >> 4 & 7)],
-            payloadLength: length
+            payload: payload
         )
         // SYN and FIN are numbers too.
-        sequences[from] &+= UInt32(length) &+ UInt32(flags & 1) &+ UInt32(flags >> 1 & 1)
+        sequences[from] &+= UInt32(payload.count) &+ UInt32(flags & 1) &+ UInt32(flags >> 1 & 1)
         return content
+    }
+
+    /// What FTP's ends say of data connections, to the ports that others use too, or nearly that.
+    private static func line(_ word: UInt8) -> [UInt8] {
+        let lines = [
+            "PORT 10,0,0,1,0,80\r\n", "227 (10,0,0,2,156,65)\r\n", "EPRT |1|10.0.0.1|81|\r\n", "229 (|||82|)\r\n",
+            "EPRT |2|2001:db8::1|80|\r\n", "PORT 10,0,0,2,156,64\r\n", "EPRT |2|", "NOOP\r\n",
+        ]
+        var line = Array(lines[Int(word & 7)].utf8)
+        if word & 0x80 != 0 { line[Int(word >> 3 & 15) % line.count] ^= word }
+        return line
     }
 
     /// One octet of four frames is another.

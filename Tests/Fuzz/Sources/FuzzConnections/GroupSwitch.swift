@@ -19,6 +19,8 @@ enum GroupSwitch {
         "priority=9,in_port=3,dl_dst=02:00:00:00:00:01 actions=set_field:1->reg5,set_field:7->reg6,goto_table:82",
         "priority=9,in_port=3,dl_dst=02:00:00:00:00:02 actions=set_field:2->reg5,set_field:7->reg6,goto_table:82",
         "priority=8,in_port=3 actions=NORMAL",
+        "priority=11,in_port=4,tcp,tp_dst=80/0xfffe actions=ct(commit,zone=7,alg=ftp,table=20)",
+        "priority=11,in_port=4,udp,tp_dst=83 actions=ct(commit,zone=7,alg=tftp,table=20)",
         "priority=9,in_port=4,tcp,actions=ct(commit,force,zone=7,table=20,exec(set_field:0x5->ct_mark))",
         "priority=9,in_port=4,udp,actions=ct(commit,zone=NXM_OF_IN_PORT[],table=20,"
             + "exec(set_field:0x1/0x3->ct_label,move:NXM_OF_UDP_SRC[]->NXM_NX_CT_LABEL[64..79]))",
