@@ -1,6 +1,7 @@
 """Tracked connections: traffic of two guests through the flows of a Neutron agent's firewall, beside Open vSwitch with the same
 flows; the memory of connections, and what security groups from documents cost. See README.md."""
 import dataclasses
+import ipaddress
 import json
 import pathlib
 import socket
@@ -24,6 +25,7 @@ FLOWS = pathlib.Path(__file__).resolve().parent.parent / "Tests/Interop/agent_fl
 # The agent's names of ports; the guests are behind the first two, with the addresses of `GUESTS`.
 NUMBERS = {"tap84a4a64f-91": pipelines.IN, "tap48b50e72-fc": pipelines.OUT, "int-br-phys": 3, "patch-tun": 4}
 GUESTS = [(bytes.fromhex("fa163e38812a"), 0x0A0100DC), (bytes.fromhex("fa163ed3f1dd"), 0x0A0100AF)]
+SHARED = 0x0A010064  # what the first guest's address becomes with `nat`
 FEW, MANY = 1000, 1_000_000  # connections
 SYNS = 2_000_000             # a second
 GROUP_PORTS, GROUP_RULES, GROUP_MEMBERS = 200, 50, 5000
@@ -37,7 +39,7 @@ class Load(Case):
     name: str = ""
     numbered: dict | None = None  # settings of numbered.c
     is_tcp: bool = False
-    is_plain: bool = False        # one flow each way, and nothing tracked
+    pipeline: str = "firewall"    # of _FLOWS
     settle: float = 1             # seconds until all connections are there
     both_ways: bool = True
     warm_limit: int = 10
@@ -48,6 +50,8 @@ class Load(Case):
         make = traffic.acknowledgment if self.is_tcp else traffic.udp
         for path, (source, destination) in zip(self.captures, (GUESTS, GUESTS[::-1])):
             addresses, is_reply = (source[1], destination[1]), source is GUESTS[1]
+            if is_reply and self.pipeline == "nat":
+                addresses = (source[1], SHARED)
             ports = [(1024 + number, 9)[::-1 if is_reply else 1] for number in range(FEW)]
             self.packet_count = traffic.write_packets(
                 path, [make(destination[0], source[0], addresses, pair, 64) for pair in ports])
@@ -78,7 +82,8 @@ class Numbered(fresh.FreshHeaders):
 
 def _loads():
     load = lambda name, numbered=None, **more: Load("connections", "64", 1, FEW, name=name, numbered=numbered, **more)
-    return [load("plain", is_plain=True), load("udp"), load("tcp", is_tcp=True), load("few", {"CONNECTIONS": FEW}),
+    return [load("plain", pipeline="plain"), load("udp"), load("tcp", is_tcp=True), load("one", pipeline="one"),
+            load("nat", pipeline="nat"), load("few", {"CONNECTIONS": FEW}),
             load("many", {"CONNECTIONS": MANY}, settle=8), load("new", {"CONNECTIONS": 0}, settle=0),
             load("calm", {"SYNS": 0}), load("flood", {"SYNS": SYNS})]
 
@@ -86,7 +91,7 @@ def _loads():
 LOADS = {"connections": [*(load.name for load in _loads()), "memory", "groups"]}
 
 
-def firewall(_=None):
+def firewall():
     """The agent's flows. Open vSwitch has no other use for `reset_counts`."""
     lines = [line.replace("reset_counts ", "") for line in FLOWS.read_text().splitlines() if line and line[0] != "#"]
     for name, number in NUMBERS.items():
@@ -94,11 +99,26 @@ def firewall(_=None):
     return lines
 
 
-def _flows(case):
-    if not case.is_plain:
-        return firewall()
+def _tracked(source=""):
+    """One zone: what the first guest begins, with its address as it is or another, and the answers."""
+    nat = ",nat" if source else ""
+    return [f"in_port={pipelines.IN},ip,actions=ct(commit,zone=1{source},table=1)",
+            f"in_port={pipelines.OUT},ip,actions=ct(zone=1{nat},table=1)",
+            f"table=1,in_port={pipelines.IN},ip,actions=output:{pipelines.OUT}",
+            f"table=1,in_port={pipelines.OUT},ip,ct_state=+est,actions=output:{pipelines.IN}"]
+
+
+def _plain():
     ways = (pipelines.IN, pipelines.OUT), (pipelines.OUT, pipelines.IN)
     return [f"in_port={source},actions=output:{destination}" for source, destination in ways]
+
+
+_FLOWS = {"firewall": firewall, "plain": _plain, "one": _tracked,
+          "nat": lambda: _tracked(f",nat(src={ipaddress.IPv4Address(SHARED)})")}
+
+
+def _flows(case):
+    return _FLOWS[case.pipeline]()
 
 
 class TrackingMartlet(Martlet):
@@ -242,7 +262,7 @@ def rows(records):
     return [_row(contender, load, runs, groups) for (contender, load), runs in groups.items()]
 
 
-BASES = {"udp": "plain", "tcp": "plain", "many": "few", "flood": "calm"}
+BASES = {"udp": "plain", "tcp": "plain", "nat": "one", "many": "few", "flood": "calm"}
 
 
 def _row(contender, load, runs, groups):
@@ -255,7 +275,7 @@ def _row(contender, load, runs, groups):
 
 
 _GOALS = {"udp": ("established UDP : plain", 0.7), "tcp": ("established TCP : plain", 0.7),
-          "many": (f"{MANY:,} connections : {FEW:,}", 0.45), "flood": (f"established beside {SYNS:,} SYNs a second : without", 0.7)}
+          "nat": ("established with NAT : without", 0.9), "many": (f"{MANY:,} connections : {FEW:,}", 0.45), "flood": (f"established beside {SYNS:,} SYNs a second : without", 0.7)}
 
 
 def goals(records):
@@ -281,11 +301,12 @@ def _goal(what, least, measured):
 
 TEXT = (f"64 B both ways between two guests of one network, through the flows of a Neutron agent's firewall (`{FLOWS.name}` of "
         "Tests/Interop): each packet is tracked for its sender and for its receiver, in one zone. *plain* has one flow each way "
-        f"and tracks nothing; *udp* and *tcp* have {FEW:,} established connections from a capture; *few* and *many* {FEW:,} and "
+        f"and tracks nothing; *udp* and *tcp* have {FEW:,} established connections from a capture; *one* and *nat* have those of *udp* "
+        "and track them once, with four flows, and *nat* gives the first guest another address; *few* and *many* {FEW:,} and "
         f"{MANY:,}, that numbered.c makes; *new* has packets of which each begins a connection; *calm* and *flood* are *udp*, "
         f"the second with {SYNS:,} first segments of TCP a second among the packets of one side, and what was sent is that of "
         "the established ones. Rates are both directions summed, for a whole core. Ratios are medians (min-max) of the pairs "
-        "of one round: *base* is plain, few or calm.")
+        "of one round: *base* is plain, one, few or calm.")
 
 
 def write(options, records, description, complete):
