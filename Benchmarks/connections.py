@@ -275,7 +275,8 @@ def _row(contender, load, runs, groups):
 
 
 _GOALS = {"udp": ("established UDP : plain", 0.7), "tcp": ("established TCP : plain", 0.7),
-          "nat": ("established with NAT : without", 0.9), "many": (f"{MANY:,} connections : {FEW:,}", 0.45), "flood": (f"established beside {SYNS:,} SYNs a second : without", 0.7)}
+          "nat": ("established with NAT : without", 0.9), "many": (f"{MANY:,} connections : {FEW:,}", 0.45),
+          "flood": (f"established beside {SYNS:,} SYNs a second : without", 0.7)}
 
 
 def goals(records):
@@ -301,9 +302,9 @@ def _goal(what, least, measured):
 
 TEXT = (f"64 B both ways between two guests of one network, through the flows of a Neutron agent's firewall (`{FLOWS.name}` of "
         "Tests/Interop): each packet is tracked for its sender and for its receiver, in one zone. *plain* has one flow each way "
-        f"and tracks nothing; *udp* and *tcp* have {FEW:,} established connections from a capture; *one* and *nat* have those of *udp* "
-        "and track them once, with four flows, and *nat* gives the first guest another address; *few* and *many* {FEW:,} and "
-        f"{MANY:,}, that numbered.c makes; *new* has packets of which each begins a connection; *calm* and *flood* are *udp*, "
+        f"and tracks nothing; *udp* and *tcp* have {FEW:,} established connections from a capture; *one* and *nat* have those of "
+        "*udp* and track them once, with four flows, and *nat* gives the first guest another address; *few* and *many* have "
+        f"{FEW:,} and {MANY:,}, that numbered.c makes; *new* has packets of which each begins a connection; *calm* and *flood* are *udp*, "
         f"the second with {SYNS:,} first segments of TCP a second among the packets of one side, and what was sent is that of "
         "the established ones. Rates are both directions summed, for a whole core. Ratios are medians (min-max) of the pairs "
         "of one round: *base* is plain, one, few or calm.")

@@ -68,6 +68,8 @@ extension Lane {
         var first = indices.lowerBound
         if header.pointee.isTunnel && flows.runs[run].isPlain {
             (first, bytes) = encapsulateAll(sequence, longest: UInt32(longest), indices, burst)
+        } else if header.pointee.isTranslation && flows.runs[run].isPlain && flows.walk.tracker.isKnown {
+            (first, bytes) = translateAll(sequence, longest: UInt32(longest), indices, burst)
         }
         for index in first..<indices.upperBound {
             let packet = burst.pointee.packets[index].unsafelyUnwrapped
@@ -215,6 +217,39 @@ extension Lane {
         let row = counters.row(header.port)
         row[CounterTable.transmittedPackets] &+= UInt64(count)
         row[CounterTable.transmittedBytes] &+= bytes
+        return (index, bytes)
+    }
+
+    /// Translates plain packets of a connection that is known and puts them into a port's queue, up to one that takes more than
+    /// that.
+    /// - Parameter program: its header says `isTranslation`.
+    /// - Returns: the place of the first packet that is left, and the bytes of those before.
+    @inline(__always)
+    private func translateAll(
+        _ program: Program.Sequence,
+        longest: UInt32,
+        _ indices: Range<Int>,
+        _ burst: UnsafeMutablePointer<Burst>
+    ) -> (end: Int, bytes: UInt64) {
+        var (index, bytes) = (indices.lowerBound, UInt64(0))
+        guard case .output(let output) = program.steps[program.count &- 1] else { return (index, bytes) }
+        let rewriting = flows.walk.tracker.plainRewriting
+        let queue = queues + Int(output)
+        let place = queuePackets + (Int(output) &* Self.burstLength &+ queue.pointee.count &- index)
+        let end = min(indices.upperBound, index &+ Self.burstLength &- queue.pointee.count)
+        while index < end {
+            let packet = burst.pointee.packets[index].unsafelyUnwrapped
+            guard packet.pointee.packet_length <= longest else { break }
+            rewriting?.write(to: packet)
+            place[index] = packet
+            bytes &+= UInt64(packet.pointee.packet_length)
+            index &+= 1
+        }
+        let count = index &- indices.lowerBound
+        guard count != 0 else { return (index, bytes) }
+        if queue.pointee.count == 0 { announce(output) }
+        queue.pointee.count &+= count
+        queue.pointee.bytes &+= bytes
         return (index, bytes)
     }
 

@@ -59,6 +59,12 @@ struct ProgramStore {
             set { flags = flags & ~32 | (newValue ? 32 : 0) }
         }
 
+        /// Packets of a connection that is known are translated in its zone, and sent to one port, and that is all.
+        var isTranslation: Bool {
+            @inline(__always) get { flags & 64 != 0 }
+            set { flags = flags & ~64 | (newValue ? 64 : 0) }
+        }
+
         /// Packets go into a tunnel and then to one port, and that is all.
         var isTunnel: Bool {
             @inline(__always) get { flags & 4 != 0 }
@@ -229,6 +235,7 @@ struct ProgramStore {
         header.pointee.mask = mask
         header.pointee.isAltered = altered != 0
         header.pointee.isTunnel = Self.isTunnel(program)
+        header.pointee.isTranslation = Self.isTranslation(program)
         header.pointee.isTracked = program.trackCount != 0
         header.pointee.isTrackedOnce = program.trackCount == 1
         header.pointee.isForFirst = program.isForFirst
@@ -251,6 +258,20 @@ struct ProgramStore {
             case .output = program.steps[program.count - 1]
         else { return false }
         return program.count == header.octetSteps + 2
+    }
+
+    private static func isTranslation(_ program: Program) -> Bool {
+        guard program.trackCount == 1, program.count > 1, case .translate = program.steps[program.count - 2],
+            case .output = program.steps[program.count - 1]
+        else { return false }
+        for index in 0..<program.count - 2 {
+            switch program.steps[index] {
+            case .octets: break
+            case .commit(let commit): if !commit.onlyBegins { return false }
+            default: return false
+            }
+        }
+        return true
     }
 
     /// Equal programs have equal hashes; it need not tell others apart well, for the rules that were met do.

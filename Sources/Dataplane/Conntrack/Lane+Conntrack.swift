@@ -107,6 +107,7 @@ extension Lane {
     func commit(_ commit: Commit, _ octets: UnsafePointer<Program.Step>, _ burst: UnsafeMutablePointer<Burst>)
         -> DropReason?
     {
+        if commit.onlyBegins && flows.walk.tracker.isKnown { return nil }
         var (label, octets): ((value: UInt128, mask: UInt128), UnsafePointer<Program.Step>) = ((0, 0), octets)
         if commit.hasLabel {
             let (value, mask) = (octets[0].octetPair, octets[1].octetPair)

@@ -94,6 +94,9 @@ struct Commit: Equatable, BitwiseCopyable {
     let rangeCount: UInt8
     /// It listens to one that begins.
     let helper: TrackHelper
+
+    /// It does nothing to a connection that there is.
+    @inline(__always) var onlyBegins: Bool { !forces && markMask == 0 && !hasLabel }
 }
 
 /// A lane's way to the connections, and what it has found out of the packet at hand: in each zone once.
@@ -108,6 +111,7 @@ struct PacketTracker {
 
     private struct State {
         var packet: Packet?
+        var known = KnownConnection.none
         var layout = FrameLayout()
         var isRead = false
         /// nil for a packet that is invalid.
@@ -132,28 +136,43 @@ struct PacketTracker {
 
     /// What was known of a packet is so no more.
     @inline(__always)
-    func forget() { state.pointee.packet = nil }
+    func forget() {
+        state.pointee.packet = nil
+        state.pointee.known = .none
+    }
 
     /// Begins with a packet, unless it is at hand.
     func begin(_ packet: Packet, _ layout: FrameLayout) {
         guard state.pointee.packet != packet else { return }
         state.pointee.packet = packet
+        state.pointee.known = .none
         state.pointee.layout = layout
         state.pointee.isRead = false
         state.pointee.count = 0
     }
 
-    /// Begins with a packet of a connection that is known, in the zone of that.
+    /// Begins with a packet of a connection that is known, in the zone of that. Few ask for more of it than that.
     @inline(__always)
     func begin(_ packet: Packet, _ known: KnownConnection) {
+        state.pointee.packet = packet
+        state.pointee.known = known
+        state.pointee.count = 0
+    }
+
+    /// The packet at hand is of a connection that is known, and nothing else was asked of it yet.
+    @inline(__always) var isKnown: Bool { state.pointee.known.number != 0 }
+
+    /// Has the track of a packet whose connection is known.
+    @inline(never)
+    private func addKnown() {
+        let known = state.pointee.known
+        state.pointee.known = .none
         let tuple = known.isReply ? table.reply(of: known.number) : table.tuple(of: known.number)
         let found = ConnectionTable.Found(number: known.number, stamp: known.stamp, isReply: known.isReply)
         let connection = ConnectionState(word: table[known.number].pointee.state.load(ordering: .relaxed))
         let direction = (known.isReply ? TrackBits.reply : 0) | (connection.isExpected ? TrackBits.related : 0)
         let bits = TrackBits.tracked | TrackBits.established | direction
-        state.pointee.packet = packet
-        state.pointee.tracks[0] = Track(tuple, found, bits: bits, table)
-        state.pointee.count = 1
+        _ = add(Track(tuple, found, bits: bits, table))
     }
 
     /// How many zones it was tracked in.
@@ -173,6 +192,7 @@ struct PacketTracker {
 
     /// What is known of it in a zone.
     private func index(of zone: UInt16) -> Int? {
+        if isKnown { addKnown() }
         for index in 0..<state.pointee.count where state.pointee.tracks[index].zone == zone { return index }
         return nil
     }
@@ -274,6 +294,7 @@ struct PacketTracker {
 
     /// What becomes of the packet by what was found in a zone; nil when nothing does.
     func rewriting(in zone: UInt16) -> PacketRewriting? {
+        if isKnown { return knownRewriting(in: zone) }
         guard let index = index(of: zone), state.pointee.tracks[index].number != 0 else { return nil }
         let track = state.pointee.tracks[index]
         guard track.translation != .none else { return nil }
@@ -282,6 +303,23 @@ struct PacketTracker {
             end: track.end,
             quoted: track.isError ? state.pointee.tracked?.quoted : nil
         )
+    }
+
+    private func knownRewriting(in zone: UInt16) -> PacketRewriting? {
+        let (number, isReply) = (state.pointee.known.number, state.pointee.known.isReply)
+        let translation = table.translation(of: number)
+        guard translation != .none, table.tuple(of: number).zone == zone else { return nil }
+        let tuple = isReply ? table.tuple(of: number) : table.reply(of: number)
+        return PacketRewriting(tuple: tuple.reversed, end: translation.end(isReply: isReply), quoted: nil)
+    }
+
+    /// What plain packets become whose connection `isKnown`, in its zone; nil when nothing does.
+    @inline(__always)
+    var plainRewriting: PlainRewriting? {
+        let (number, isReply) = (state.pointee.known.number, state.pointee.known.isReply)
+        guard table.translation(of: number) != .none else { return nil }
+        let (first, answer) = (table.tuple(of: number), table.reply(of: number))
+        return PlainRewriting(from: isReply ? answer : first, to: isReply ? first.reversed : answer.reversed)
     }
 
     // MARK: - Following
@@ -650,6 +688,8 @@ struct KnownConnection: BitwiseCopyable {
     let word: UInt64
 
     init(word: UInt64) { self.word = word }
+
+    static var none: KnownConnection { KnownConnection(word: 0) }
 
     /// A connection of which one more packet is nothing new.
     init(_ track: Track) {
