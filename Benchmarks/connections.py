@@ -18,7 +18,7 @@ import preload
 import report
 import traffic
 from contenders import MARTLET_FOLDER, Case, Martlet, OpenVSwitch, Rig
-from machine import wait_until
+from machine import OTHER_CORE, SWITCH_CORE, wait_until
 from measurement import attempt, order
 
 FLOWS = pathlib.Path(__file__).resolve().parent.parent / "Tests/Interop/agent_flows/firewall.flows"
@@ -43,6 +43,7 @@ class Load(Case):
     settle: float = 1             # seconds until all connections are there
     both_ways: bool = True
     warm_limit: int = 10
+    cores: int = 1                # of Martlet, which has a port on each
 
     def prepare(self, folder):
         self.folder, self.behind = folder, {"in": [GUESTS[0][0]], "out": [GUESTS[1][0]]}
@@ -82,8 +83,8 @@ class Numbered(fresh.FreshHeaders):
 
 def _loads():
     load = lambda name, numbered=None, **more: Load("connections", "64", 1, FEW, name=name, numbered=numbered, **more)
-    return [load("plain", pipeline="plain"), load("udp"), load("tcp", is_tcp=True), load("one", pipeline="one"),
-            load("nat", pipeline="nat"), load("few", {"CONNECTIONS": FEW}),
+    return [load("plain", pipeline="plain"), load("udp"), load("two", cores=2), load("tcp", is_tcp=True),
+            load("one", pipeline="one"), load("nat", pipeline="nat"), load("few", {"CONNECTIONS": FEW}),
             load("many", {"CONNECTIONS": MANY}, settle=8), load("new", {"CONNECTIONS": 0}, settle=0),
             load("calm", {"SYNS": 0}), load("flood", {"SYNS": SYNS})]
 
@@ -125,6 +126,12 @@ class TrackingMartlet(Martlet):
     # Twice an entry for each of a million connections, and room for the new ones of a run.
     OPTIONS = ["--cache-entries", 1 << 22, "--connections", 1 << 22]
 
+    def start(self, rig, nice):
+        if rig.case.cores == 2:
+            self.WORKERS = "1,2"
+            rig.eal_options = [*rig.eal_options, f"--lcores=0@{OTHER_CORE},1@{SWITCH_CORE},2@{OTHER_CORE}"]
+        super().start(rig, nice)
+
     def warm(self):
         super().warm()
         time.sleep(self.case.settle)
@@ -137,7 +144,7 @@ class TrackingOpenVSwitch(OpenVSwitch):
         return note
 
 
-_CONTENDERS = {switch.name: switch for switch in (TrackingMartlet(_flows), TrackingOpenVSwitch("ovs-flows", _flows))}
+_CONTENDERS = {"martlet": lambda: TrackingMartlet(_flows), "ovs-flows": lambda: TrackingOpenVSwitch("ovs-flows", _flows)}
 
 
 def run(options, tsc, records):
@@ -151,8 +158,9 @@ def run(options, tsc, records):
             load.prepare(folder)
         for round_number in range(options.runs):
             for load in chosen if round_number % 2 == 0 else chosen[::-1]:
-                for name in order(names, round_number):
-                    record = attempt(load, _CONTENDERS[name], options, tsc) | {"what": "rate", "round": round_number}
+                # One switch in all its cores beside itself in one.
+                for name in order(names if load.cores == 1 else ["martlet"], round_number):
+                    record = attempt(load, _CONTENDERS[name](), options, tsc) | {"what": "rate", "round": round_number}
                     records.append(record)
                     print(f"run {round_number + 1}, {load.name:6} {name:10} {_in_words(record)}", flush=True)
     for name, measure in (("memory", _memory), ("groups", _groups)):
@@ -262,7 +270,7 @@ def rows(records):
     return [_row(contender, load, runs, groups) for (contender, load), runs in groups.items()]
 
 
-BASES = {"udp": "plain", "tcp": "plain", "nat": "one", "many": "few", "flood": "calm"}
+BASES = {"udp": "plain", "two": "udp", "tcp": "plain", "nat": "one", "many": "few", "flood": "calm"}
 
 
 def _row(contender, load, runs, groups):
@@ -274,7 +282,7 @@ def _row(contender, load, runs, groups):
             "of_ovs": report.ratio(runs, peer, _rate) if contender == "martlet" else None}
 
 
-_GOALS = {"udp": ("established UDP : plain", 0.7), "tcp": ("established TCP : plain", 0.7),
+_GOALS = {"two": ("established UDP on two cores : one", 1.8), "udp": ("established UDP : plain", 0.7), "tcp": ("established TCP : plain", 0.7),
           "nat": ("established with NAT : without", 0.9), "many": (f"{MANY:,} connections : {FEW:,}", 0.45),
           "flood": (f"established beside {SYNS:,} SYNs a second : without", 0.7)}
 
@@ -302,12 +310,13 @@ def _goal(what, least, measured):
 
 TEXT = (f"64 B both ways between two guests of one network, through the flows of a Neutron agent's firewall (`{FLOWS.name}` of "
         "Tests/Interop): each packet is tracked for its sender and for its receiver, in one zone. *plain* has one flow each way "
-        f"and tracks nothing; *udp* and *tcp* have {FEW:,} established connections from a capture; *one* and *nat* have those of "
-        "*udp* and track them once, with four flows, and *nat* gives the first guest another address; *few* and *many* have "
-        f"{FEW:,} and {MANY:,}, that numbered.c makes; *new* has packets of which each begins a connection; *calm* and *flood* are *udp*, "
+        f"and tracks nothing; *udp* and *tcp* have {FEW:,} established connections from a capture, *two* those of *udp* on two "
+        "cores, with a port on each; *one* and *nat* have them too, and track them once, with four flows, and *nat* gives the first "
+        f"guest another address; *few* and *many* have {FEW:,} and {MANY:,}, that numbered.c makes; *new* has packets of which each "
+        "begins a connection; *calm* and *flood* are *udp*, "
         f"the second with {SYNS:,} first segments of TCP a second among the packets of one side, and what was sent is that of "
         "the established ones. Rates are both directions summed, for a whole core. Ratios are medians (min-max) of the pairs "
-        "of one round: *base* is plain, one, few or calm.")
+        "of one round: *base* is plain, udp, one, few or calm.")
 
 
 def write(options, records, description, complete):

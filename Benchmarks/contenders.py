@@ -35,6 +35,7 @@ class Case:
     flow_count: int  # five-tuples (V2V: in each direction), never fewer than MACs
     source_count: int = 1  # V2V: as many as MACs
     fresh_headers = None  # settings of fresh.FreshHeaders
+    cores = 1
     both_ways = False  # synthetic: `out` replays captures[1] to the MACs behind `in`
     wrap = None  # see traffic.write
     warm_limit = 60  # seconds that a switch has to reach its steady state, and does not reach under some loads
@@ -263,6 +264,7 @@ class Martlet(Switch):
     BRIDGE = "br0"
     COMMAND = []  # what starts the daemon
     OPTIONS = []  # of the daemon, beside the usual ones
+    WORKERS = SWITCH_CORE
     MOST_FLOWS = 250_000  # of a call: what waits for it has 64 MiB at most
 
     def __init__(self, flows=None):
@@ -274,7 +276,7 @@ class Martlet(Switch):
         (folder / "state").mkdir()
         self.child = Child(rig.scratch, "martletd", [
             *self.COMMAND, MARTLET_FOLDER / "martletd", "--state-dir", folder / "state", "--socket", path,
-            "--file-prefix", f"{rig.scratch.prefix}-switch", "--worker-lcores", SWITCH_CORE, "--main-lcore", OTHER_CORE,
+            "--file-prefix", f"{rig.scratch.prefix}-switch", "--worker-lcores", self.WORKERS, "--main-lcore", OTHER_CORE,
             "--socket-memory", 512 if rig.mbuf_count < LARGE_POOL else self._memory_megabytes(rig),
             *self.OPTIONS, *(f"--eal-option={option}" for option in rig.eal_options)], nice, rig.environment)
         wait_until(lambda: self._connect(path), 20, "martletd to listen on its control socket", self.child)

@@ -41,7 +41,7 @@ def measure(case, contender, seconds, tsc, nice):
         after, late = _sample(contender, guests, watched), rig.fresh_count()
         for child in watched:
             child.check()
-    result = _result(before, after, tsc) | {"fresh_mpps": (late - early) / (after[0] - before[0]) / 1e6}
+    result = _result(before, after, tsc, case.cores) | {"fresh_mpps": (late - early) / (after[0] - before[0]) / 1e6}
     return result | ({"note": note} if note else {})
 
 
@@ -52,18 +52,18 @@ def _sample(contender, guests, watched):
     return (started + finished) / 2, packets, [child.cpu_nanoseconds() for child in watched], finished
 
 
-def _result(before, after, tsc):
+def _result(before, after, tsc, cores):
     seconds = after[0] - before[0]
     *offered, entered, left = (late - early for early, late in zip(before[1], after[1]))
     if left <= 0:
         raise RuntimeError("no packet came through")
-    shares = [machine.share_of_core(early, late, after[3] - before[3]) for early, late in zip(before[2], after[2])]
+    shares = [machine.share_of_core(early, late, after[3] - before[3], cores) for early, late in zip(before[2], after[2])]
     guest_share = shares.pop() if offered else None
     share = sum(shares)  # two switches have the core in turns
     result = {"mpps": left / seconds / 1e6, "entered_mpps": entered / seconds / 1e6,
               "loss": max(0, 1 - left / entered), "share": share,
               # Cycles that the polling thread (or both) really had: a competitor on its core costs rate, not cycles per packet.
-              "cycles": tsc * seconds * min(1, share) / left}
+              "cycles": tsc * seconds * cores * min(1, share) / left}
     if offered:
         result |= {"offered_mpps": offered[0] / seconds / 1e6, "guest_share": guest_share}
     return result

@@ -461,7 +461,7 @@ extension Lane {
     {
         let (isLong, hash) = (flows.runs[run].isLong, flows.runs[run].hash)
         let isFirst = flows.cache.programs.header(program).pointee.isForFirst && !flows.walk.tracker.hasConnection
-        guard !isFirst, known != 0 || flows.cache.admits(hash, isFlooded: burst.pointee.isFlooded) else {
+        guard !isFirst, known != 0 || admits(hash, burst) else {
             return flows.cache.programs.release(program, lane: number, now: burst.pointee.context.now)
         }
         let number = put(program, under: flows.key(run), isLong, hash, level: 0, run, burst, replacing: known)
@@ -586,10 +586,8 @@ extension Lane {
     {
         let cache = flows.cache
         guard !program.isSingular, cache.programs.fits(program) else { return nil }
-        let (isForFirst, isFlooded) = (program.isForFirst, burst.pointee.isFlooded)
-        guard isForFirst || known != 0 || cache.admits(flows.runs[run].hash, isFlooded: isFlooded) else {
-            return nil
-        }
+        let isForFirst = program.isForFirst
+        guard isForFirst || known != 0 || admits(flows.runs[run].hash, burst) else { return nil }
         let interestVersion = cache.masks.interestVersion
         if program.trackCount != 0 { cache.masks.needTuple() }
         let mask = cache.masks.number(of: program.mask)
@@ -601,7 +599,7 @@ extension Lane {
             // It has no other entry.
             guard isWild else { return nil }
             let (_, hash) = takeOther(under: mask, run, burst)
-            guard cache.admits(hash, isFlooded: isFlooded) else { return nil }
+            guard admits(hash, burst) else { return nil }
         }
         guard let block = cache.intern(program, mask: mask, now: burst.pointee.context.now) else { return nil }
         let isSameKey = interestVersion == cache.masks.interestVersion
@@ -611,6 +609,12 @@ extension Lane {
         let present = known == 0 ? 0 : find(run)
         remember(block, run, burst, replacing: present)
         return block
+    }
+
+    /// Whether there is to be a new entry for the packet at hand. A flood is not of what both sides have agreed to.
+    private func admits(_ hash: UInt64, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
+        let isFlooded = burst.pointee.isFlooded && !flows.walk.tracker.isEstablished
+        return flows.cache.admits(hash, isFlooded: isFlooded)
     }
 
     /// Puts a program into the cache under its own mask, for other connections.

@@ -184,9 +184,14 @@ struct PacketTracker {
         nonmutating set { state.pointee.tracks[index] = newValue }
     }
 
-    /// In one of the zones it was one more of a connection.
-    var hasConnection: Bool {
-        for index in 0..<state.pointee.count where state.pointee.tracks[index].number != 0 { return true }
+    /// In one of the zones it was one more of a connection; and of one that both sides had agreed to.
+    var hasConnection: Bool { isFound { $0.number != 0 } }
+    var isEstablished: Bool { isFound { $0.bits & TrackBits.established != 0 } }
+
+    @inline(__always)
+    private func isFound(_ condition: (Track) -> Bool) -> Bool {
+        guard state.pointee.packet != nil else { return false }
+        for index in 0..<state.pointee.count where condition(state.pointee.tracks[index]) { return true }
         return false
     }
 
