@@ -285,8 +285,9 @@ extension Bench {
             refused += Int(outcome.reasons[.init(.tunnelSources, on: 0)] ?? 0)
         }
         #expect(arrived + refused == 2 * TunnelSources.capacity)
-        // The cache of 4,096 entries forgets them as fast as they come.
-        #expect(refused == 0)
+        // The cache of 4,096 entries forgets them as fast as they come; that a set's eight places are all taken by some of
+        // those has a chance of 1 in 100,000 for each that comes.
+        #expect(refused < 20)
         #expect(host.bench.receive(packet, from: Host.wire).sent == [Host.guest: [inner]])
     }
 
