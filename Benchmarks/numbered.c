@@ -8,7 +8,7 @@
  *   NUMBERED_CONNECTIONS=n    so many in turn; 0: none comes twice, and those of the two ports are others
  *   NUMBERED_SYNS=n           so many packets of net_pcap0 a second become first segments of TCP connections that none comes
  *                             twice of, and the other packets stay as they are; 0: all stay. Either way what the switch
- *                             sends is counted
+ *                             sends is counted. The first million of packets stay: what the flood is to disturb is there
  *   NUMBERED_COUNT=path       a file of 16 bytes: how many packets were of connections that nobody had seen before, and how
  *                             many packets were sent that are not TCP
  */
@@ -28,7 +28,7 @@
 #include <rte_mbuf.h>
 #include <rte_tcp.h>
 
-enum { NETWORK = 14, PROTOCOL = 23, TRANSPORT = 34, PORTS = 60000, FIRST_PORT = 1024, LEAST_LENGTH = 60 };
+enum { NETWORK = 14, PROTOCOL = 23, TRANSPORT = 34, PORTS = 60000, FIRST_PORT = 1024, LEAST_LENGTH = 60, CALM = 1000000 };
 
 struct headers {
     struct rte_ipv4_hdr ip;
@@ -97,16 +97,26 @@ static uint16_t received(uint16_t port, uint16_t queue, struct rte_mbuf *packets
 static uint16_t flooded(uint16_t port, uint16_t queue, struct rte_mbuf *packets[], uint16_t length, uint16_t room,
                         void *context)
 {
-    static uint16_t burst;
+    static uint32_t chance = 1, calm;
     uint64_t now = rte_rdtsc();
     uint16_t made = 0;
     (void)port, (void)queue, (void)room, (void)context;
+    if (calm < CALM) {
+        calm += length;
+        last = now;
+        return length;
+    }
     due += (double)(now - last) * (double)syns_per_second / (double)rte_get_tsc_hz();
     last = now;
-    /* Spread over the burst: runs of packets that are alike stay as short as they were. Now these places, now those: no
-     * connection ends. */
-    for (uint16_t index = burst++ & 1; index < length && due >= 1; index += 2, due -= 1, made++)
-        make_syn(rte_pktmbuf_mtod(packets[index], uint8_t *));
+    uint32_t wanted = due < length ? (uint32_t)due : length;
+    /* Any places, each as likely as another (selection sampling, Knuth's algorithm S): no connection ends, and none always
+     * comes behind the flood. */
+    for (uint16_t index = 0; made < wanted; index++) {
+        chance ^= chance << 13, chance ^= chance >> 17, chance ^= chance << 5;
+        if ((uint64_t)chance * (length - index) >> 32 < wanted - made)
+            make_syn(rte_pktmbuf_mtod(packets[index], uint8_t *)), made++;
+    }
+    due -= made;
     if (due > length) /* a pause is not made up for */
         due = length;
     counts[0] += made;

@@ -48,10 +48,11 @@ extension Lane {
         let versions: Versions
         /// Of the cache, when the burst's keys were taken.
         let interestVersion: UInt64
-        /// Misses, and how many there may be. If that is limited: since when there is one, 0 for none, and what they took, in
-        /// nanoseconds.
+        /// Misses, and how many there may be. If that is limited: from which packet on, since when there is one, 0 for none,
+        /// and what they took, in nanoseconds.
         var misses = 0
         var missLimit = Int.max
+        var firstMiss = 0
         var isFlooded = false
         var missSince: UInt64 = 0
         var missTime: UInt64 = 0
@@ -311,8 +312,13 @@ extension Lane {
                 return runAll(entry.pointee.program, run, flows.runs[run].first, flows.runs[run &+ 1].first, burst)
             }
         }
-        if candidate == 0 && burst.pointee.misses >= burst.pointee.missLimit && !hasPieces { return refuse(run, burst) }
+        if candidate == 0 && isBeyondLimit(run, burst) && !hasPieces { return refuse(run, burst) }
         switchOther(run, burst)
+    }
+
+    @inline(__always)
+    private func isBeyondLimit(_ run: Int, _ burst: UnsafeMutablePointer<Burst>) -> Bool {
+        burst.pointee.misses >= burst.pointee.missLimit || flows.runs[run].first < burst.pointee.firstMiss
     }
 
     /// A run that the cache did not know when the burst came, and that there is no time for: by far the most of a flood.

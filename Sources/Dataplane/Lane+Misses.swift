@@ -30,7 +30,7 @@ extension Lane {
         _ tupleCount: Int,
         _ burst: UnsafeMutablePointer<Burst>
     ) {
-        for run in runs where flows.runs[run].candidate == 0 {
+        for run in runs where flows.runs[run].candidate == 0 && flows.runs[run].first >= burst.pointee.firstMiss {
             guard burst.pointee.fetches < burst.pointee.missLimit, readPlain(run, flows.runs[run].first, burst) else {
                 continue
             }
@@ -41,12 +41,19 @@ extension Lane {
         }
     }
 
-    /// Says how many misses there may be, if there is a limit.
+    /// Says how many misses there may be, if there is a limit, and from which packet on: were it always the first, what
+    /// comes behind a flood in each burst would never have its turn.
     func beginMisses(_ burst: UnsafeMutablePointer<Burst>) {
         guard flows.missBudget.limits(burst.pointee.count) else { return }
+        let now = martlet_nanoseconds()
         burst.pointee.isFlooded = true
-        burst.pointee.missLimit = flows.missBudget.limit(of: burst.pointee.port, now: martlet_nanoseconds())
+        burst.pointee.missLimit = flows.missBudget.limit(of: burst.pointee.port, now: now)
+        guard burst.pointee.missLimit < burst.pointee.count else { return }
+        burst.pointee.firstMiss = Int(truncatingIfNeeded: (now &* Self.spreading) &>> 32) & (Self.burstLength - 1)
     }
+
+    /// Makes a number that nobody foretells of the time: that of the golden ratio (Knuth, section 6.4).
+    private static var spreading: UInt64 { 0x9e37_79b9_7f4a_7c15 }
 
     /// Whether there is time for a packet of an unknown connection. What is done for it from now on takes of that.
     func admitsMiss(_ burst: UnsafeMutablePointer<Burst>) -> Bool {

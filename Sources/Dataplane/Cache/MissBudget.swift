@@ -1,8 +1,8 @@
 import CPacket
 
 /// How much of a lane's time goes to packets of connections that its cache does not know, so that known ones keep theirs
-/// during a flood of new ones: an eighth, more when fewer than a third of the packets are of known ones. It is divided among
-/// the ports that have such packets, and asked for while a port has more packets waiting than a burst takes.
+/// during a flood of new ones: a sixteenth, more when fewer than a third of the packets are of known ones. It is divided
+/// among the ports that have such packets, and asked for while a port has more packets waiting than a burst takes.
 struct MissBudget {
     /// Parts that times are divided into.
     private static var whole: UInt64 { 256 }
@@ -59,7 +59,7 @@ struct MissBudget {
         let (now, former) = (state.pointee.traffic, state.pointee.formerTraffic)
         let packets = now.packets + former.packets
         guard packets != 0 else { return Self.whole }
-        return Self.whole - min(Self.whole * 7 / 8, (now.hits + former.hits) * Self.whole * 3 / packets)
+        return Self.whole - min(Self.whole * 15 / 16, (now.hits + former.hits) * Self.whole * 3 / packets)
     }
 
     /// Whether misses of a burst of so many packets are limited.
