@@ -56,6 +56,7 @@ extension Lane {
         var isFlooded = false
         var missSince: UInt64 = 0
         var missTime: UInt64 = 0
+        var establishedMisses = 0
         /// Misses that were prepared for.
         var fetches = 0
         /// Packets that the cache knew; those of them that a wildcard entry answered for.

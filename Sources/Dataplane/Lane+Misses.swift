@@ -69,12 +69,17 @@ extension Lane {
     func endMiss(_ burst: UnsafeMutablePointer<Burst>) {
         burst.pointee.missTime &+= martlet_nanoseconds() &- burst.pointee.missSince
         burst.pointee.missSince = 0
+        if flows.walk.tracker.isEstablished { burst.pointee.establishedMisses += 1 }
     }
 
     @inline(never)
     func chargeMisses(_ burst: UnsafeMutablePointer<Burst>) {
         guard burst.pointee.misses != 0 else { return }
-        let (misses, time) = (burst.pointee.misses, burst.pointee.missTime)
-        flows.missBudget.charge(burst.pointee.port, misses: misses, nanoseconds: time)
+        flows.missBudget.charge(
+            burst.pointee.port,
+            misses: burst.pointee.misses,
+            established: burst.pointee.establishedMisses,
+            nanoseconds: burst.pointee.missTime
+        )
     }
 }

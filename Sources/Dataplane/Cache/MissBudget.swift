@@ -1,8 +1,9 @@
 import CPacket
 
 /// How much of a lane's time goes to packets of connections that its cache does not know, so that known ones keep theirs
-/// during a flood of new ones: a sixteenth, more when fewer than a third of the packets are of known ones. It is divided
-/// among the ports that have such packets, and asked for while a port has more packets waiting than a burst takes.
+/// during a flood of new ones: a sixteenth, more when fewer than a third of the packets are of known ones, up to half when
+/// misses turn out to be of connections that are established: the cache is to know those soon. It is divided among the ports
+/// that have such packets, and asked for while a port has more packets waiting than a burst takes.
 struct MissBudget {
     /// Parts that times are divided into.
     private static var whole: UInt64 { 256 }
@@ -15,10 +16,12 @@ struct MissBudget {
         var turn: UInt32 = 0
     }
 
-    /// Of a turn: packets, and those of known connections.
+    /// Of a turn: packets, those of known connections; misses that there was time for, those of established connections.
     private struct Traffic {
         var packets: UInt64 = 0
         var hits: UInt64 = 0
+        var misses: UInt64 = 0
+        var established: UInt64 = 0
     }
 
     private struct State {
@@ -59,7 +62,9 @@ struct MissBudget {
         let (now, former) = (state.pointee.traffic, state.pointee.formerTraffic)
         let packets = now.packets + former.packets
         guard packets != 0 else { return Self.whole }
-        return Self.whole - min(Self.whole * 15 / 16, (now.hits + former.hits) * Self.whole * 3 / packets)
+        let left = Self.whole - min(Self.whole * 15 / 16, (now.hits + former.hits) * Self.whole * 3 / packets)
+        let ofEstablished = (now.established + former.established) * Self.whole / 2
+        return max(left, ofEstablished / max(now.misses + former.misses, 1))
     }
 
     /// Whether misses of a burst of so many packets are limited.
@@ -84,8 +89,11 @@ struct MissBudget {
     }
 
     /// Takes the time of misses from a port's credit.
-    func charge(_ port: UInt16, misses: Int, nanoseconds: UInt64) {
+    /// - Parameter established: how many of them were of established connections.
+    func charge(_ port: UInt16, misses: Int, established: Int, nanoseconds: UInt64) {
         let time = Int64(truncatingIfNeeded: nanoseconds)
+        state.pointee.traffic.misses &+= UInt64(misses)
+        state.pointee.traffic.established &+= UInt64(established)
         credits[Int(port)].nanoseconds -= time
         state.pointee.cost = (state.pointee.cost * 7 + time / Int64(misses)) / 8
     }
