@@ -171,6 +171,8 @@ extension Lane {
                 }
             case .translate(let zone):
                 if let rewriting = flows.walk.tracker.rewriting(in: zone) { editor.translate(rewriting) }
+            case .restore(let zone):
+                if let rewriting = flows.walk.tracker.restoring(in: zone) { editor.restore(rewriting) }
             case .noStation(let output, _):
                 count(packet, .neighborUnknown, on: output)
                 if index == range.upperBound { free(packet) }

@@ -237,7 +237,7 @@ extension Walked {
             case .rewrite(let value, let mask, let word): packet.key[Int(word)] = packet.key[Int(word)] & ~mask | value
             case .pushTag(let type, let control): packet.push(type, control)
             case .popTag: packet.pop()
-            case .meter, .encapsulate, .octets, .commit, .translate, .noStation: break
+            case .meter, .encapsulate, .octets, .commit, .translate, .restore, .noStation: break
             case .output(let port), .outputTruncated(let port, _): all.append(packet.sent(port))
             }
         }

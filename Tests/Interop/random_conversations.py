@@ -34,15 +34,55 @@ SKEW = 67035
 WORD = 0xFFFFFFFF
 
 
+# What a translation calls those of `ADDRESSES` and `ADDRESSES6`, and `SERVER_PORTS`.
+OTHER_ADDRESSES = ("0a090901", "0a090902", "0a090903", "0a090904")
+OTHER_ADDRESSES6 = tuple(f"20010db800990000000000000000000{number}" for number in (1, 2, 3, 4))
+OTHER_PORTS = (2022, 8080, 8443)
+
+
 @dataclass(frozen=True)
 class End:
-    """A host: the port where its frames go in, their VLAN, and its addresses as octets."""
+    """A host: the port where its frames go in, their VLAN, its addresses as octets, and by which other address and port the
+    other end knows it."""
 
     place: int
     vlan: int
     station: bytes
     address: bytes
     port: int
+    other_address: bytes | None = None
+    other_port: int | None = None
+
+    @property
+    def seen_address(self):
+        return self.other_address or self.address
+
+    @property
+    def seen_port(self):
+        return self.other_port or self.port
+
+
+class Translation:
+    """One address for another between ends that begin conversations and those that do not, each of which has addresses of
+    its own: so nobody has a translated one already, and no switch has to choose."""
+
+    def __init__(self, is_source, has_ports):
+        self.is_source, self.has_ports = is_source, has_ports and not is_source
+
+    def hosts(self, draw, six):
+        """Addresses of end 0 and end 1."""
+        addresses = ADDRESSES6 if six else ADDRESSES
+        return draw.pick(addresses[:2]), draw.pick(addresses[2:])
+
+    def pairs(self, six):
+        """(address, what it is called by the other end), of all that have another name."""
+        own, other = (ADDRESSES6, OTHER_ADDRESSES6) if six else (ADDRESSES, OTHER_ADDRESSES)
+        return list(zip(own, other))[:2] if self.is_source else list(zip(own, other))[2:]
+
+    def others(self, address, port, six):
+        """What an end's address and port become; None for what stays."""
+        address = dict(self.pairs(six)).get(address)
+        return address and bytes.fromhex(address), dict(zip(SERVER_PORTS, OTHER_PORTS)).get(port) if self.has_ports else None
 
 
 class Conversation:
@@ -57,7 +97,7 @@ class Conversation:
 
     def summed(self, side, octets, place, number=None):
         """A message with its checksum at `place`, which is wrong at times."""
-        pseudo = b"" if number == ICMP else self.ends[side].address + self.ends[1 - side].address \
+        pseudo = b"" if number == ICMP else self.ends[side].address + self.ends[1 - side].seen_address \
             + struct.pack("!II", len(octets), number or self.number)
         total = checksum(pseudo + octets) or (0xFFFF if self.number == UDP else 0)
         if self.draw.chance(40):
@@ -66,7 +106,8 @@ class Conversation:
 
     def ports(self, side):
         """Zero at times, which is no port."""
-        pair = [self.ends[side].port, self.ends[1 - side].port]
+        other = self.ends[1 - side]
+        pair = [self.ends[side].port, other.seen_port if self.number in (TCP, UDP) else other.port]
         if self.draw.chance(100):
             pair[self.draw.number(0, 1)] = 0
         return struct.pack("!HH", *pair)
@@ -168,7 +209,8 @@ class TCPConversation(Conversation):
             self._phase = "crossed"
             return self._syn(1, SYN)
         if turn == "early":
-            return self._segment(0, ACK, self.draw.pick((0, 20)))
+            # Open vSwitch would scale its window in 16 bits when the answer has no scale.
+            return self._segment(0, ACK, self.draw.pick((0, 20)), window=0)
         if turn == "other":
             self.streams[0].next = self.draw.number(0, WORD)
             return self._syn(0, SYN)
@@ -349,29 +391,36 @@ class OtherConversation(PlainConversation):
 
 
 KINDS = ((TCPConversation, 8), (UDPConversation, 4), (EchoConversation, 3), (OtherConversation, 2))
+# Open vSwitch 3.1 keeps half of a translated TCP connection when that begins again ("Missing parent conn"), and ends with an
+# assertion of one of its maps some cases later.
+TRANSLATED_KINDS = KINDS[1:]
 
 
 class ConversationDraw(Draw):
-    """Draws packets (port, frame) of conversations."""
+    """Draws packets (port, frame) of conversations, as a `Translation` has to find them."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, translation=None):
         super().__init__(seed)
+        self._translation, self._kinds = translation, TRANSLATED_KINDS if translation else KINDS
         self._open = []
         # (conversation, side, packet) of the last ones, for errors to quote.
         self._former = []
 
     def ends(self, six):
         """Two hosts of a VLAN. Those of others may have the same addresses."""
-        vlan, addresses = self.pick(VLANS), self.distinct(ADDRESSES6 if six else ADDRESSES, 2)
+        translation, vlan = self._translation, self.pick(VLANS)
+        addresses = translation.hosts(self, six) if translation else self.distinct(ADDRESSES6 if six else ADDRESSES, 2)
         ports = self.pick(CLIENT_PORTS), self.pick(SERVER_PORTS)
-        return tuple(End(place, vlan, bytes.fromhex(station), bytes.fromhex(address), port) for place, station, address, port
-                     in zip(self.distinct(PLACES, 2), self.distinct(STATIONS, 2), addresses, ports))
+        return tuple(End(place, vlan, bytes.fromhex(station), bytes.fromhex(address), port,
+                         *(translation.others(address, port, six) if translation else ()))
+                     for place, station, address, port in zip(
+                         self.distinct(PLACES, 2), self.distinct(STATIONS, 2), addresses, ports))
 
     def packets(self, count):
         packets = []
         while len(packets) < count:
             if not self._open or len(self._open) < AT_ONCE and self.chance(6):
-                self._open.append(self.weighted(*KINDS)(self))
+                self._open.append(self.weighted(*self._kinds)(self))
             conversation = self.pick(self._open)
             for _ in range(self.pick((1, 1, 2, 5))):
                 packets.append(self._error() if self._former and self.chance(9) else self._packet(conversation))
@@ -382,7 +431,7 @@ class ConversationDraw(Draw):
     def _packet(self, conversation):
         side, message = conversation.message()
         own, other = conversation.ends[side], conversation.ends[1 - side]
-        packet = self._network(conversation.six, conversation.number, own.address, other.address, message)
+        packet = self._network(conversation.six, conversation.number, own.address, other.seen_address, message)
         self._former = self._former[-REMEMBERED:] + [(conversation, side, packet)]
         return self._framed(conversation, side, packet)
 
@@ -432,9 +481,12 @@ class ConversationDraw(Draw):
         six = conversation.six
         reporter, culprit = conversation.ends[1 - side], conversation.ends[side]
         source = reporter.address if self.chance(2) else bytes.fromhex(ROUTERS[six])
-        destination = culprit.address if not self.chance(10) else reporter.address
+        destination = culprit.seen_address if not self.chance(10) else reporter.seen_address
         kinds = (1, 2, 3, 4, 100) if six else (3, 3, 4, 5, 11, 12, 6)
-        octets = struct.pack("!BBHI", self.pick(kinds), self.number(0, 3), 0, self.pick((0, 1500))) + self._quoted(packet)
+        # Where Open vSwitch 3.1 translates an error of IPv6 about UDP, it takes these octets for UDP's checksum, unless they are 0.
+        rest = 0 if six and self._translation else self.pick((0, 1500))
+        octets = struct.pack("!BBHI", self.pick(kinds), self.number(0, 3), 0, rest) \
+            + self._quoted(_as_received(conversation, side, packet))
         pseudo = source + destination + struct.pack("!II", len(octets), ICMP6) if six else b""
         total = checksum(pseudo + octets) ^ self.chance(40)
         message = octets[:2] + struct.pack("!H", total) + octets[4:]
@@ -454,3 +506,17 @@ class ConversationDraw(Draw):
             place = self.number(0, len(quoted) - 1)
             quoted = quoted[:place] + self.octets(1) + quoted[place + 1:]
         return quoted
+
+
+def _as_received(conversation, side, packet):
+    """A packet of `side` with the addresses that its receiver sees, and with the ports if they are where they mostly are."""
+    own, other = conversation.ends[side], conversation.ends[1 - side]
+    place, length, header = (8, 16, 40) if conversation.six else (12, 4, 20)
+    packet = packet[:place] + own.seen_address + other.address + packet[place + 2 * length:]
+    if conversation.number in (TCP, UDP) and packet[0] in (0x45, 0x60) and packet[6 if conversation.six else 9] != 60:
+        packet = packet[:header] + struct.pack("!HH", own.seen_port, other.port) + packet[header + 4:]
+    if not conversation.six:
+        packet = packet[:10] + bytes(2) + packet[12:]
+        size = 4 * (packet[0] & 15)
+        packet = packet[:10] + struct.pack("!H", checksum(packet[:size])) + packet[12:]
+    return packet

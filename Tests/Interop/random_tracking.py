@@ -6,21 +6,27 @@ addresses and send it out of a port of its own, so `REPORTS` and `state_of` tell
 What is meant to differ is not drawn:
 
 * Fragments (see random_conversations).
+* Translations of which a switch has to choose the address or port, and a packet that is tracked before and behind a translation
+  in one zone.
 * Open vSwitch's datapath goes around six times at most: ct(table) leads to a greater table here, and from one bridge to the
   other once.
 """
 
 from dataclasses import replace
+from itertools import product
 
 from draw import Draw
 from flow_cases import ALL_TAGGED, PACKETS, Case, is_meant
-from random_conversations import ADDRESSES, ADDRESSES6, CLIENT_PORTS, ICMP, ICMP6, SERVER_PORTS, TCP, UDP, ConversationDraw
+from random_conversations import (ADDRESSES, ADDRESSES6, CLIENT_PORTS, ICMP, ICMP6, OTHER_PORTS, SERVER_PORTS, TCP, UDP,
+                                  ConversationDraw, Translation)
 from random_flows import ipv4, ipv6
 from twins import BRIDGES, NAMES, PATCH
 
 # Where each bridge sends what REPORT_TABLE writes; flows send nothing else there.
 REPORTS = {"br0": 5, "br1": 7}
 REPORT_TABLE = 20
+# Where some cases translate what begins a connection, and the zone of it, which no other flow has.
+NEW_TABLE, TRANSLATING_ZONE = 30, 3
 # Of flows that look at a tracked packet, in the order in which it meets them.
 VERDICT_TABLES = {"br0": (1, 2, 3), "br1": (1,)}
 STATES = ("+trk+new", "+new-est", "+trk-new", "+trk+est", "+est-rel-rpl", "+est+rpl", "+trk-rpl", "+trk+rel", "-new+rel-inv",
@@ -29,6 +35,8 @@ STATES = ("+trk+new", "+new-est", "+trk-new", "+trk+est", "+est-rel-rpl", "+est+
 VALID_STATES = ("+trk+new", "+new-est", "+trk+est", "+est-rel-rpl", "+est+rpl", "+trk+rel", "+trk-inv", "-new+rel-inv+trk")
 KINDS = ("ip", "ip", "ipv6", "tcp", "tcp6", "udp", "udp6", "icmp", "icmp6", "sctp")
 ZONES = (0, 1, 5, 7, 65535)
+# Of bridges that translate.
+OTHER_ZONES = (2, 9, 65534)
 FLAGS = {"new": 0x01, "est": 0x02, "rel": 0x04, "rpl": 0x08, "inv": 0x10, "trk": 0x20, "snat": 0x40, "dnat": 0x80}
 
 
@@ -56,13 +64,14 @@ def report_flows(bridge):
 class TrackingDraw(Draw):
     """Draws the flows of one bridge."""
 
-    def __init__(self, seed, bridge):
+    def __init__(self, seed, bridge, zones=ZONES):
         super().__init__(seed)
+        self._zones = zones
         self._bridge, self._tables = bridge, VERDICT_TABLES[bridge]
         self._outputs = [port for port in BRIDGES[bridge] if port != REPORTS[bridge]]
         # How a packet finds its zone.
         self._zoning = self.pick(("one", "one", "vlan", "vlan", "ports", "register"))
-        self._zone_of_all = self.pick(ZONES)
+        self._zone_of_all = self.pick(self._zones)
 
     def lines(self):
         """Flows have a priority of their own each within a table."""
@@ -101,7 +110,7 @@ class TrackingDraw(Draw):
             (f"ct_clear,ct(table={table},zone={zone})", 1), (f"ct(table={table},zone={zone}),{self._output()}", 1),
             (f"clone(ct(table={table},zone={zone})),resubmit(,{table})", 1),
             (f"ct(commit,table={table},zone={zone}{self._exec()})", 1),
-            (f"ct(table={table},zone={self.pick(ZONES)}),ct(table={table},zone={zone})", 1))
+            (f"ct(table={table},zone={self.pick(self._zones)}),ct(table={table},zone={zone})", 1))
 
     def _untracked(self):
         return self.pick((self._output(), f"resubmit(,{self._tables[0]})", "drop", f"ct(commit,zone={self._zone()})"))
@@ -109,7 +118,7 @@ class TrackingDraw(Draw):
     def _zone(self):
         """That of most flows of the case, so that what one commits another finds."""
         if self.chance(20):
-            return str(self.pick(ZONES))
+            return str(self.pick(self._zones))
         return str(self._zone_of_all) if self._zoning == "one" else "NXM_NX_REG6[0..15]"
 
     # Verdicts
@@ -138,7 +147,7 @@ class TrackingDraw(Draw):
         if tracked:
             fields += self.some([f"ct_mark={self.pick(('0', '1', '0x1/0x1', '0x10/0xf0', '0x5', '0/0xff00'))}",
                                  f"ct_label={self.pick(('0', '1', '0x1/0x1', '0x50000000000000000/0xf0000000000000000'))}",
-                                 f"ct_zone={self.pick(ZONES)}"], 2) if self.chance(2) else []
+                                 f"ct_zone={self.pick(self._zones)}"], 2) if self.chance(2) else []
             if self.chance(3):
                 fields = self._with_first(kind, fields)
         return ",".join(fields)
@@ -203,7 +212,7 @@ class TrackingDraw(Draw):
         if further and self.chance(3):
             following = self.pick(further)
             return self.weighted((f"resubmit(,{following})", 2), (f"ct(table={following},zone={self._zone()})", 2),
-                                 (f"ct(table={following},zone={self.pick(ZONES)})", 2),
+                                 (f"ct(table={following},zone={self.pick(self._zones)})", 2),
                                  (f"ct_clear,ct(table={following},zone={self._zone()})", 1))
         return self.weighted((f"resubmit(,{REPORT_TABLE})", 12), (f"ct(table={REPORT_TABLE},zone={self._zone()})", 1),
                              (f"{self._last_output()},resubmit(,{REPORT_TABLE})", 4), ("drop", 1))
@@ -220,11 +229,63 @@ class TrackingDraw(Draw):
         return f"output:{self.pick(self._outputs + [PATCH[self._bridge]])}"
 
 
+class TranslatingDraw(TrackingDraw):
+    """Draws the flows of a bridge that translates in a zone of its own, and then tracks in others what came of it."""
+
+    def __init__(self, seed, bridge, translation):
+        super().__init__(seed, bridge, OTHER_ZONES)
+        self._translation = translation
+        self._zoning = "one"
+
+    def _zone(self):
+        return str(self._zone_of_all)
+
+    def _entries(self):
+        """At once, or behind a table that knows what is new (`NEW_TABLE`)."""
+        zone, table = f"zone={TRANSLATING_ZONE}", self._tables[0]
+        translations = list(enumerate(self._translations(f"table={table},{zone}"), 2))
+        others = [f"table=0,priority=1,{kind} actions=ct({zone},nat,table=%d)" for kind in ("ip", "ipv6")]
+        if self.chance(2):
+            return [f"table=0,priority={number},{match} actions={actions}" for number, (match, actions) in translations] + \
+                   [other % table for other in others]
+        return [f"table={NEW_TABLE},priority={number},{match},ct_state=+trk+new-rel actions={actions}"
+                for number, (match, actions) in translations] + \
+               [f"table={NEW_TABLE},priority=1 actions=resubmit(,{table})"] + [other % NEW_TABLE for other in others]
+
+    def _translations(self, where):
+        """(match, actions) of what begins a connection."""
+        for six, kind, field in ((False, "ip", "nw"), (True, "ipv6", "ipv6")):
+            text = ipv6 if six else ipv4
+            for own, other in self._translation.pairs(six):
+                if self._translation.is_source:
+                    yield f"{kind},{field}_src={text(own)}", self._commits(f"nat(src={text(other)})", where)
+                    continue
+                clients = [text(address) for address in (ADDRESSES6 if six else ADDRESSES)[:2]]
+                ports = [(f"{name}{'6' if six else ''}", f",tp_dst={theirs}", f":{ours}") for name in ("tcp", "udp")
+                         for theirs, ours in zip(OTHER_PORTS, SERVER_PORTS)] if self._translation.has_ports else [(kind, "", "")]
+                for (name, match, port), client in product(ports, clients):
+                    target = f"[{text(own)}]{port}" if six and port else f"{text(own)}{port}"
+                    yield (f"{name},{field}_src={client},{field}_dst={text(other)}{match}",
+                           self._commits(f"nat(dst={target})", where))
+
+    def _commits(self, translation, where):
+        return f"ct(commit,{where},{translation}{self._exec()})"
+
+
 def drawn(seed, number):
     """Case `number` of a run."""
     seed = f"tracking/{seed}/{number}"
-    flows = [line if bridge == "br0" else f"{bridge} {line}"
-             for bridge in BRIDGES for line in TrackingDraw(f"{seed}/{bridge}", bridge).lines()]
+    choice = Draw(f"{seed}/translation")
+    translation = Translation(choice.chance(2), choice.chance(2)) if choice.chance(4) else None
+    flows = [line if bridge == "br0" else f"{bridge} {line}" for bridge in BRIDGES
+             for line in _drawer(f"{seed}/{bridge}", bridge, translation).lines()]
     case = Case(dict.fromkeys(NAMES, ALL_TAGGED), flows, [])
-    packets = ConversationDraw(f"{seed}/frames").packets(PACKETS)
+    packets = ConversationDraw(f"{seed}/frames", translation).packets(PACKETS)
     return replace(case, packets=[packet for packet in packets if not is_meant(packet[1], case)])
+
+
+def _drawer(seed, bridge, translation):
+    """Behind the patch nothing is translated again."""
+    if translation and bridge == "br0":
+        return TranslatingDraw(seed, bridge, translation)
+    return TrackingDraw(seed, bridge)

@@ -289,6 +289,7 @@ struct ProgramStore {
             case .octets(let first, let second): hash = hash.mixed(with: first ^ second)
             case .commit(let commit): hash = hash.mixed(with: UInt64(commit.zone) ^ UInt64(commit.mark) &<< 22)
             case .translate(let zone): hash = hash.mixed(with: UInt64(zone) ^ 1 &<< 23)
+            case .restore(let zone): hash = hash.mixed(with: UInt64(zone) ^ 1 &<< 24)
             case .noStation(let port, _): hash = hash.mixed(with: UInt64(port) ^ 1 &<< 21)
             }
         }

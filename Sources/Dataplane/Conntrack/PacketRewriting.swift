@@ -23,6 +23,15 @@ extension PacketEditor {
         rewritePorts(of: tuple)
     }
 
+    /// Writes what `translate` wrote beside addresses and ports that flows see, as it was.
+    /// - Parameter rewriting: to the tuple that the packet had.
+    func restore(_ rewriting: PacketRewriting) {
+        guard let quoted = rewriting.quoted else { return rewriteIdentifier(rewriting.tuple.sourcePort) }
+        let tuple = rewriting.tuple.reversed
+        rewriteQuoted(quoted, tuple, .source)
+        rewriteQuoted(quoted, tuple, .destination)
+    }
+
     private func rewriteAddress(_ end: Translation, of tuple: ConnectionTuple) {
         let isSource = end == .source
         guard tuple.isIPv6 else {

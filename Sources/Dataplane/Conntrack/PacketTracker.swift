@@ -310,6 +310,14 @@ struct PacketTracker {
         )
     }
 
+    /// What makes the packet again what it was when it came into a zone that translates it.
+    func restoring(in zone: UInt16) -> PacketRewriting? {
+        guard let index = index(of: zone), state.pointee.tracks[index].number != 0 else { return nil }
+        let track = state.pointee.tracks[index]
+        let quoted = track.isError ? state.pointee.tracked?.quoted : nil
+        return PacketRewriting(tuple: track.tuple, end: track.end, quoted: quoted)
+    }
+
     private func knownRewriting(in zone: UInt16) -> PacketRewriting? {
         let (number, isReply) = (state.pointee.known.number, state.pointee.known.isReply)
         let translation = table.translation(of: number)

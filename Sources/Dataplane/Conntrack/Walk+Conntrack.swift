@@ -111,7 +111,7 @@ extension Walk {
             let flags = key[4] >> 16 & 0x17
             return tracker.look(currentTuple(zone), isFirst: flags == 0 || flags == UInt64(TCPSegment.syn), now: now)
         }
-        if let translation, !hasOtherTuple, translation.zone != zone {
+        if let translation, !hasOtherTuple, translation.zone != zone, !wasTracked(in: zone, behind: translation.zone) {
             return track(zone: zone, translatedIn: translation)
         }
         guard hasOtherTuple else {
@@ -151,6 +151,14 @@ extension Walk {
 
     private func wasTracked(in zone: UInt16) -> Bool {
         for number in 0..<interestCount where memory.interests[number].track.zone == zone { return true }
+        return false
+    }
+
+    /// As what it became in another zone.
+    private func wasTracked(in zone: UInt16, behind former: UInt16) -> Bool {
+        for number in 0..<interestCount where memory.interests[number].track.zone == zone {
+            return memory.interests[number].former == former
+        }
         return false
     }
 
@@ -286,6 +294,7 @@ extension Walk {
         holdTuple()
         if track.isError { writeAddress(end, of: tuple) } else { writeTuple(tuple) }
         record(.translate(track.zone))
+        if firstUnseen == nil && (track.isError || track.tuple.isICMP) { firstUnseen = track.zone }
         translation = Translated(zone: track.zone, interest: interest, bits: end.bits)
         if Observer.isActive { observer.noted(.translated(zone: track.zone)) }
     }
@@ -449,8 +458,11 @@ extension Walk {
         program.mask[TrackWords.number] &= ~TrackWords.numberMask
         for word in TrackWords.label...TrackWords.last { program.mask[word] = 0 }
         guard let number = tracked else { return }
-        // What its first packet was goes by the connection.
-        if others != 0 { bind(number) }
+        // What its first packet was goes by the connection, and does not show where the packet is none of it.
+        if others != 0 {
+            bind(number)
+            memory.interests[number].bits |= UInt16(TrackBits.invalid)
+        }
         memory.interests[number].bits |= UInt16(truncatingIfNeeded: bits & 0xff)
         memory.interests[number].mark |= UInt32(truncatingIfNeeded: bits >> 32)
         memory.interests[number].label |= label

@@ -24,6 +24,8 @@ struct Program {
         case commit(Commit)
         /// The packet becomes what its connection in a zone says.
         case translate(UInt16)
+        /// What of that is in no field of flows is undone: the identifier of a query, the packet that a message quotes.
+        case restore(UInt16)
         /// A copy ends here, for the station of a tunnel port's next hop is not known yet. Without a cell nobody asks.
         case noStation(UInt16, NeighborTable.Cell?)
 
@@ -155,7 +157,7 @@ struct Program {
                 case .encapsulate(let header):
                     (outside, tunnelEnd) = (frame, index + 1 + Int(header.count))
                     frame.enterTunnel(header.length, frameLength: ports[Int(header.port)].frameLength)
-                case .rewrite, .meter, .octets, .commit, .translate, .noStation: break
+                case .rewrite, .meter, .octets, .commit, .translate, .restore, .noStation: break
                 }
             }
             return frame.longest ?? .max

@@ -73,6 +73,8 @@ struct Walk<Observer: WalkObserver> {
     var held: (zone: UInt16, bits: UInt8)?
     /// Nil as long as the packet has the addresses and ports that it came in with, or that flows have written.
     var translation: Translated?
+    /// The first zone of the scope that translated what no flow sees.
+    var firstUnseen: UInt16?
     /// What ended the walk beyond its limits.
     private var failure: DropReason?
     var hasFailed: Bool { failure != nil || program.waits }
@@ -409,11 +411,14 @@ struct Walk<Observer: WalkObserver> {
         let (formerKey, formerTags, formerWritten, formerPending) = (key.all, tags, written.all, pending.all)
         let (formerRecorded, formerTagChanges, hadOtherTags) = (recorded.all, tagChanges, hasOtherTags)
         let (formerTracked, formerHeld, formerTranslation) = (tracked, held, translation)
+        let formerUnseen = firstUnseen
         recorded.clear()
+        firstUnseen = nil
         body(&self)
         settleTrack()
         settleTranslation()
-        (tracked, held, translation) = (formerTracked, formerHeld, formerTranslation)
+        if let firstUnseen { record(.restore(firstUnseen)) }
+        (tracked, held, translation, firstUnseen) = (formerTracked, formerHeld, formerTranslation, formerUnseen)
         restoreTuple()
         (key.all, tags, written.all, pending.all) = (formerKey, formerTags, formerWritten, formerPending)
         pendingWords = 0

@@ -69,6 +69,7 @@ public enum ProgramWord: Hashable, Sendable {
             return [.edit("trunc(\(maxLength))"), .output(PortIndex(port))]
         case .commit(let commit): return [.edit(commit.words)]
         case .translate(let zone): return [.edit("nat(zone=\(zone))")]
+        case .restore(let zone): return [.edit("restore(zone=\(zone))")]
         case .encapsulate, .octets: return []
         case .noStation: return [.edit("drop(\(DropReason.neighborUnknown.name))")]
         case .meter(let cell): return [.edit("meter(\(cell.pointee.identifier))")]
