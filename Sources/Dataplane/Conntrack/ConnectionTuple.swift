@@ -59,9 +59,12 @@ struct ConnectionTuple: Equatable, BitwiseCopyable {
         set { rest = rest & ~(0xffff &<< 32) | UInt64(newValue) &<< 32 }
     }
 
-    /// ICMP of the addresses' own family: the other family's number is a protocol as any other.
+    /// ICMP of the addresses' own family.
     @inline(__always)
     var isICMP: Bool { protocolNumber == (isIPv6 ? IPProtocol.icmpv6 : IPProtocol.icmp) }
+
+    /// The other family's.
+    var isOtherICMP: Bool { protocolNumber == (isIPv6 ? IPProtocol.icmp : IPProtocol.icmpv6) }
 
     @inline(__always) var isTCP: Bool { protocolNumber == IPProtocol.tcp }
 

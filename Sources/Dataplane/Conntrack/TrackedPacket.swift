@@ -66,8 +66,8 @@ struct TrackedPacket: BitwiseCopyable {
             guard let header = reader.peek(12), tuple.takePorts(header) else { return false }
             return isChecked || SCTPChecksum(packet, layout).isRight
         default:
-            // Other protocols are known by their addresses alone.
-            guard tuple.isICMP else { return true }
+            // Other protocols are known by their addresses alone; ICMP of the other family is none.
+            guard tuple.isICMP else { return !tuple.isOtherICMP }
             return (isChecked || isRight(packet, place)) && readICMP(&reader)
         }
     }
