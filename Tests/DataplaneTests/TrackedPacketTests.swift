@@ -38,8 +38,8 @@ import Wire
         }
     }
 
-    /// Those without ports of their own are known by their addresses; ICMP of the other family is one of them.
-    @Test(arguments: [(false, 47), (false, 50), (false, 58), (true, 47), (true, 1)] as [(Bool, UInt8)])
+    /// Those without ports of their own.
+    @Test(arguments: [(false, 47), (false, 50), (true, 47), (true, 89)] as [(Bool, UInt8)])
     func knowsOtherProtocolsByTheirAddresses(isIPv6: Bool, number: UInt8) throws {
         let packet = try #require(Tracked(isIPv6, number, [0xde, 0xad]).read())
         let tuple = packet.tuple
@@ -69,6 +69,11 @@ import Wire
     }
 
     // MARK: - Invalid
+
+    @Test(arguments: [(false, IPProtocol.icmpv6), (true, IPProtocol.icmp)])
+    func refusesICMPOfTheOtherFamily(isIPv6: Bool, number: UInt8) {
+        #expect(Tracked(isIPv6, number, [128, 0, 0x7f, 0xff, 0, 0, 0, 0]).read() == nil)
+    }
 
     @Test(arguments: [false, true])
     func refusesPortZero(isIPv6: Bool) {
