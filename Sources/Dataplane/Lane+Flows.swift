@@ -583,6 +583,10 @@ extension Lane {
             tellAll(program.checks, count: program.checkCount, now: now)
         }
         if packet.pointee.packet_length > UInt32(program.longest) { tellTooLong(packet, program.sequence, burst) }
+        // The way back through a tunnel would be a walk of its own.
+        if let rejection = program.rejection, !burst.pointee.isTunnelled {
+            tell(rejection, of: packet, from: flows.runs[run].port)
+        }
         self.run(program.sequence, packet, PacketEditor(packet, key, layout), from: flows.runs[run].port, burst)
     }
 

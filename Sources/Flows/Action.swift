@@ -1,4 +1,4 @@
-import Wire
+public import Wire
 
 /// One action or instruction of a flow (ovs-actions(7)), at most 16 bytes beside what it points to.
 ///
@@ -61,6 +61,8 @@ public enum Action: Hashable, Sendable {
     case conjunction(id: UInt32, clause: UInt8, count: UInt8)
     /// Timeouts in seconds after a TCP FIN or RST; 0 leaves the flow's.
     case finTimeout(idle: UInt16, hard: UInt16)
+    /// Its sender is told that the packet does not arrive; not one of Open vSwitch's.
+    indirect case reject(Reject)
     /// Bytes that are kept and mean nothing, padded as on the wire to six more than a multiple of eight.
     case note([UInt8])
 }
@@ -86,6 +88,25 @@ public struct Subfield: Hashable, Sendable {
 
     /// The bits within the field's value.
     public var mask: UInt128 { FieldSlot(0, 0, Int(width)).mask << UInt128(offset) }
+}
+
+/// `reject(type=TYPE,code=CODE,source=ADDRESS)`: a message of ICMP, or ICMPv6 where the address is of IPv6, about the packet.
+public struct Reject: Hashable, Sendable {
+    public let type: UInt8
+    public let code: UInt8
+    /// Who says it.
+    public let source: IPAddress
+
+    /// The greatest code of each type of message that a flow may have sent: destination unreachable and time exceeded
+    /// (RFC 792, RFC 1812 section 5.2.7.1; RFC 4443 sections 3.1 and 3.3). Of what is too long the switch tells by itself.
+    public static func greatestCode(ofType type: UInt8, isIPv4: Bool) -> UInt8? {
+        switch (type, isIPv4) {
+        case (3, true): 15
+        case (1, false): 7
+        case (11, true), (3, false): 1
+        default: nil
+        }
+    }
 }
 
 /// `set_field:VALUE/MASK->FIELD`. The mask is the field's `fullMask` where the text has none.

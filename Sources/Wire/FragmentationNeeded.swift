@@ -17,9 +17,6 @@ public struct FragmentationNeeded: Sendable {
     /// The first 32 bits behind its header: the ports, if it was UDP.
     public let firstWord: UInt32
 
-    /// The most that is written, in bytes: with the IPv4 header 576, as RFC 1812 section 4.3.2.3 asks.
-    @inlinable public static var greatestLength: Int { 556 }
-
     /// - Parameters:
     ///   - message: what the IPv4 header says that it carries, without padding.
     ///   - fault: set to `truncated`, `type`, `checksum`, or `version` or `length` of the quoted packet, when there is none.
@@ -56,44 +53,8 @@ public struct FragmentationNeeded: Sendable {
         return 8 + quotedLength + 8 <= message.count ? nil : .truncated
     }
 
-    /// Whether a packet may be answered with a message about an error (RFC 1122 section 3.2.2). Whether one that may be
-    /// fragmented is answered with this one, and frames to a group of stations, are the caller's to judge.
-    /// - Parameters:
-    ///   - header: the packet's.
-    ///   - transport: what follows it, or as much of it as is at hand.
+    /// As it is sent.
+    /// - Parameter mtu: of the next hop, in bytes of IP packet.
     @inlinable
-    public static func mayAnswer(_ header: IPv4Header, transport: UnsafeRawBufferPointer) -> Bool {
-        guard !header.isLaterFragment, header.source.isStation, header.destination.isStation else { return false }
-        guard header.protocolNumber == IPProtocol.icmp else { return true }
-        guard let type = transport.first else { return false }
-        switch type {
-        // Messages about errors: unreachable, quench, redirect, time exceeded, parameter problem.
-        case 3, 4, 5, 11, 12: return false
-        default: return true
-        }
-    }
-
-    /// Writes the message, and its checksum.
-    /// - Parameters:
-    ///   - mtu: of the next hop, in bytes of IP packet.
-    ///   - packet: the packet that was too big from its IPv4 header on, or its first 548 bytes.
-    ///   - space: room for `greatestLength` bytes, elsewhere than the packet or so that the packet stays where it is.
-    /// - Returns: the message's length in bytes.
-    @inlinable
-    public static func write(
-        mtu: UInt16,
-        quoting packet: UnsafeRawBufferPointer,
-        to space: UnsafeMutableRawPointer
-    ) -> Int {
-        let quoted = packet.prefix(greatestLength - 8)
-        let message = HeaderSpace(space)
-        message.put32(0x0304_0000, at: 0)
-        message.put32(UInt32(mtu), at: 4)
-        let bytes = UnsafeMutableRawBufferPointer(start: space, count: 8 + quoted.count)
-        UnsafeMutableRawBufferPointer(rebasing: bytes[8...]).copyMemory(from: UnsafeRawBufferPointer(rebasing: quoted))
-        var checksum = InternetChecksum()
-        checksum.add(UnsafeRawBufferPointer(bytes))
-        message.put16(checksum.value, at: 2)
-        return bytes.count
-    }
+    public static func message(mtu: UInt16) -> ICMPError { ICMPError(type: 3, code: 4, parameter: UInt32(mtu)) }
 }

@@ -251,6 +251,76 @@ extension Bench {
         #expect(told(outcome.sent[0]?.first, about: frame) == 1500)
     }
 
+    // MARK: - Rejections
+
+    private static let routers = ["10.0.0.254", "fd00::fe"]
+
+    /// Without the packet behind it, which `answers` holds against what was sent.
+    private static func message(isIPv6: Bool, _ type: UInt8, _ code: UInt8) -> [UInt8] {
+        let (source, destination) =
+            isIPv6
+            ? (octets(0xfd << 56, count: 8) + octets(0xfe, count: 8), IPPacket.ipv6(100).bytes[8..<24])
+            : ([10, 0, 0, 254], IPPacket.ipv4(100).bytes[12..<16])
+        return source + destination + [type, code]
+    }
+
+    @Test(arguments: [(false, 11, 0), (false, 3, 13), (true, 3, 0), (true, 1, 5)] as [(Bool, UInt8, UInt8)])
+    func aRouterRejectsInItsOwnName(isIPv6: Bool, type: UInt8, code: UInt8) throws {
+        let bench = try Bench()
+        let router = Self.routers[isIPv6 ? 1 : 0]
+        let reject = "reject(type=\(type),code=\(code),source=\(router))"
+        try bench.replaceFlows(["in_port=1,\(isIPv6 ? "ipv6" : "ip"),actions=\(reject)", "priority=1,actions=drop"])
+        let frame = (isIPv6 ? IPPacket.ipv6(100) : .ipv4(100)).frame(.customer(7))
+        for _ in 0..<3 {
+            let outcome = bench.receive(frame, from: 0, now: Dataplane.now)
+            #expect(outcome.reasons == [.init(.rejected, on: 0): 1])
+            let message = try #require(outcome.sent[0]?.first)
+            #expect(outcome.sent.mapValues(\.count) == [0: 1])
+            #expect(Array(message[..<18]) == Array(frame[6..<12]) + Array(frame[..<6]) + Array(frame[12..<18]))
+            let start = 18 + (isIPv6 ? 8 : 12)
+            let header = Self.message(isIPv6: isIPv6, type, code)
+            #expect(Array(message[start..<start + header.count]) == header)
+            #expect(Array(message[(18 + (isIPv6 ? 48 : 28))...]) == Array(frame[18...]))
+        }
+    }
+
+    /// The kind of the router's address is the packet's, and what must not be answered is not: it is dropped alone.
+    @Test func notEverythingThatIsRejectedIsAnswered() throws {
+        let bench = try Bench()
+        let rejects = Self.routers.map { "reject(type=3,code=\($0.contains(":") ? 1 : 0),source=\($0))" }
+        try bench.replaceFlows(["ip,actions=\(rejects[0])", "ipv6,actions=\(rejects[1])", "priority=1,actions=drop"])
+        let group = IPPacket.ipv4(100).frame(to: 0x01_00_5e_00_00_01)
+        let error = IPPacket.ipv4(100, protocol: IPProtocol.icmp, payload: [3, 0, 0, 0]).frame()
+        let error6 = IPPacket.ipv6(100, next: IPProtocol.icmpv6, payload: [1, 0, 0, 0]).frame()
+        let later = IPPacket.ipv4(100, fragment: 5).frame()
+        for frame in [group, error, error6, later] {
+            let outcome = bench.receive(frame, from: 0, now: Dataplane.now)
+            #expect(outcome.sent.isEmpty && outcome.reasons == [.init(.rejected, on: 0): 1])
+        }
+    }
+
+    /// As many a second as of any other error, however many come.
+    @Test func rejectionsAreBounded() throws {
+        let bench = try Bench()
+        try bench.replaceFlows(["udp,actions=reject(type=11,code=0,source=10.0.0.254)"])
+        let frames = [Frame](repeating: Frame(IPPacket.ipv4(100).frame()), count: 32)
+        let outcomes = (0..<10).map { _ in bench.receive(frames, from: 0, now: Dataplane.now) }
+        #expect(outcomes.allSatisfy { $0.reasons == [.init(.rejected, on: 0): 32] })
+        let told = outcomes.reduce(0) { $0 + ($1.sent[0]?.count ?? 0) }
+        #expect(told >= Int(ErrorBudget.burst) && told < 160, "\(told)")
+    }
+
+    /// What flows have made of it before does not matter to who sent it.
+    @Test func aRejectionQuotesThePacketAsItCame() throws {
+        let bench = try Bench()
+        let edits = "mod_nw_dst:10.9.9.9,dec_ttl,output:2,mod_nw_src:10.8.8.8"
+        try bench.replaceFlows(["in_port=1,udp,actions=\(edits),reject(type=3,code=1,source=10.0.0.254)"])
+        let frame = IPPacket.ipv4(100).frame()
+        let outcome = bench.receive(frame, from: 0, now: Dataplane.now)
+        #expect(outcome.sent[1]?.count == 1 && outcome.reasons.isEmpty)
+        #expect(outcome.sent[0]?.first?.dropFirst(42).elementsEqual(frame.dropFirst(14)) == true)
+    }
+
     // MARK: - Flows
 
     @Test func quotesThePacketAsItsSenderSentIt() throws {

@@ -43,19 +43,15 @@ import Wire
     @Test func quotesNoMoreThanHasRoom() {
         let packet = [UInt8](repeating: 7, count: 1500)
         packet.withUnsafeBytes { packet in
-            let four = written(FragmentationNeeded.greatestLength) { space in
-                #expect(FragmentationNeeded.write(mtu: 1450, quoting: packet, to: space) == 576 - IPv4Header.length)
+            let four = written(ICMPError.greatestLength4) { space in
+                let message = FragmentationNeeded.message(mtu: 1450)
+                #expect(message.write(quoting: packet, to: space) == 576 - IPv4Header.length)
             }
             #expect(four.last == 7)
             let (source, destination) = (six.source, six.destination)
-            let six = written(PacketTooBig.greatestLength) { space in
-                let length = PacketTooBig.write(
-                    mtu: 1450,
-                    quoting: packet,
-                    source: source,
-                    destination: destination,
-                    to: space
-                )
+            let six = written(ICMPError.greatestLength6) { space in
+                let message = PacketTooBig.message(mtu: 1450)
+                let length = message.write(quoting: packet, source: source, destination: destination, to: space)
                 #expect(length == 1280 - IPv6Header.length)
             }
             #expect(six.last == 7)
@@ -65,7 +61,7 @@ import Wire
     private func answers4(_ transport: [UInt8] = [0xc0, 1], _ edit: (inout IPv4Header) -> Void) -> Bool {
         var header = four
         edit(&header)
-        return transport.withUnsafeBytes { FragmentationNeeded.mayAnswer(header, transport: $0) }
+        return transport.withUnsafeBytes { ICMPError.mayAnswer(header, transport: $0) }
     }
 
     private func answers6(
@@ -75,6 +71,6 @@ import Wire
     ) -> Bool {
         var header = six
         edit(&header)
-        return transport.withUnsafeBytes { PacketTooBig.mayAnswer(header, protocol: number, transport: $0) }
+        return transport.withUnsafeBytes { ICMPError.mayAnswer(header, protocol: number, transport: $0) }
     }
 }

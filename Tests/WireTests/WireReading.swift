@@ -187,8 +187,8 @@ enum WireReading: Equatable {
         ]
         let quoted = UnsafeRawBufferPointer(rebasing: packet.payload[8...])
         var length = 0
-        let space = written(min(8 + quoted.count, FragmentationNeeded.greatestLength)) {
-            length = FragmentationNeeded.write(mtu: message.mtu, quoting: quoted, to: $0)
+        let space = written(min(8 + quoted.count, ICMPError.greatestLength4)) {
+            length = FragmentationNeeded.message(mtu: message.mtu).write(quoting: quoted, to: $0)
         }
         precondition(length == space.count)
         return .read(text: text(fields), rewritten: packet.header(payloadLength: length) + space)
@@ -205,14 +205,9 @@ enum WireReading: Equatable {
         let quoted = UnsafeRawBufferPointer(rebasing: packet.payload[8...])
         var length = 0
         let (source, destination) = (header.source, header.destination)
-        let space = written(min(8 + quoted.count, PacketTooBig.greatestLength)) {
-            length = PacketTooBig.write(
-                mtu: message.mtu,
-                quoting: quoted,
-                source: source,
-                destination: destination,
-                to: $0
-            )
+        let space = written(min(8 + quoted.count, ICMPError.greatestLength6)) {
+            let error = PacketTooBig.message(mtu: message.mtu)
+            length = error.write(quoting: quoted, source: source, destination: destination, to: $0)
         }
         precondition(length == space.count)
         return .read(text: text(fields), rewritten: packet.header(payloadLength: length) + space)

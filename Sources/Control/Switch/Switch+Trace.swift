@@ -156,6 +156,7 @@ struct TraceListing: Sendable {
         case .hasNoPort(let number): "the bridge has no port \(number)"
         case .keptFromCustomer(let port): "not sent to \(name(port)): transmit_not_carried"
         case .expired: "the flow ends: time_to_live"
+        case .rejected(let router): "its sender is told so by \(router)"
         case .failed(let reason): "all ends here: \(reason.name)"
         case .tracked(let zone, let bits, let isAssumed):
             "zone \(zone): ct_state=\(FlowText.print(ctState: bits))" + (isAssumed ? ", as --ct-next has it" : "")

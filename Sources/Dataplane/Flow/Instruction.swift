@@ -49,6 +49,9 @@ struct Instruction: BitwiseCopyable {
         case finish
         /// A packet that goes nowhere from here on is dropped as `value` says (`DropReason`). First of all, and no action's.
         case blame
+        /// The packet's sender is told why it does not arrive: type `table` and code `word` of ICMP, from the address `mask`
+        /// and `value`, the less significant half.
+        case reject
         /// Nothing of the next `count` instructions for a packet that does not meet the `Precondition` in `table`.
         case require
         case exit
@@ -168,6 +171,7 @@ extension Instruction {
         case .note, .setQueue, .popQueue: break
         // A rule's clauses are beside its instructions: `RuleCode`.
         case .conjunction: break
+        case .reject(let reject): list.append(rejecting(reject))
         case .learn(let learn): list += try learning(learn, context)
         case .finTimeout(let idle, let hard): list.append(finishing(idle: idle, hard: hard))
         case .conntrack(let conntrack): list += try tracking(conntrack, context)
@@ -189,6 +193,14 @@ extension Instruction {
             instruction.value = UInt64(port.rawValue)
             return instruction
         }
+    }
+
+    private static func rejecting(_ reject: Reject) -> Instruction {
+        var instruction = Instruction(.reject)
+        (instruction.table, instruction.word) = (reject.type, reject.code)
+        instruction.value = UInt64(truncatingIfNeeded: reject.source.value)
+        instruction.mask = UInt64(truncatingIfNeeded: reject.source.value >> 64)
+        return instruction
     }
 
     private static func appendClone(

@@ -117,6 +117,8 @@ struct Program {
     var waits = false
     /// Why the packet goes nowhere, if it does.
     var drop = DropReason.flowDrop
+    /// What its sender is told, if something.
+    var rejection: Rejection?
     /// Packets up to so many bytes fit a port that they are sent to; longer ones are looked at.
     var longest = UInt16.max
     /// The bits of the packet's key that the program depends on.

@@ -1,5 +1,5 @@
 public import Flows
-import Wire
+public import Wire
 
 /// What NORMAL made of a packet.
 public enum NormalDecision: Hashable, Sendable {
@@ -27,6 +27,8 @@ public enum WalkNote: Hashable, Sendable {
     case tracked(zone: UInt16, bits: UInt8, isAssumed: Bool)
     /// The packet became what its connection says.
     case translated(zone: UInt16)
+    /// The packet's sender is told so, by a router.
+    case rejected(IPAddress)
     /// A fragment waits there for the others of its datagram, which is tracked as a whole.
     case waits
     /// A flow that is added or refreshed for a packet of a worker.

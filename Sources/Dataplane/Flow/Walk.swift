@@ -288,6 +288,7 @@ struct Walk<Observer: WalkObserver> {
                 track(instruction, instructions + next)
                 next += Int(instruction.count)
             case .clearTrack: clearTrack()
+            case .reject: reject(instruction)
             // Put there by `blame`.
             case .blame: program.drop = DropReason(rawValue: Int(instruction.value)).unsafelyUnwrapped
             // Within `writeActions`, `learn` and `track` only.
@@ -438,6 +439,20 @@ struct Walk<Observer: WalkObserver> {
         guard recorded[4] & KeyWords.optionTypeMask != 0, (recorded[25] | recorded[26]) >> 16 != 0 else { return }
         recorded[25] |= ~0xffff
         recorded[26] |= ~0xffff
+    }
+
+    // MARK: - Rejections
+
+    /// The sender of the packet is told, once, what the last of them says. Each such packet walks.
+    private mutating func reject(_ instruction: Instruction) {
+        let source = IPAddress(value: UInt128(instruction.mask) << 64 | UInt128(instruction.value))
+        program.rejection = Rejection(
+            error: ICMPError(type: instruction.table, code: instruction.word),
+            source: source
+        )
+        program.isSingular = true
+        program.drop = .rejected
+        if Observer.isActive { observer.noted(.rejected(source)) }
     }
 
     // MARK: - The stack

@@ -57,6 +57,8 @@ public enum DropReason: Int, Sendable, CaseIterable {
     case flowTooLong
     /// Its time to live ran out.
     case timeToLive
+    /// A flow rejects the packet, and has its sender told.
+    case rejected
     /// A connection would have begun, and its zone, or the table, is full.
     case connectionLimit
     /// A connection would have begun, and whatever its addresses and ports may become is another's.
@@ -147,6 +149,7 @@ public enum DropReason: Int, Sendable, CaseIterable {
         case .flowLoop: "flow_loop"
         case .flowTooLong: "flow_too_long"
         case .timeToLive: "time_to_live"
+        case .rejected: "rejected"
         case .connectionLimit: "connection_limit"
         case .translationExhausted: "translation_exhausted"
         case .fragmentRoom: "fragment_room"

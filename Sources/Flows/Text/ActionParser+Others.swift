@@ -1,3 +1,5 @@
+import Wire
+
 // Notes, conjunctions, and where an action may stand.
 extension ActionParser {
     /// `conjunction(ID,K/N)`.
@@ -32,6 +34,46 @@ extension ActionParser {
         // As on the wire, where an action's length is a multiple of eight and ten of it are the header's.
         while bytes.count % 8 != 6 { bytes.append(0) }
         return bytes
+    }
+
+    /// `reject(type=TYPE,code=CODE,source=ADDRESS)`.
+    func reject(_ slice: Slice) throws(FlowSyntaxError) -> Reject {
+        var (type, code, address): (Slice?, Slice?, Slice?)
+        var rest = slice
+        while let pair = try source.nextPair(&rest) {
+            switch true {
+            case source.isEqual(pair.key, "type"): type = pair.value
+            case source.isEqual(pair.key, "code"): code = pair.value
+            case source.isEqual(pair.key, "source"): address = pair.value
+            default:
+                throw source.error(pair.key, "\(source.quoted(pair.key)) is unknown; reject has type, code and source")
+            }
+        }
+        guard let type, let code, let address else {
+            throw source.error(slice, "reject must have the form reject(type=TYPE,code=CODE,source=ADDRESS)")
+        }
+        let router = try routerAddress(address)
+        try require(router.isIPv4 ? .ipv4 : .ipv6, address, "reject with source \(router)")
+        let number: UInt8 = try source.number(type, "a type")
+        guard let greatest = Reject.greatestCode(ofType: number, isIPv4: router.isIPv4) else {
+            let types = router.isIPv4 ? "3 (unreachable) or 11 (time exceeded)" : "1 (unreachable) or 3 (time exceeded)"
+            throw source.error(type, "type \(number) is none that a flow may reject with: \(types)")
+        }
+        // Its message has an MTU, which flows do not know.
+        if number == 3 && router.isIPv4 && source.isEqual(code, "4") {
+            throw source.error(code, "of packets that are too long the switch tells by itself")
+        }
+        return Reject(type: number, code: try source.number(code, "a code", atMost: greatest), source: router)
+    }
+
+    private func routerAddress(_ slice: Slice) throws(FlowSyntaxError) -> IPAddress {
+        let address =
+            source.ipv4Address(slice).map { IPAddress(IPv4Address(value: $0)) }
+            ?? source.ipv6Address(slice).map { IPAddress(IPv6Address(value: $0)) }
+        guard let address, address.isStation else {
+            throw source.error(slice, "\(source.quoted(slice)) is no address of a router")
+        }
+        return address
     }
 
     /// Refuses an action that its list may not hold.

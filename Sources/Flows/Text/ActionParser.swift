@@ -100,6 +100,7 @@ struct ActionParser {
         case .learn: .learn(try learn(value))
         case .conjunction: try conjunction(value)
         case .note: .note(try note(value))
+        case .reject: .reject(try reject(value))
         case .load, .drop: fatalError("read by the callers")
         }
     }

@@ -47,6 +47,7 @@ extension TextOutput {
         case .conjunction(let id, let clause, let count): put("conjunction(\(id),\(clause)/\(count))")
         case .finTimeout(let idle, let hard): finTimeout(idle, hard)
         case .note(let bytes): note(bytes)
+        case .reject(let reject): put("reject(type=\(reject.type),code=\(reject.code),source=\(reject.source))")
         }
     }
 

@@ -37,7 +37,7 @@ enum ActionWord: String, CaseIterable, Sendable {
     case conntrackClear = "ct_clear"
     case learn, conjunction
     case finTimeout = "fin_timeout"
-    case note
+    case note, reject
 
     static let keywords = Keywords(allCases.map { ($0.rawValue, $0) }, foldsCase: true)
 

@@ -46,6 +46,8 @@ private enum Switches {
                 "table=1,tcp,actions=mod_nw_src:10.0.0.9,mod_tp_dst:99,dec_ttl,output:4",
                 "table=1,udp,actions=mod_nw_dst:10.0.0.8,mod_nw_tos:32,mod_tp_src:5,output:4",
                 "table=1,sctp,actions=mod_tp_src:5,output:4", "table=1,icmp,actions=mod_nw_ttl:9,output:4",
+                "table=1,priority=9,ip,nw_ttl=1,actions=reject(type=11,code=0,source=10.0.0.254)",
+                "table=1,priority=9,ipv6,nw_ttl=1,actions=output:4,reject(type=3,code=0,source=2001:db8::fe)",
                 "table=1,tcp6,actions=set_field:2001:db8::1->ipv6_src,mod_tp_dst:99,dec_ttl,output:4",
                 "table=1,udp6,actions=set_field:2001:db8::1->ipv6_dst,mod_tp_src:99,output:4",
                 "table=1,sctp6,actions=mod_tp_dst:5,output:4",

@@ -2,10 +2,11 @@ import CPacket
 import Flows
 import Wire
 
-/// An IP packet that is too long for its way and whose sender may be told: read as far as the message needs it.
+/// An IP packet that does not arrive and whose sender may be told: read as far as the message needs it.
 ///
-/// A switch has no address on the way, so the message comes from the packet's destination, as those of Linux's bridges and
-/// tunnels do. It is made of a copy of the frame, whose tags it keeps, and in which the packet that it quotes stays where it is:
+/// The message comes from the router that a flow names. Elsewhere a switch has no address on the way, and so it comes from the
+/// packet's destination, as those of Linux's bridges and tunnels do. It is made of a copy of the frame, whose tags it keeps, and
+/// in which the packet that it quotes stays where it is:
 ///
 ///     +----------+------+-----------------------------------------------+
 ///     | Ethernet | tags |               packet                          |
@@ -13,17 +14,17 @@ import Wire
 ///     +----------+------+----+------+-----------------------------------+
 ///     | Ethernet | tags | IP | ICMP |  packet, as much as has room      |
 ///     +----------+------+----+------+-----------------------------------+
-struct TooLongPacket {
+struct AnsweredPacket {
     private enum Network {
         case ipv4(source: IPv4Address, destination: IPv4Address)
         case ipv6(source: IPv6Address, destination: IPv6Address)
     }
 
-    private let network: Network
+    /// The message's own addresses.
+    private var network: Network
+    private var error: ICMPError
     /// Where the IP header begins.
     private let offset: Int
-    /// Of the way, in bytes of IP packet.
-    private let mtu: Int
     /// Of the packet, in bytes.
     private let length: Int
 
@@ -31,35 +32,63 @@ struct TooLongPacket {
     private static var leastMTU4: Int { 68 }
     private static var leastMTU6: Int { 1280 }
 
-    /// Nil for what is no IP packet, for what ICMP does not answer, and for what would fit by what the message says.
+    /// A packet that is too long for its way. Nil for what would fit by what the message says, and as below.
     /// - Parameters:
     ///   - packet: as it came in.
     ///   - longest: the longest frame that would have fitted, in bytes as it comes in.
     init?(_ packet: Packet, longest: UInt32) {
-        guard let (type, offset) = packet.content, packet.isBetweenStations else { return nil }
-        self.offset = offset
-        let frame = UnsafeRawBufferPointer(start: packet.frame, count: Int(packet.pointee.data_length))
-        let bytes = UnsafeRawBufferPointer(rebasing: frame[offset...])
-        let rest = Int(packet.pointee.packet_length) - offset
+        self.init(packet, ICMPError(type: 0, code: 0))
         let fitting = Int(longest) - offset
-        var fault: HeaderFault?
-        if type == EtherType.ipv4, let header = IPv4Header(bytes, length: rest, fault: &fault) {
-            guard Self.mayAnswer(header, bytes) else { return nil }
-            network = .ipv4(source: header.source, destination: header.destination)
-            (mtu, length) = (max(fitting, Self.leastMTU4), Int(header.totalLength))
-        } else if type == EtherType.ipv6, let header = IPv6Header(bytes, length: rest, fault: &fault) {
-            guard Self.mayAnswer(header, bytes) else { return nil }
-            network = .ipv6(source: header.source, destination: header.destination)
-            (mtu, length) = (max(fitting, Self.leastMTU6), IPv6Header.length + Int(header.payloadLength))
-        } else {
-            return nil
+        let mtu: Int
+        switch network {
+        case .ipv4:
+            mtu = max(fitting, Self.leastMTU4)
+            error = FragmentationNeeded.message(mtu: UInt16(clamping: mtu))
+        case .ipv6:
+            mtu = max(fitting, Self.leastMTU6)
+            error = PacketTooBig.message(mtu: UInt32(mtu))
         }
         guard length > mtu else { return nil }
     }
 
+    /// A packet that a router rejects. Nil for one of another kind than the router's address, and as below.
+    /// - Parameter packet: as it came in.
+    init?(_ packet: Packet, _ rejection: Rejection) {
+        self.init(packet, rejection.error)
+        switch network {
+        case .ipv4(_, let destination):
+            guard let source = rejection.source.ipv4 else { return nil }
+            network = .ipv4(source: source, destination: destination)
+        case .ipv6(_, let destination):
+            guard let source = rejection.source.ipv6 else { return nil }
+            network = .ipv6(source: source, destination: destination)
+        }
+    }
+
+    /// Nil for what is no IP packet, and for what ICMP does not answer.
+    private init?(_ packet: Packet, _ error: ICMPError) {
+        guard let (type, offset) = packet.content, packet.isBetweenStations else { return nil }
+        (self.error, self.offset) = (error, offset)
+        let frame = UnsafeRawBufferPointer(start: packet.frame, count: Int(packet.pointee.data_length))
+        let bytes = UnsafeRawBufferPointer(rebasing: frame[offset...])
+        let rest = Int(packet.pointee.packet_length) - offset
+        var fault: HeaderFault?
+        if type == EtherType.ipv4, let header = IPv4Header(bytes, length: rest, fault: &fault) {
+            guard Self.mayAnswer(header, bytes) else { return nil }
+            network = .ipv4(source: header.destination, destination: header.source)
+            length = Int(header.totalLength)
+        } else if type == EtherType.ipv6, let header = IPv6Header(bytes, length: rest, fault: &fault) {
+            guard Self.mayAnswer(header, bytes) else { return nil }
+            network = .ipv6(source: header.destination, destination: header.source)
+            length = IPv6Header.length + Int(header.payloadLength)
+        } else {
+            return nil
+        }
+    }
+
     private static func mayAnswer(_ header: IPv4Header, _ bytes: UnsafeRawBufferPointer) -> Bool {
         let transport = UnsafeRawBufferPointer(rebasing: bytes[header.headerLength...])
-        return FragmentationNeeded.mayAnswer(header, transport: transport)
+        return ICMPError.mayAnswer(header, transport: transport)
     }
 
     /// Packets to groups are flooded: each of their receivers would have something to say.
@@ -72,7 +101,7 @@ struct TooLongPacket {
             fragment != FragmentKind.later
         else { return false }
         let transport = UnsafeRawBufferPointer(rebasing: rest[reader.offset...])
-        return PacketTooBig.mayAnswer(header, protocol: number, transport: transport)
+        return ICMPError.mayAnswer(header, protocol: number, transport: transport)
     }
 
     // MARK: - The message
@@ -89,8 +118,8 @@ struct TooLongPacket {
     func quotedLength(in copy: Packet) -> Int {
         let greatest =
             switch network {
-            case .ipv4: FragmentationNeeded.greatestLength - 8
-            case .ipv6: PacketTooBig.greatestLength - 8
+            case .ipv4: ICMPError.greatestLength4 - 8
+            case .ipv6: ICMPError.greatestLength6 - 8
             }
         return min(offset + min(length, greatest), Int(copy.pointee.data_length))
     }
@@ -125,27 +154,28 @@ struct TooLongPacket {
     private func write(quoting quoted: UnsafeRawBufferPointer, to space: UnsafeMutableRawPointer) {
         switch network {
         case .ipv4(let source, let destination):
-            let message = space + IPv4Header.length
-            let length = FragmentationNeeded.write(mtu: UInt16(clamping: mtu), quoting: quoted, to: message)
-            IPv4Header(source: destination, destination: source, protocol: IPProtocol.icmp, payloadLength: length)
+            let length = error.write(quoting: quoted, to: space + IPv4Header.length)
+            IPv4Header(source: source, destination: destination, protocol: IPProtocol.icmp, payloadLength: length)
                 .write(to: space)
         case .ipv6(let source, let destination):
-            let length = PacketTooBig.write(
-                mtu: UInt32(mtu),
-                quoting: quoted,
-                source: destination,
-                destination: source,
-                to: space + IPv6Header.length
-            )
+            let message = space + IPv6Header.length
+            let length = error.write(quoting: quoted, source: source, destination: destination, to: message)
             IPv6Header(
-                source: destination,
-                destination: source,
+                source: source,
+                destination: destination,
                 nextHeader: IPProtocol.icmpv6,
                 payloadLength: length
             )
             .write(to: space)
         }
     }
+}
+
+/// What a router says of a packet that it does not send on.
+struct Rejection: Equatable, BitwiseCopyable {
+    let error: ICMPError
+    /// The router's own.
+    let source: IPAddress
 }
 
 extension Packet {
@@ -166,8 +196,18 @@ extension Lane {
     ///   - port: a device that it came from.
     @inline(never)
     func tellTooLong(_ packet: Packet, longest: UInt32, from port: UInt16) {
+        tell(AnsweredPacket(packet, longest: longest), of: packet, from: port)
+    }
+
+    /// The same of one that a flow rejects.
+    @inline(never)
+    func tell(_ rejection: Rejection, of packet: Packet, from port: UInt16) {
+        tell(AnsweredPacket(packet, rejection), of: packet, from: port)
+    }
+
+    private func tell(_ answered: AnsweredPacket?, of packet: Packet, from port: UInt16) {
         // Nobody waits for a message: one that has no room in the queue is left out.
-        guard let answered = TooLongPacket(packet, longest: longest), queued(port).count < Self.burstLength,
+        guard let answered, queued(port).count < Self.burstLength,
             errorBudget.admits(port, now: martlet_nanoseconds())
         else { return }
         guard let message = martlet_copied(copy, packet) else { return count(packet, .noBuffer, on: port) }
